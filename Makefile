@@ -1,0 +1,44 @@
+# Every target makes the environment it needs: only python3 and pip are asked for.
+#   PYTHON=python3.12 make test     another interpreter
+#   PIP_ARGS="..." make demo        more options for pip
+
+PYTHON ?= python3
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+
+.PHONY: demo test lint protos protos-check clean
+
+demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
+	.venv-demo/bin/saccade demo $(DEMO_ARGS)
+
+test: .venv/ready  ## all tests
+	.venv/bin/pytest $(PYTEST_ARGS)
+
+lint: .venv/ready  ## style, types and borders
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/pyright
+	.venv/bin/lint-imports
+
+protos: .venv/ready  ## write the generated code anew
+	.venv/bin/python protos/generate.py
+
+protos-check: .venv/ready  ## fail when the generated code has drifted from the .proto files
+	.venv/bin/python protos/generate.py --check
+
+.venv-demo/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python $(PIP_INSTALL) -e '.[demo]'
+	touch $@
+
+# The export tests need torch; ultralytics is only for training the detector.
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP_INSTALL) -e '.[demo,dev]' torch==2.13.0 transformers onnx
+	touch $@
+
+clean:  ## remove environments and caches
+	rm -rf .venv .venv-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,143 @@
+"""The nouns of the system: what flows between the stages of a frame's way.
+
+Every type here is a frozen dataclass without I/O; arrays are numpy and are treated as
+read-only once inside a noun. Boxes are ``(x0, y0, x1, y1)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Box = tuple[float, float, float, float]
+Grid = tuple[int, int, int]  # (t, h, w): frames, rows, columns of patches
+F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
+U8 = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of one camera. ``picture``: uint8 [H, W, 3] RGB."""
+
+    picture: U8
+    captured_ns: int  # Unix time of capture, nanoseconds
+    camera: str
+    sequence: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return int(self.picture.shape[0]), int(self.picture.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Something a detector found. ``box`` in pixels of the frame, ``score`` in 0..1."""
+
+    box: Box
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the encoder sees: a window of the frame at the encoder's input size.
+
+    ``window`` in pixels of the frame; ``picture``: uint8 [h, w, 3] RGB;
+    ``region``: the region a crop was planned for, None for the overview.
+    """
+
+    kind: Literal["overview", "crop"]
+    window: Box
+    picture: U8
+    region: Region | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGrid:
+    """The encoder's output for one view.
+
+    ``features``: [T, D] float32, raster order. ``saliency``: [L, H, T] float32, softmax
+    attention of CLS to each patch for L exported layers and H heads.
+    ``keys``: [T, Dk] float32, head-mean keys. ``grid``: (t, h, w) with t*h*w == T.
+    """
+
+    features: F32
+    saliency: F32
+    keys: F32
+    grid: Grid
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSet:
+    """The tokens of one view that are kept.
+
+    ``features``: [K, D] float32. ``ids``: [K] int32, ascending raster positions in ``grid``.
+    ``order``: [K] int32, a permutation of 0..K-1, most important row first: a layered codec
+    sends rows in this order. ``owners``: None, or [T] int32 where ``owners[i]`` is the id of the
+    kept token that token i was merged into, -1 where it was dropped.
+    """
+
+    features: F32
+    ids: I32
+    grid: Grid
+    order: I32
+    owners: I32 | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ViewTokens:
+    """A token set and where its view was looking.
+
+    ``window`` is normalised to 0..1 of the frame's width and height (the wire rounds it to
+    1/255). Slot 0 is the overview, slot i the i-th crop.
+    """
+
+    slot: int
+    window: Box
+    tokens: TokenSet
+    label: str = ""
+    score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTokens:
+    """All that the edge says about one frame."""
+
+    sequence: int
+    camera: str
+    captured_ns: int
+    size: tuple[int, int]  # (height, width) of the frame, pixels
+    views: tuple[ViewTokens, ...]
+
+    @property
+    def kept(self) -> int:
+        """Tokens in all views."""
+        return sum(len(v.tokens.ids) for v in self.views)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Milliseconds spent in named stages, in the order in which they happened."""
+
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def total_ms(self) -> float:
+        return sum(self.stages.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The reply to one question about one frame."""
+
+    text: str
+    sequence: int
+    camera: str
+    timing: Timing
+    bytes_sent: int = 0  # serialised size of the frame's packet, protobuf included
+    finish: Literal["stop", "length"] = "stop"
