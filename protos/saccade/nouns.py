@@ -1,11 +1,14 @@
 """The nouns of the system: what flows between the stages of a frame's way.
 
 Every type here is a frozen dataclass without I/O; arrays are numpy and are treated as
-read-only once inside a noun. Boxes are ``(x0, y0, x1, y1)``.
+read-only once inside a noun. Boxes are ``(x0, y0, x1, y1)``. Shapes and dtypes are checked where
+that is cheap, and a noun that breaks them raises ValueError: that is a programming error, unlike
+the typed errors for what comes from outside.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,6 +22,15 @@ I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
 
 
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
+
+
+def _shape(array: npt.NDArray[np.generic]) -> str:
+    return f"{array.dtype} {list(array.shape)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One picture of one camera. ``picture``: uint8 [H, W, 3] RGB."""
@@ -27,6 +39,15 @@ class Frame:
     captured_ns: int  # Unix time of capture, nanoseconds
     camera: str
     sequence: int
+
+    def __post_init__(self) -> None:
+        _require(
+            self.picture.dtype == np.uint8
+            and self.picture.ndim == 3
+            and self.picture.shape[2] == 3
+            and self.picture.size > 0,
+            f"a frame's picture is uint8 [H, W, 3], not {_shape(self.picture)}",
+        )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -71,6 +92,25 @@ class TokenGrid:
     keys: F32
     grid: Grid
 
+    def __post_init__(self) -> None:
+        tokens = math.prod(self.grid)
+        _require(
+            self.features.dtype == np.float32
+            and self.features.ndim == 2
+            and len(self.features) == tokens,
+            f"features are float32 [{tokens}, D], not {_shape(self.features)}",
+        )
+        _require(
+            self.saliency.dtype == np.float32
+            and self.saliency.ndim == 3
+            and self.saliency.shape[2] == tokens,
+            f"saliency is float32 [L, H, {tokens}], not {_shape(self.saliency)}",
+        )
+        _require(
+            self.keys.dtype == np.float32 and self.keys.ndim == 2 and len(self.keys) == tokens,
+            f"keys are float32 [{tokens}, Dk], not {_shape(self.keys)}",
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class TokenSet:
@@ -87,6 +127,26 @@ class TokenSet:
     grid: Grid
     order: I32
     owners: I32 | None = None
+
+    def __post_init__(self) -> None:
+        kept = len(self.ids)
+        _require(
+            self.features.dtype == np.float32
+            and self.features.ndim == 2
+            and len(self.features) == kept,
+            f"features are float32 [{kept}, D], not {_shape(self.features)}",
+        )
+        for name, indices in (("ids", self.ids), ("order", self.order)):
+            _require(
+                indices.dtype == np.int32 and indices.shape == (kept,),
+                f"{name} are int32 [{kept}], not {_shape(indices)}",
+            )
+        tokens = math.prod(self.grid)
+        inside = kept == 0 or (self.ids[0] >= 0 and self.ids[-1] < tokens)
+        _require(
+            bool(inside and np.all(self.ids[1:] > self.ids[:-1])),
+            f"ids ascend within 0..{tokens - 1}, not {self.ids.tolist()}",
+        )
 
 
 @dataclass(frozen=True, slots=True)
