@@ -1,0 +1,1 @@
+"""Everything that runs beside the camera: from frames to packets on the wire."""
