@@ -1,0 +1,1 @@
+"""Edge-cloud split inference for vision-language models: what both ends share."""

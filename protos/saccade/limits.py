@@ -11,7 +11,7 @@ from saccade.nouns import Grid
 from saccade.v1 import vision_pb2 as pb
 
 if TYPE_CHECKING:
-    from saccade.bundle import Manifest
+    from saccade.manifest import Manifest
 
 # Fields that travel in the handshake; the others are the bundle's, which the digest settles.
 _NEGOTIATED = (

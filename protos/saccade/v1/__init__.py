@@ -1,0 +1,1 @@
+"""The generated code of the wire contract, version 1."""

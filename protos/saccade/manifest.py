@@ -1,0 +1,205 @@
+"""What a bundle says about itself: `manifest.json`, format version 1, as frozen dataclasses."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from saccade import codecs, schema
+from saccade.errors import BundleError
+from saccade.nouns import Grid
+from saccade.selection import METHODS
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderInput:
+    """The encoder's input tensor: ``dtype`` [B, height, width, channels] RGB."""
+
+    name: str
+    height: int
+    width: int
+    channels: int = 3
+    dtype: str = "uint8"
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderOutputs:
+    """Names of the output tensors: [B, T, D], [B, L, H, T], [B, T, Dk], all float32."""
+
+    features: str = "features"
+    saliency: str = "saliency"
+    keys: str = "keys"
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSpec:
+    """The edge's vision encoder and the views that it was trained on.
+
+    ``grid``: (t, h, w) tokens of a view; ``dim``: features per token; ``crop_margin``: share of
+    a region's size added on each side; ``crop_min_px``: least window, in pixels of the frame.
+    """
+
+    file: str
+    input: EncoderInput
+    grid: Grid
+    dim: int
+    max_crops: int
+    crop_margin: float
+    crop_min_px: float
+    outputs: EncoderOutputs = field(default_factory=EncoderOutputs)
+
+    @property
+    def view_size(self) -> tuple[int, int]:
+        """(height, width) of a view, pixels."""
+        return self.input.height, self.input.width
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSpec:
+    """The region detector. ``input``: (height, width); ``score`` and ``iou``: thresholds, 0..1."""
+
+    file: str
+    layout: str
+    input: tuple[int, int]
+    labels: tuple[str, ...]
+    score: float
+    iou: float
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionSpec:
+    """The selection that accuracy was measured with."""
+
+    method: str
+    tokens_per_view: int
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageSpec:
+    """The cloud's projector, language model and tokenizer.
+
+    ``template``: pieces of the prompt in order; "{visual}" stands for the visual tokens.
+    """
+
+    projector: str
+    embedding: str
+    decoder: str
+    tokenizer: str
+    layers: int
+    heads: int
+    head_dim: int
+    width: int
+    vocab: int
+    bos: str
+    eos: str
+    max_tokens: int
+    max_context: int
+    template: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BundleLimits:
+    """The most that the model was trained for."""
+
+    views: int
+    tokens_per_view: int
+    question_chars: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A file of the bundle. ``license``: an SPDX expression."""
+
+    sha256: str
+    bytes: int
+    license: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All of it. ``digest``: 64 hex digits over everything else, see `digest_of`."""
+
+    format: int
+    name: str
+    family: str
+    digest: str
+    encoder: EncoderSpec
+    selection: SelectionSpec
+    codecs: tuple[str, ...]
+    language: LanguageSpec
+    limits: BundleLimits
+    files: Mapping[str, FileEntry]
+    detector: DetectorSpec | None = None
+    accuracy: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+def digest_of(fields: Mapping[str, Any]) -> bytes:
+    """SHA-256 (32 bytes) of the manifest as canonical JSON: keys sorted, no spaces, ASCII, without
+    the digest itself. The files' own digests are in it, so it settles every byte of the bundle.
+    """
+    rest = {key: value for key, value in fields.items() if key != "digest"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return sha256(text.encode("ascii")).digest()
+
+
+def parse(fields: Any) -> Manifest:  # noqa: ANN401 - whatever json.loads gave
+    """The manifest in a JSON value. Raises BundleError that lists all that is wrong."""
+    problems: list[str] = []
+    if isinstance(fields, dict) and fields.get("format") != FORMAT:
+        raise BundleError(
+            f"manifest format {fields.get('format')!r}, this version reads format {FORMAT}"
+        )
+    manifest: Manifest | None = None
+    try:
+        manifest = schema.read(Manifest, fields, problems)
+        problems += _contradictions(manifest)
+    except schema.Misfit:
+        pass  # the problems say why
+    if manifest is None or problems:
+        raise BundleError(f"the manifest is wrong: {'; '.join(problems)}")
+    return manifest
+
+
+def _contradictions(manifest: Manifest) -> Iterator[str]:
+    """What fits the schema and still can't be."""
+    encoder, limits = manifest.encoder, manifest.limits
+    numbers = {
+        "encoder.input.height": encoder.input.height,
+        "encoder.input.width": encoder.input.width,
+        "encoder.dim": encoder.dim,
+        "limits.views": limits.views,
+        "limits.tokens_per_view": limits.tokens_per_view,
+        "limits.question_chars": limits.question_chars,
+        **{f"encoder.grid[{axis}]": side for axis, side in enumerate(encoder.grid)},
+    }
+    yield from (f"{where} is {n}, at least 1" for where, n in numbers.items() if n < 1)
+    places = math.prod(encoder.grid)
+    if limits.tokens_per_view > places:
+        yield f"limits.tokens_per_view is {limits.tokens_per_view}, the grid has {places}"
+    if not 1 <= manifest.selection.tokens_per_view <= limits.tokens_per_view:
+        yield (
+            f"selection.tokens_per_view is {manifest.selection.tokens_per_view}, "
+            f"1..{limits.tokens_per_view} are allowed"
+        )
+    if encoder.max_crops + 1 > limits.views:
+        yield f"encoder.max_crops is {encoder.max_crops}, limits.views allows {limits.views - 1}"
+    if manifest.selection.method not in METHODS:
+        yield f"selection.method {manifest.selection.method!r} is unknown"
+    unknown = [name for name in manifest.codecs if name not in codecs.names()]
+    if unknown or not manifest.codecs:
+        yield f"codecs {unknown} are unknown" if unknown else "codecs is empty"
+    yield from (f"{name} is not in files" for name in _referenced(manifest) - set(manifest.files))
+
+
+def _referenced(manifest: Manifest) -> set[str]:
+    language = manifest.language
+    names = {manifest.encoder.file, language.projector, language.embedding}
+    names |= {language.decoder, language.tokenizer}
+    return names | ({manifest.detector.file} if manifest.detector else set())
