@@ -22,10 +22,3 @@ class Detector(Protocol):
     def find(self, frame: Frame, overview: Overview) -> list[Region]:
         """Regions worth a closer look, unordered."""
         ...
-
-
-class NoDetector:
-    """Finds nothing: the overview alone is sent."""
-
-    def find(self, frame: Frame, overview: Overview) -> list[Region]:
-        return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from saccade.errors import SourceError
+from saccade.views_header import MAX_SIDE_PX
 
 # A 48-megapixel camera fits; a decompression bomb that claims 30,000 x 30,000 does not.
 MAX_PIXELS = 50_000_000
@@ -16,5 +17,7 @@ def check_size(height: int, width: int, what: str) -> None:
         raise SourceError(
             f"{what} is {width} x {height} pixels, each side needs at least {MIN_SIDE_PX}"
         )
+    if max(height, width) > MAX_SIDE_PX:
+        raise SourceError(f"{what} is {width} x {height} pixels, a side has at most {MAX_SIDE_PX}")
     if height * width > MAX_PIXELS:
         raise SourceError(f"{what} is {width} x {height} pixels, the limit is {MAX_PIXELS} in all")

@@ -1,0 +1,7 @@
+"""Which regions of a frame deserve a closer look."""
+
+from saccade_edge.detect.base import Detector, Overview
+from saccade_edge.detect.priority import prioritise
+from saccade_edge.detect.registry import DETECTORS, make_detector
+
+__all__ = ["DETECTORS", "Detector", "Overview", "make_detector", "prioritise"]

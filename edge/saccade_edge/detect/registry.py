@@ -1,0 +1,51 @@
+"""Detectors by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from saccade.bundle import Bundle
+from saccade.errors import ConfigError
+from saccade_edge.detect.base import Detector
+from saccade_edge.detect.motion import MotionDetector
+from saccade_edge.detect.saliency import SaliencyDetector
+from saccade_edge.detect.yolo import YoloDetector
+from saccade_edge.runtime import RuntimeSettings
+
+Maker = Callable[[Bundle, RuntimeSettings], Detector]
+
+
+def _yolo(bundle: Bundle, runtime: RuntimeSettings) -> Detector:
+    spec = bundle.manifest.detector
+    if spec is None:
+        raise ConfigError(
+            f"bundle {bundle.manifest.name!r} has no detector: choose motion or saliency"
+        )
+    return YoloDetector(
+        bundle.file(spec.file),
+        size=spec.input,
+        labels=spec.labels,
+        score=spec.score,
+        iou=spec.iou,
+        runtime=runtime,
+    )
+
+
+DETECTORS: Mapping[str, Maker] = {
+    "yolo": _yolo,
+    "motion": lambda bundle, runtime: MotionDetector(),
+    "saliency": lambda bundle, runtime: SaliencyDetector(),
+    "none": lambda bundle, runtime: SaliencyDetector(),  # no network but the encoder itself
+}
+
+
+def make_detector(name: str | None, bundle: Bundle, runtime: RuntimeSettings) -> Detector:
+    """A detector for one camera; None: the bundle's own where it has one, else saliency.
+
+    Raises ``ConfigError`` for an unknown name or a bundle without what the name needs.
+    """
+    if name is None:
+        name = "saliency" if bundle.manifest.detector is None else "yolo"
+    if name not in DETECTORS:
+        raise ConfigError(f"unknown detector {name!r}, known are: {', '.join(DETECTORS)}")
+    return DETECTORS[name](bundle, runtime)

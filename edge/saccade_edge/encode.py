@@ -1,0 +1,74 @@
+"""The encoder: views in, token grids out, all views of a frame in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from saccade.bundle import Bundle
+from saccade.errors import BundleError
+from saccade.nouns import F32, TokenGrid, View
+from saccade_edge.runtime import RuntimeSettings, open_session
+
+
+class Encoder:
+    """The bundle's vision encoder.
+
+    Raises ``BundleError`` when the model's input or outputs are not what the manifest says.
+    """
+
+    def __init__(self, bundle: Bundle, runtime: RuntimeSettings | None = None) -> None:
+        self._spec = bundle.manifest.encoder
+        outputs = self._spec.outputs
+        self._outputs = [outputs.features, outputs.saliency, outputs.keys]
+        self._session = open_session(bundle.file(self._spec.file), runtime or RuntimeSettings())
+        self._check_names()
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """What really runs the model, first choice first."""
+        return tuple(self._session.get_providers())
+
+    @property
+    def view_size(self) -> tuple[int, int]:
+        """(height, width) of the pictures it takes, pixels."""
+        return self._spec.view_size
+
+    def encode(self, views: Sequence[View]) -> list[TokenGrid]:
+        """One grid for each view, in their order."""
+        if not views:
+            return []
+        batch = np.stack([view.picture for view in views])
+        arrays = self._session.run(self._outputs, {self._spec.input.name: batch})
+        features, saliency, keys = (np.asarray(a, np.float32) for a in arrays)
+        self._check_shapes(len(views), features, saliency, keys)
+        return [
+            TokenGrid(features[i], saliency[i], keys[i], self._spec.grid) for i in range(len(views))
+        ]
+
+    def _check_names(self) -> None:
+        inputs = [entry.name for entry in self._session.get_inputs()]
+        if inputs != [self._spec.input.name]:
+            raise BundleError(
+                f"the encoder takes {inputs}, the manifest says {self._spec.input.name!r}"
+            )
+        offered = {entry.name for entry in self._session.get_outputs()}
+        if missing := [name for name in self._outputs if name not in offered]:
+            raise BundleError(f"the encoder has no output {', '.join(missing)}")
+
+    def _check_shapes(self, views: int, features: F32, saliency: F32, keys: F32) -> None:
+        tokens = int(np.prod(self._spec.grid))
+        fits = (
+            features.shape == (views, tokens, self._spec.dim)
+            and saliency.ndim == 4
+            and (saliency.shape[0], saliency.shape[3]) == (views, tokens)
+            and keys.ndim == 3
+            and keys.shape[:2] == (views, tokens)
+        )
+        if not fits:
+            raise BundleError(
+                f"the encoder gives features {features.shape}, saliency {saliency.shape} and keys "
+                f"{keys.shape} for {views} views; the manifest says {tokens} tokens of "
+                f"{self._spec.dim}"
+            )

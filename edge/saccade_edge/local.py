@@ -1,0 +1,46 @@
+"""Pictures to tokens for programs that ask about single pictures."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from saccade.bundle import Bundle
+from saccade.nouns import U8, Frame, FrameTokens, Timing
+from saccade_edge.pipeline import Pipeline
+from saccade_edge.plan import PipelineSettings
+from saccade_edge.source.pictures import as_rgb, read_picture
+from saccade_edge.stopwatch import Stopwatch
+
+CAMERA = "picture"
+
+
+class ImageEncoder:
+    """Keeps the bundle's models open between pictures. Not for several threads at once."""
+
+    def __init__(self, bundle: Bundle, settings: PipelineSettings | None = None) -> None:
+        self._pipeline = Pipeline(bundle, settings)
+        self._count = 0
+
+    def encode(self, image: U8 | str | Path) -> tuple[FrameTokens, Timing]:
+        """The tokens of a picture file or of a uint8 [H, W, 3] RGB array, with stage times.
+
+        Raises ``SourceError`` for what is no usable picture.
+        """
+        watch = Stopwatch()
+        with watch.stage("source"):
+            picture = as_rgb(image) if not isinstance(image, (str, Path)) else _read(image)
+        self._count += 1
+        sight = self._pipeline.see(Frame(picture, time.time_ns(), CAMERA, self._count), watch)
+        return sight.tokens, watch.timing()
+
+
+def encode_image(
+    bundle: Bundle, image: U8 | str | Path, settings: PipelineSettings | None = None
+) -> tuple[FrameTokens, Timing]:
+    """One picture; ``ImageEncoder`` serves many without opening the models again."""
+    return ImageEncoder(bundle, settings).encode(image)
+
+
+def _read(path: str | Path) -> U8:
+    return read_picture(Path(path).expanduser())

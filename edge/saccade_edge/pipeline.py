@@ -1,0 +1,160 @@
+"""A frame's way through the edge, from the picture to the packet. Nothing here knows a network.
+
+One pipeline serves one camera: its gate and its detector remember what came before. The encoder
+remembers nothing and may be shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from saccade import packet as packets
+from saccade.bundle import Bundle
+from saccade.nouns import Box, Frame, FrameTokens, Region, Timing, TokenGrid, View, ViewTokens
+from saccade.selection import select
+from saccade.v1 import tokens_pb2 as pb
+from saccade.views_header import wire_window
+from saccade_edge.detect import make_detector, prioritise
+from saccade_edge.encode import Encoder
+from saccade_edge.gate import Gate, Verdict
+from saccade_edge.plan import PipelineSettings, settle
+from saccade_edge.stopwatch import Stopwatch
+from saccade_edge.views import plan_views
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen in a frame: ``views[i]`` was encoded to ``tokens.views[i]``."""
+
+    regions: tuple[Region, ...]
+    views: tuple[View, ...]
+    tokens: FrameTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One frame's outcome; ``sight`` and ``packet`` are None where the gate skipped it."""
+
+    frame: Frame
+    verdict: Verdict
+    timing: Timing
+    sight: Sight | None = None
+    packet: pb.FramePacket | None = None
+
+
+class Pipeline:
+    """Raises ``ConfigError`` for settings that the bundle does not allow."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: PipelineSettings | None = None,
+        *,
+        encoder: Encoder | None = None,
+    ) -> None:
+        self.settings = settings or PipelineSettings()
+        self.plan = settle(bundle.manifest, self.settings)
+        self.encoder = encoder or Encoder(bundle, self.settings.runtime)
+        self._detector = make_detector(self.settings.detector, bundle, self.settings.runtime)
+        self._gate = Gate(self.settings.gate)
+
+    def look(self, frame: Frame, *, tokens_per_frame: int | None = None) -> Look:
+        """The frame's packet, or nothing where it shows nothing new.
+
+        ``tokens_per_frame``: a bound for this frame, from the cloud's load.
+        """
+        watch = Stopwatch()
+        with watch.stage("gate"):
+            verdict = self._gate.judge(frame)
+        if verdict.kind == "skip":
+            return Look(frame, verdict, watch.timing())
+        sight = self.see(frame, watch, tokens_per_frame=tokens_per_frame)
+        with watch.stage("code"):
+            packet = packets.pack(
+                sight.tokens,
+                self.plan.codec,
+                epoch_unix_ms=self.settings.epoch_unix_ms,
+                camera_index=self.settings.camera_index,
+            )
+        return Look(frame, verdict, watch.timing(), sight, packet)
+
+    def see(self, frame: Frame, watch: Stopwatch, *, tokens_per_frame: int | None = None) -> Sight:
+        """The frame's tokens, whether or not they are new."""
+        overview = _Overview(self, frame, watch)
+        with watch.stage("detect"):
+            regions = prioritise(self._detector.find(frame, overview))
+        with watch.stage("views"):
+            views = self._plan_views(frame, regions)
+        with watch.stage("encode"):
+            grids = self._encode(views, overview.grid)
+        with watch.stage("select"):
+            tokens = self._select(frame, views, grids, tokens_per_frame)
+        return Sight(tuple(regions), tuple(views), tokens)
+
+    def _plan_views(self, frame: Frame, regions: Sequence[Region]) -> list[View]:
+        return plan_views(
+            frame,
+            regions,
+            view_size=self.encoder.view_size,
+            max_crops=self.plan.max_crops,
+            margin=self.plan.crop_margin,
+            min_px=self.plan.crop_min_px,
+        )
+
+    def _encode(self, views: Sequence[View], overview: TokenGrid | None) -> list[TokenGrid]:
+        """All views, but the overview only where the detector has not asked for it already."""
+        if overview is None:
+            return self.encoder.encode(views)
+        return [overview, *self.encoder.encode(views[1:])]
+
+    def _select(
+        self,
+        frame: Frame,
+        views: Sequence[View],
+        grids: Sequence[TokenGrid],
+        tokens_per_frame: int | None,
+    ) -> FrameTokens:
+        budget = self.plan.budget(len(views), tokens_per_frame)
+        kept = [select(grid, budget, method=self.plan.method) for grid in grids]
+        placed = zip(views, kept, strict=True)
+        return FrameTokens(
+            sequence=frame.sequence,
+            camera=frame.camera,
+            captured_ns=frame.captured_ns,
+            size=frame.size,
+            views=tuple(
+                ViewTokens(
+                    slot,
+                    # Rounded as the wire rounds: what is computed here is what the cloud sees.
+                    wire_window(_normalised(view.window, frame.size)),
+                    tokens,
+                    view.region.label if view.region else "",
+                    view.region.score if view.region else 0.0,
+                )
+                for slot, (view, tokens) in enumerate(placed)
+            ),
+        )
+
+
+class _Overview:
+    """The frame's overview, encoded when a detector asks for it and kept for the pipeline."""
+
+    def __init__(self, pipeline: Pipeline, frame: Frame, watch: Stopwatch) -> None:
+        self._pipeline = pipeline
+        self._frame = frame
+        self._watch = watch
+        self.grid: TokenGrid | None = None
+
+    def __call__(self) -> TokenGrid:
+        if self.grid is None:
+            with self._watch.stage("encode"):
+                views = self._pipeline._plan_views(self._frame, [])
+                (self.grid,) = self._pipeline.encoder.encode(views)
+        return self.grid
+
+
+def _normalised(window: Box, size: tuple[int, int]) -> Box:
+    height, width = size
+    x0, y0, x1, y1 = window
+    return (x0 / width, y0 / height, x1 / width, y1 / height)

@@ -1,0 +1,85 @@
+"""What the user's settings and the bundle come to: the numbers that every frame is sent with."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from saccade.errors import ConfigError
+from saccade.manifest import Manifest
+from saccade.selection import METHODS
+from saccade_edge.gate import GateSettings
+from saccade_edge.runtime import RuntimeSettings
+
+# The codec where nobody chose one, if the bundle has it.
+USUAL_CODEC = "int8z"
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """What is None is as the bundle says.
+
+    ``epoch_unix_ms`` and ``camera_index`` are those of the session that will carry the packets.
+    """
+
+    detector: str | None = None
+    method: str | None = None
+    tokens_per_view: int | None = None
+    codec: str | None = None
+    max_crops: int | None = None
+    epoch_unix_ms: int = 0
+    camera_index: int = 0
+    gate: GateSettings = field(default_factory=GateSettings)
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Settled and within the bundle's limits. ``crop_min_px`` in pixels of the frame."""
+
+    method: str
+    tokens_per_view: int
+    codec: str
+    max_crops: int
+    crop_margin: float
+    crop_min_px: float
+
+    def budget(self, views: int, tokens_per_frame: int | None) -> int:
+        """Tokens for each of ``views`` views, at least one."""
+        if tokens_per_frame is None:
+            return self.tokens_per_view
+        return max(min(self.tokens_per_view, tokens_per_frame // views), 1)
+
+
+def settle(manifest: Manifest, settings: PipelineSettings) -> Plan:
+    """Fill in the bundle's defaults. Raises ``ConfigError`` for what it does not allow."""
+    encoder, limits = manifest.encoder, manifest.limits
+    usual = USUAL_CODEC if USUAL_CODEC in manifest.codecs else manifest.codecs[0]
+    plan = Plan(
+        method=settings.method or manifest.selection.method,
+        tokens_per_view=_or(settings.tokens_per_view, manifest.selection.tokens_per_view),
+        codec=settings.codec or usual,
+        max_crops=_or(settings.max_crops, encoder.max_crops),
+        crop_margin=encoder.crop_margin,
+        crop_min_px=encoder.crop_min_px,
+    )
+    _check_known("selection method", plan.method, METHODS)
+    _check_known("codec", plan.codec, manifest.codecs)
+    _check_range("tokens per view", plan.tokens_per_view, 1, limits.tokens_per_view)
+    _check_range("crops", plan.max_crops, 0, encoder.max_crops)
+    return plan
+
+
+def _or(chosen: int | None, default: int) -> int:
+    """``chosen`` also where it is 0: zero crops is a choice."""
+    return default if chosen is None else chosen
+
+
+def _check_known(what: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise ConfigError(f"unknown {what} {name!r}, the bundle allows: {', '.join(known)}")
+
+
+def _check_range(what: str, number: int, least: int, most: int) -> None:
+    if not least <= number <= most:
+        raise ConfigError(f"{number} {what}: the bundle allows {least} to {most}")
