@@ -20,7 +20,7 @@ lint: .venv/ready  ## style, types and borders
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pyright
+	.venv/bin/pyright --pythonpath .venv/bin/python
 	.venv/bin/lint-imports
 
 protos: .venv/ready  ## write the generated code anew

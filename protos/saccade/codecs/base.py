@@ -91,6 +91,12 @@ def single(layers: Sequence[bytes], name: str) -> bytes:
     return layers[0]
 
 
+def at_least(layer: bytes, expected: int) -> None:
+    """Raise CodecError for a layer that can't hold what its shapes need."""
+    if len(layer) < expected:
+        raise CodecError(f"at least {expected} bytes are needed, received {len(layer)}")
+
+
 def total(shapes: Sequence[SetShape]) -> tuple[int, int]:
     """(tokens, features per token) of a frame."""
     dims = {shape.dim for shape in shapes}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from saccade.codecs.base import SetShape, single, stack, total, unstack
+from saccade.codecs.base import SetShape, at_least, single, stack, total, unstack
 from saccade.codecs.ids import decode_ids, encode_ids
 from saccade.errors import CodecError
 from saccade.nouns import TokenSet
@@ -34,8 +34,9 @@ class F16:
     def decode(self, layers: Sequence[bytes], shapes: Sequence[SetShape]) -> list[TokenSet]:
         layer = single(layers, self.name)
         tokens, dim = total(shapes)
-        ids, start = decode_ids(layer, shapes)
         expected = tokens * dim * 2
+        at_least(layer, expected)  # before time is spent on the ids of a layer that is too short
+        ids, start = decode_ids(layer, shapes)
         if len(layer) - start != expected:
             raise CodecError(
                 f"{tokens} tokens of {dim} half floats are {expected} bytes, "

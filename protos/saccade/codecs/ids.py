@@ -70,26 +70,29 @@ def decode_ids(data: bytes, shapes: Sequence[SetShape]) -> tuple[list[I32], int]
 
 def rank(ids: Sequence[int], places: int) -> int:
     """Index of the ascending ``ids`` among all subsets of their size, in lexicographic order."""
-    index, previous, left = 0, -1, len(ids)
-    for place in ids:
-        # Subsets that start with a smaller place here: a hockey-stick sum of two terms.
-        index += math.comb(places - previous - 1, left) - math.comb(places - place, left)
-        previous, left = place, left - 1
+    index, left, subsets = 0, len(ids), math.comb(places, len(ids))
+    kept = set(ids)
+    for place in range(places):
+        # C(n - 1, k - 1) = C(n, k) * k / n subsets keep this place, and they come first.
+        keeping = subsets * left // (places - place)
+        if place in kept:
+            subsets, left = keeping, left - 1
+        else:
+            index, subsets = index + keeping, subsets - keeping
     return index
 
 
 def unrank(index: int, count: int, places: int) -> list[int]:
     """The subset that `rank` gave ``index``, 0 <= index < C(places, count)."""
     ids: list[int] = []
-    place, left, rest = 0, count, places
-    while left:
-        taking = math.comb(rest - 1, left - 1)
-        if index < taking:
+    subsets = math.comb(places, count)
+    for place in range(places):
+        keeping = subsets * (count - len(ids)) // (places - place)
+        if index < keeping:
             ids.append(place)
-            left -= 1
+            subsets = keeping
         else:
-            index -= taking
-        place, rest = place + 1, rest - 1
+            index, subsets = index - keeping, subsets - keeping
     return ids
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import zstandard
 
-from saccade.codecs.base import SetShape, single, stack, total, unstack
+from saccade.codecs.base import SetShape, at_least, single, stack, total, unstack
 from saccade.codecs.ids import decode_ids, encode_ids
 from saccade.errors import CodecError
 from saccade.nouns import TokenSet
@@ -54,11 +54,12 @@ class Int8z:
         levels = np.rint(features / SCALES[codes, None])
         body = np.clip(levels, -127, 127).astype(np.int8).tobytes()
         ids = encode_ids([tokens.ids for tokens in sets], [SetShape.of(tokens) for tokens in sets])
-        return (ids + codes.astype(np.uint8).tobytes() + min(_compress(body), body, key=len),)
+        return (ids + codes.astype(np.uint8).tobytes() + min(body, _compress(body), key=len),)
 
     def decode(self, layers: Sequence[bytes], shapes: Sequence[SetShape]) -> list[TokenSet]:
         layer = single(layers, self.name)
         tokens, dim = total(shapes)
+        at_least(layer, tokens)  # before time is spent on the ids of a layer that is too short
         ids, start = decode_ids(layer, shapes)
         body_at = start + tokens
         if len(layer) < body_at:

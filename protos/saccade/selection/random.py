@@ -10,5 +10,6 @@ from saccade.selection.base import keep
 
 def random(grid: TokenGrid, budget: int, *, seed: int) -> TokenSet:
     """``budget`` places without replacement; prefix-nested for one seed."""
-    generator = np.random.Generator(np.random.PCG64(seed))
-    return keep(grid, generator.permutation(len(grid.features))[:budget])
+    # Raw bits: NumPy keeps a bit generator's stream, not what a Generator makes of it.
+    lots = np.random.PCG64(seed).random_raw(len(grid.features))
+    return keep(grid, np.argsort(lots, kind="stable")[:budget])

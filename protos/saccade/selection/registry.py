@@ -33,7 +33,7 @@ def select(
     tokens = len(grid.features)
     if not 1 <= budget <= tokens:
         raise SelectionError(
-            f"a budget of {budget} tokens, the view has {tokens}: give 1..{tokens}"
+            f"a budget of {budget} tokens for a view of {tokens}: give 1..{tokens}"
         )
     if seed < 0:
         raise SelectionError(f"a seed of {seed}: give 0 or more")

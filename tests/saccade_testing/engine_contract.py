@@ -1,0 +1,220 @@
+"""What every engine promises; a test class per engine inherits these tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import TypeVar
+
+import numpy as np
+import pytest
+
+from saccade.errors import EngineError, LimitExceeded
+from saccade_cloud.engines.base import Engine, EngineLimits, GenerateParams, TokenChunk
+from saccade_cloud.prompt import Prompt, TextSegment, VisualSegment
+
+T = TypeVar("T")
+TOKENS = 24  # the longest answer that these tests ask for
+CONTEXT = 256
+
+
+class EngineContract:
+    """Subclasses open an engine and state the vocabulary and the width of its model."""
+
+    width: int
+    vocab: int
+
+    def open_engine(self, limits: EngineLimits) -> Engine:
+        raise NotImplementedError
+
+    def run(
+        self,
+        work: Callable[[Engine], Awaitable[T]],
+        *,
+        max_batch: int = 32,
+        max_waiting: int = 256,
+    ) -> T:
+        """``work`` with an open engine, which is closed afterwards."""
+
+        async def main() -> T:
+            engine = self.open_engine(EngineLimits(TOKENS, CONTEXT, max_batch, max_waiting))
+            try:
+                return await work(engine)
+            finally:
+                await engine.close()
+
+        return asyncio.run(main())
+
+    def prompts(self, count: int) -> list[Prompt]:
+        """Different questions about three frames of different size."""
+        generator = np.random.default_rng(7)
+        frames = [self.visual(generator, size) for size in (5, 40, 17)]
+        return [
+            Prompt(
+                (
+                    TextSegment((1,)),
+                    frames[i % len(frames)],
+                    TextSegment(tuple(generator.integers(4, self.vocab, 2 + i % 9).tolist())),
+                )
+            )
+            for i in range(count)
+        ]
+
+    def visual(self, generator: np.random.Generator, count: int) -> VisualSegment:
+        embeds = generator.normal(size=(count, self.width)).astype(np.float32)
+        return VisualSegment(embeds, np.zeros((count, 3), np.int32))
+
+    def test_the_last_chunk_alone_says_how_it_ended_and_how_long_it_took(self) -> None:
+        chunks = self.run(lambda engine: collect(engine, self.prompts(1)[0]))
+        assert [chunk.finish for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+        assert all(chunk.timing is None for chunk in chunks[:-1])
+        assert chunks[-1].finish in ("stop", "length")
+        timing = chunks[-1].timing
+        assert timing is not None
+        assert list(timing.stages) == ["queue", "prefill", "decode_tokens"]
+        assert min(timing.stages.values()) >= 0
+
+    def test_an_answer_ends_at_the_end_token_or_at_max_tokens(self) -> None:
+        async def work(engine: Engine) -> set[str | None]:
+            finishes = set()
+            for prompt in self.prompts(40):
+                chunks = await collect(engine, prompt, 5)
+                count = len(ids_of(chunks))
+                assert count == 5 if chunks[-1].finish == "length" else count <= 5
+                finishes.add(chunks[-1].finish)
+            return finishes
+
+        assert self.run(work) >= {"length"}
+
+    def test_questions_in_a_batch_get_the_answers_that_they_get_alone(self) -> None:
+        prompts = self.prompts(50)
+
+        async def alone(engine: Engine) -> list[tuple[str, list[int]]]:
+            return [told(await collect(engine, prompt)) for prompt in prompts]
+
+        async def together(engine: Engine) -> list[tuple[str, list[int]]]:
+            chunks = await asyncio.gather(*(collect(engine, prompt) for prompt in prompts))
+            return [told(answer) for answer in chunks]
+
+        expected = self.run(alone)
+        assert len(set(map(str, expected))) > 25, "the answers hardly depend on the question"
+        assert self.run(together) == expected
+        assert self.run(together, max_batch=3) == expected
+
+    def test_who_joins_in_the_middle_of_an_answer_does_not_change_it(self) -> None:
+        first, *others = self.prompts(8)
+
+        async def work(engine: Engine) -> tuple[list[TokenChunk], list[list[TokenChunk]]]:
+            seen: list[TokenChunk] = []
+            joined: list[asyncio.Task[list[TokenChunk]]] = []
+            async with aclosing(engine.generate(first, GenerateParams(TOKENS))) as chunks:
+                async for chunk in chunks:
+                    seen.append(chunk)
+                    if len(joined) < len(others):
+                        joined.append(asyncio.create_task(collect(engine, others[len(joined)])))
+            return seen, await asyncio.gather(*joined)
+
+        seen, joined = self.run(work)
+        prompts = [first, *others[: len(joined)]]
+        expected = [self.run(lambda engine, p=prompt: collect(engine, p)) for prompt in prompts]
+        assert [told(c) for c in (seen, *joined)] == [told(c) for c in expected]
+
+    def test_closing_an_answer_frees_its_place(self) -> None:
+        async def work(engine: Engine) -> str:
+            left = engine.generate(self.prompts(1)[0], GenerateParams(TOKENS))
+            await anext(left)
+            await left.aclose()
+            return told(await asyncio.wait_for(collect(engine, self.prompts(2)[1]), 10))[0]
+
+        assert self.run(work, max_batch=1) == self.run(
+            lambda engine: text_of(engine, self.prompts(2)[1])
+        )
+
+    def test_a_cancelled_question_never_takes_a_place(self) -> None:
+        async def work(engine: Engine) -> int:
+            waiting = [asyncio.create_task(collect(engine, p)) for p in self.prompts(9)]
+            await asyncio.sleep(0)
+            for task in waiting[:8]:
+                task.cancel()
+            return len(await asyncio.wait_for(waiting[8], 10))
+
+        assert self.run(work, max_batch=1) > 0
+
+    def test_a_slow_reader_delays_nobody(self) -> None:
+        slow, quick = self.prompts(2)
+
+        async def work(engine: Engine) -> list[TokenChunk]:
+            answer = engine.generate(slow, GenerateParams(TOKENS))
+            first = await anext(answer)
+            await asyncio.wait_for(collect(engine, quick), 10)
+            return [first, *[chunk async for chunk in answer]]
+
+        assert told(self.run(work, max_batch=2)) == told(
+            self.run(lambda engine: collect(engine, slow))
+        )
+
+    @pytest.mark.parametrize("max_tokens", [0, -1, TOKENS + 1])
+    def test_more_tokens_than_allowed_are_refused(self, max_tokens: int) -> None:
+        with pytest.raises(LimitExceeded, match=rf"{max_tokens}.*{TOKENS}"):
+            self.run(lambda engine: collect(engine, self.prompts(1)[0], max_tokens))
+
+    def test_a_prompt_beyond_the_context_is_refused(self) -> None:
+        prompt = Prompt((self.visual(np.random.default_rng(0), CONTEXT),))
+        with pytest.raises(LimitExceeded, match=f"{CONTEXT}"):
+            self.run(lambda engine: collect(engine, prompt))
+
+    def test_the_longest_prompt_allowed_is_answered(self) -> None:
+        prompt = Prompt((self.visual(np.random.default_rng(0), CONTEXT - TOKENS),))
+        assert self.run(lambda engine: collect(engine, prompt))
+
+    def test_a_full_queue_refuses_at_once(self) -> None:
+        async def work(engine: Engine) -> list[BaseException]:
+            outcomes = await asyncio.gather(
+                *(collect(engine, prompt) for prompt in self.prompts(30)), return_exceptions=True
+            )
+            return [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+
+        refused = self.run(work, max_batch=1, max_waiting=2)
+        assert refused
+        assert all(isinstance(error, LimitExceeded) for error in refused)
+        assert "2" in str(refused[0])
+
+    def test_a_closed_engine_refuses(self) -> None:
+        async def work(engine: Engine) -> None:
+            await engine.close()
+            await engine.close()
+            await collect(engine, self.prompts(1)[0])
+
+        with pytest.raises(EngineError, match="closed"):
+            self.run(work)
+
+    def test_closing_ends_running_and_waiting_answers_with_an_error(self) -> None:
+        async def work(engine: Engine) -> list[BaseException | list[TokenChunk]]:
+            tasks = [asyncio.create_task(collect(engine, p)) for p in self.prompts(20)]
+            await asyncio.sleep(0)
+            await engine.close()
+            return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+
+        outcomes = self.run(work, max_batch=1)
+        failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        assert failed
+        assert all(isinstance(error, EngineError) for error in failed)
+
+
+async def collect(engine: Engine, prompt: Prompt, max_tokens: int = TOKENS) -> list[TokenChunk]:
+    async with aclosing(engine.generate(prompt, GenerateParams(max_tokens))) as chunks:
+        return [chunk async for chunk in chunks]
+
+
+async def text_of(engine: Engine, prompt: Prompt) -> str:
+    return told(await collect(engine, prompt))[0]
+
+
+def ids_of(chunks: list[TokenChunk]) -> list[int]:
+    return [token for chunk in chunks for token in chunk.ids]
+
+
+def told(chunks: list[TokenChunk]) -> tuple[str, list[int]]:
+    """The answer's text and token ids."""
+    return "".join(chunk.text for chunk in chunks), ids_of(chunks)

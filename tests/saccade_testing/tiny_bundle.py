@@ -1,0 +1,97 @@
+"""A bundle with random weights, small enough to be written for every test run.
+
+Its tokenizer is of the shipped bundle's kind: WordPiece over words and single characters.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from saccade.bundle import Bundle, write_manifest
+from saccade_testing import tiny_graphs as graphs
+from saccade_testing.tokens import DIM, GRID
+
+VIEWS = 5
+MAX_TOKENS = 24
+WORDS = (
+    *("what", "color", "is", "the", "car", "van", "bus", "red", "blue", "green"),
+    *("how", "many", "vehicle", "question", "answer", "two"),
+)
+EOS = "<eos>"
+SPECIALS = ["<pad>", "<bos>", EOS, "<unk>"]
+CLOUD_FILES = ("projector.onnx", "embed.onnx", "decoder.onnx", "tokenizer.json")
+
+
+def write_tokenizer(path: Path) -> int:
+    """Write tokenizer.json; the size of the vocabulary."""
+    chars = string.ascii_lowercase + string.digits + "?:.,<>'"
+    pieces = [*SPECIALS, *WORDS, *(c for c in chars if c not in WORDS), *(f"##{c}" for c in chars)]
+    vocab = {piece: i for i, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    tokenizer.add_special_tokens(SPECIALS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(path))
+    return tokenizer.get_vocab_size()
+
+
+def write_bundle(folder: Path, seed: int = 0, max_tokens: int = MAX_TOKENS) -> Bundle:
+    """A bundle for the tokens of ``saccade_testing.tokens``; its encoder is only a name."""
+    rng = np.random.default_rng(seed)
+    vocab = write_tokenizer(folder / "cloud/tokenizer.json")
+    graphs.write_projector(folder / "cloud/projector.onnx", rng, DIM, math.prod(GRID), VIEWS)
+    graphs.write_embedding(folder / "cloud/embed.onnx", rng, vocab)
+    graphs.write_decoder(folder / "cloud/decoder.onnx", rng, vocab, eos=SPECIALS.index(EOS))
+    (folder / "edge").mkdir(exist_ok=True)
+    (folder / "edge/encoder.onnx").write_bytes(b"the cloud never opens this")
+    write_manifest(folder, _fields(vocab, max_tokens))
+    return Bundle.open(folder)
+
+
+def _fields(vocab: int, max_tokens: int) -> dict[str, Any]:
+    files = ("edge/encoder.onnx", *(f"cloud/{name}" for name in CLOUD_FILES))
+    return {
+        "name": "tiny",
+        "family": "saccade-tiny",
+        "encoder": {
+            "file": "edge/encoder.onnx",
+            "input": {"name": "views", "height": 96, "width": 160},
+            "grid": list(GRID),
+            "dim": DIM,
+            "max_crops": VIEWS - 1,
+            "crop_margin": 0.1,
+            "crop_min_px": 32,
+        },
+        "selection": {"method": "cls_ensemble", "tokens_per_view": 16},
+        "codecs": ["f16", "int8z"],
+        "language": _language(vocab, max_tokens),
+        "limits": {"views": VIEWS, "tokens_per_view": 64, "question_chars": 200},
+        "files": {name: {"license": "Apache-2.0"} for name in files},
+    }
+
+
+def _language(vocab: int, max_tokens: int) -> dict[str, Any]:
+    return {
+        "projector": "cloud/projector.onnx",
+        "embedding": "cloud/embed.onnx",
+        "decoder": "cloud/decoder.onnx",
+        "tokenizer": "cloud/tokenizer.json",
+        "layers": graphs.LAYERS,
+        "heads": graphs.HEADS,
+        "head_dim": graphs.HEAD_DIM,
+        "width": graphs.WIDTH,
+        "vocab": vocab,
+        "bos": "<bos>",
+        "eos": EOS,
+        "max_tokens": max_tokens,
+        "max_context": graphs.CONTEXT,
+        "template": ["<bos>", "{visual}", "question : {question} answer :"],
+    }

@@ -1,0 +1,250 @@
+"""A packet says what the frame said, in few bytes; a hostile one is refused before it costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tracemalloc
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from saccade_testing.tokens import (
+    CAMERAS,
+    EPOCH_UNIX_MS,
+    frame_tokens,
+    limits_of,
+    token_set,
+    token_sets,
+    usual_frame,
+)
+
+from saccade import codecs
+from saccade.errors import CodecError, LimitExceeded, PacketError
+from saccade.limits import Limits
+from saccade.nouns import Box, FrameTokens, TokenSet
+from saccade.packet import pack, unpack
+from saccade.v1 import tokens_pb2 as pb
+from saccade.views_header import STEPS, WHOLE, ViewsHeader, wire_window
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def packed(frame: FrameTokens, codec: str = "f16") -> pb.FramePacket:
+    return pack(frame, codec, epoch_unix_ms=EPOCH_UNIX_MS)
+
+
+def opened(packet: pb.FramePacket, limits: Limits | None = None) -> FrameTokens:
+    return unpack(
+        packet, limits=limits or Limits(), cameras=CAMERAS, epoch_unix_ms=EPOCH_UNIX_MS
+    )
+
+
+def sealed(layer: bytes) -> bytes:
+    return layer + int(google_crc32c.value(layer)).to_bytes(4, "little")
+
+
+class TestRoundTrip:
+    @given(sets=token_sets(), codec=st.sampled_from(codecs.names()))
+    def test_a_frame_comes_back(self, sets: list[TokenSet], codec: str) -> None:
+        frame = frame_tokens(sets)
+        packet = pb.FramePacket.FromString(packed(frame, codec).SerializeToString())
+        received = opened(packet, limits_of(frame))
+        assert dataclasses.replace(received, views=()) == dataclasses.replace(frame, views=())
+        for sent, got in zip(frame.views, received.views, strict=True):
+            assert got.slot == sent.slot
+            assert got.window == pytest.approx(sent.window, abs=0.5 / STEPS)
+            np.testing.assert_array_equal(got.tokens.ids, sent.tokens.ids)
+            peak = float(np.max(np.abs(sent.tokens.features), initial=1e-3))
+            np.testing.assert_allclose(got.tokens.features, sent.tokens.features, atol=peak / 200)
+
+    def test_a_clock_set_back_is_no_error(self) -> None:
+        frame = dataclasses.replace(usual_frame(), captured_ns=(EPOCH_UNIX_MS - 5000) * 1_000_000)
+        assert opened(packed(frame)).captured_ns == frame.captured_ns
+
+    def test_labels_and_owners_stay_behind(self) -> None:
+        frame = usual_frame(views=1)
+        view = dataclasses.replace(frame.views[0], label="car", score=0.9)
+        received = opened(packed(dataclasses.replace(frame, views=(view,))))
+        assert (received.views[0].label, received.views[0].score) == ("", 0.0)
+
+    def test_the_second_camera_is_named(self) -> None:
+        packet = pack(usual_frame(), "f16", epoch_unix_ms=EPOCH_UNIX_MS, camera_index=1)
+        assert opened(packet).camera == CAMERAS[1]
+
+
+class TestBytes:
+    @pytest.mark.parametrize(("codec", "most"), [("f16", 5189), ("int8z", 2709)])
+    def test_the_usual_frame_costs_features_and_little_else(self, codec: str, most: int) -> None:
+        """5 views x 16 tokens x 32 features: 69 bytes of ids, windows, checksum and protobuf."""
+        assert packed(usual_frame(), codec).ByteSize() <= most
+
+    @pytest.mark.parametrize("codec", codecs.names())
+    def test_the_format_is_the_golden_one(self, codec: str) -> None:
+        tokens = token_set([0, 9, 10, 11, 40, 63], dim=4)
+        tokens.features[:] = np.outer([0, 1, 2, 3, -4, 64], [1, -0.5, 0.25, 127 / 128])
+        packet = packed(frame_tokens([tokens, tokens], sequence=300), codec)
+        golden = bytes.fromhex((GOLDEN / f"packet-{codec}.hex").read_text())
+        assert packet.SerializeToString(deterministic=True).hex() == golden.hex()
+
+
+class TestHostile:
+    """What `pack` doesn't write is refused with a typed error, whatever it is."""
+
+    @given(data=st.data(), codec=st.sampled_from(codecs.names()))
+    def test_flipped_bits_are_refused_or_harmless(self, data: st.DataObject, codec: str) -> None:
+        raw = bytearray(packed(usual_frame(), codec).SerializeToString())
+        for _ in range(data.draw(st.integers(1, 4))):
+            raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        assert_refused_or_sound(bytes(raw))
+
+    @given(cut=st.integers(0, 5000), codec=st.sampled_from(codecs.names()))
+    def test_truncated_packets_are_refused(self, cut: int, codec: str) -> None:
+        raw = packed(usual_frame(), codec).SerializeToString()
+        assume(cut < len(raw))
+        assert_refused_or_sound(raw[:cut])
+
+    @given(
+        views=st.binary(max_size=60),
+        codec=st.integers(0, 3),
+        layers=st.lists(st.binary(max_size=200), max_size=3),
+    )
+    def test_noise_under_a_right_checksum_is_refused_or_sound(
+        self, views: bytes, codec: int, layers: list[bytes]
+    ) -> None:
+        packet = pb.FramePacket(views=views, codec=codec, layers=[sealed(n) for n in layers])
+        assert_refused_or_sound(packet.SerializeToString())
+
+    def test_a_flipped_bit_in_a_layer_is_told_by_its_checksum(self) -> None:
+        packet = packed(usual_frame())
+        layer = bytearray(packet.layers[0])
+        layer[700] ^= 4
+        packet.layers[0] = bytes(layer)
+        with pytest.raises(PacketError, match=r"layer 0: checksum \w{8}, the packet says \w{8}"):
+            opened(packet)
+
+    def test_features_that_are_not_finite_are_refused(self) -> None:
+        packet = packed(usual_frame())
+        layer = packet.layers[0][:-4]
+        packet.layers[0] = sealed(layer[:-2] + np.array([np.nan], "<f2").tobytes())
+        with pytest.raises(CodecError, match="features that are not finite"):
+            opened(packet)
+
+    def test_a_header_of_many_tokens_costs_no_memory(self) -> None:
+        limits = Limits(views=1000, tokens_per_view=1 << 20, grid=(1, 1024, 1024), dim=4096)
+        header = ViewsHeader((384, 640), (1 << 20,) * 1000, (WHOLE,) * 1000)
+        packet = pb.FramePacket(views=header.to_bytes(), layers=[sealed(bytes(125))])
+        tracemalloc.start()
+        with pytest.raises(CodecError, match="at least 8589934592000 bytes are needed"):
+            opened(packet, limits)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 1 << 20
+
+    @pytest.mark.parametrize(
+        ("change", "error", "message"),
+        [
+            ({"views": 2}, LimitExceeded, "received 5 views, the limit is 2"),
+            ({"tokens_per_view": 9}, LimitExceeded, "received 16 tokens in view 0, the limit is 9"),
+            ({"grid": (1, 3, 5)}, LimitExceeded, "received 16 tokens in view 0, the limit is 15"),
+            ({"message_bytes": 99}, LimitExceeded, r"received \d+ bytes in a packet, .* 99"),
+            ({"codecs": ("int8z",)}, PacketError, "codec 'f16' was not agreed, only int8z"),
+            ({"dim": 31}, CodecError, "80 tokens of 31 half floats are 4960 bytes, received 5120"),
+        ],
+    )
+    def test_what_was_not_agreed_is_refused(
+        self, change: dict[str, object], error: type[Exception], message: str
+    ) -> None:
+        limits = dataclasses.replace(Limits(), **change)  # type: ignore[arg-type]  # by name
+        with pytest.raises(error, match=message):
+            opened(packed(usual_frame()), limits)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"codec": 77}, "unknown codec id 77"),
+            ({"camera": 2}, "camera 2 of a session that named 2"),
+            ({"captured_ms": -(1 << 62)}, "no such time"),
+            ({"captured_ms": 1 << 62}, "no such time"),
+            ({"layers": []}, "a packet without layers"),
+            ({"layers": [b"abc"]}, "layer 0 has 3 bytes"),
+            ({"views": b""}, "the views header ends after 0 bytes, 1 needed"),
+            ({"views": b"\x00\x05\x03\x10"}, "a frame side of 0 pixels"),
+            ({"views": b"\x05\x05\x01\x10"}, "a packet without views"),
+            ({"views": b"\x05\x05\x03\x10\x00"}, "the views header is 4 bytes, received 5"),
+            ({"views": b"\x05\x05\x05\x10\x09\x09\x09\x20"}, "a crop's window .* is empty"),
+            ({"views": b"\xff" * 9}, "a varint of more than 4 bytes"),
+        ],
+    )
+    def test_impossible_fields_are_refused(self, change: dict[str, object], message: str) -> None:
+        packet = packed(usual_frame())
+        for name in change:
+            packet.ClearField(name)  # type: ignore[arg-type]  # names of fields
+        packet.MergeFrom(pb.FramePacket(**change))  # type: ignore[arg-type]  # by name
+        with pytest.raises(PacketError, match=message):
+            opened(packet)
+
+    def test_too_many_layers_are_refused(self) -> None:
+        packet = packed(usual_frame())
+        packet.layers.extend([sealed(b"")] * 16)
+        with pytest.raises(LimitExceeded, match="received 17 layers in a packet, the limit is 16"):
+            opened(packet)
+
+
+class TestPackRefuses:
+    def test_views_out_of_order(self) -> None:
+        frame = usual_frame()
+        with pytest.raises(PacketError, match=r"not \[4, 3, 2, 1, 0\]"):
+            packed(dataclasses.replace(frame, views=frame.views[::-1]))
+
+    def test_a_frame_without_views(self) -> None:
+        with pytest.raises(PacketError, match=r"not \[\]"):
+            packed(dataclasses.replace(usual_frame(), views=()))
+
+    def test_views_of_several_grids(self) -> None:
+        sets = [token_set([1]), token_set([1], grid=(1, 4, 4))]
+        with pytest.raises(PacketError, match="one frame's views have one grid"):
+            packed(frame_tokens(sets))
+
+    def test_an_unknown_codec(self) -> None:
+        with pytest.raises(CodecError, match="unknown codec 'png'"):
+            packed(usual_frame(), "png")
+
+
+class TestWindows:
+    sides = st.tuples(st.floats(-2, 3), st.floats(-2, 3)).filter(lambda pair: pair[0] < pair[1])
+
+    @given(sides, sides)
+    def test_windows_are_kept_within_half_a_step_and_never_empty(
+        self, x: tuple[float, float], y: tuple[float, float]
+    ) -> None:
+        window: Box = (x[0], y[0], x[1], y[1])
+        seen = wire_window(window)
+        assert 0 <= seen[0] < seen[2] <= 1
+        assert 0 <= seen[1] < seen[3] <= 1
+        for given_side, side in zip(window, seen, strict=True):
+            clipped = min(max(given_side, 0), 1)
+            assert abs(side - clipped) <= 1.0001 / STEPS
+        assert wire_window(seen) == seen
+
+    @pytest.mark.parametrize("window", [(0.5, 0, 0.5, 1), (0.5, 0, 0.4, 1), (math.nan, 0, 1, 1)])
+    def test_an_empty_window_is_refused(self, window: Box) -> None:
+        with pytest.raises(PacketError, match="is empty"):
+            wire_window(window)
+
+
+def assert_refused_or_sound(raw: bytes) -> None:
+    try:
+        received = opened(pb.FramePacket.FromString(raw))
+    except (PacketError, LimitExceeded):
+        return
+    except Exception as error:  # noqa: BLE001 - any other error fails the test by its name
+        # protobuf's own refusal of bytes that are no message at all.
+        assert type(error).__name__ == "DecodeError", error
+        return
+    for view in received.views:
+        assert np.all(np.isfinite(view.tokens.features))
+        assert len(view.tokens.ids) <= 64
