@@ -65,8 +65,11 @@ class EngineContract:
         embeds = generator.normal(size=(count, self.width)).astype(np.float32)
         return VisualSegment(embeds, np.zeros((count, 3), np.int32))
 
+    def alone(self, prompt: Prompt) -> list[TokenChunk]:
+        return self.run(lambda engine: collect(engine, prompt))
+
     def test_the_last_chunk_alone_says_how_it_ended_and_how_long_it_took(self) -> None:
-        chunks = self.run(lambda engine: collect(engine, self.prompts(1)[0]))
+        chunks = self.alone(self.prompts(1)[0])
         assert [chunk.finish for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
         assert all(chunk.timing is None for chunk in chunks[:-1])
         assert chunks[-1].finish in ("stop", "length")
@@ -77,7 +80,7 @@ class EngineContract:
 
     def test_an_answer_ends_at_the_end_token_or_at_max_tokens(self) -> None:
         async def work(engine: Engine) -> set[str | None]:
-            finishes = set()
+            finishes: set[str | None] = set()
             for prompt in self.prompts(40):
                 chunks = await collect(engine, prompt, 5)
                 count = len(ids_of(chunks))
@@ -117,7 +120,7 @@ class EngineContract:
 
         seen, joined = self.run(work)
         prompts = [first, *others[: len(joined)]]
-        expected = [self.run(lambda engine, p=prompt: collect(engine, p)) for prompt in prompts]
+        expected = [self.alone(prompt) for prompt in prompts]
         assert [told(c) for c in (seen, *joined)] == [told(c) for c in expected]
 
     def test_closing_an_answer_frees_its_place(self) -> None:
@@ -127,9 +130,7 @@ class EngineContract:
             await left.aclose()
             return told(await asyncio.wait_for(collect(engine, self.prompts(2)[1]), 10))[0]
 
-        assert self.run(work, max_batch=1) == self.run(
-            lambda engine: text_of(engine, self.prompts(2)[1])
-        )
+        assert self.run(work, max_batch=1) == told(self.alone(self.prompts(2)[1]))[0]
 
     def test_a_cancelled_question_never_takes_a_place(self) -> None:
         async def work(engine: Engine) -> int:
@@ -150,9 +151,7 @@ class EngineContract:
             await asyncio.wait_for(collect(engine, quick), 10)
             return [first, *[chunk async for chunk in answer]]
 
-        assert told(self.run(work, max_batch=2)) == told(
-            self.run(lambda engine: collect(engine, slow))
-        )
+        assert told(self.run(work, max_batch=2)) == told(self.alone(slow))
 
     @pytest.mark.parametrize("max_tokens", [0, -1, TOKENS + 1])
     def test_more_tokens_than_allowed_are_refused(self, max_tokens: int) -> None:
@@ -162,11 +161,15 @@ class EngineContract:
     def test_a_prompt_beyond_the_context_is_refused(self) -> None:
         prompt = Prompt((self.visual(np.random.default_rng(0), CONTEXT),))
         with pytest.raises(LimitExceeded, match=f"{CONTEXT}"):
-            self.run(lambda engine: collect(engine, prompt))
+            self.alone(prompt)
 
     def test_the_longest_prompt_allowed_is_answered(self) -> None:
         prompt = Prompt((self.visual(np.random.default_rng(0), CONTEXT - TOKENS),))
-        assert self.run(lambda engine: collect(engine, prompt))
+        assert self.alone(prompt)
+
+    def test_a_prompt_of_nothing_is_refused(self) -> None:
+        with pytest.raises(LimitExceeded):
+            self.alone(Prompt(()))
 
     def test_a_full_queue_refuses_at_once(self) -> None:
         async def work(engine: Engine) -> list[BaseException]:
@@ -205,10 +208,6 @@ class EngineContract:
 async def collect(engine: Engine, prompt: Prompt, max_tokens: int = TOKENS) -> list[TokenChunk]:
     async with aclosing(engine.generate(prompt, GenerateParams(max_tokens))) as chunks:
         return [chunk async for chunk in chunks]
-
-
-async def text_of(engine: Engine, prompt: Prompt) -> str:
-    return told(await collect(engine, prompt))[0]
 
 
 def ids_of(chunks: list[TokenChunk]) -> list[int]:

@@ -147,4 +147,4 @@ def _heads(g: Graph, rng: np.random.Generator, x: str) -> str:
 
 
 def _normal(rng: np.random.Generator, *shape: int) -> npt.NDArray[np.float32]:
-    return (rng.standard_normal(shape) / np.sqrt(shape[0]) ** 0.5).astype(np.float32)
+    return np.asarray(rng.standard_normal(shape) / shape[0] ** 0.25, np.float32)

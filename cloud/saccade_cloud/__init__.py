@@ -1,0 +1,1 @@
+"""Saccade's cloud: receives tokens, reconstructs what the edge saw, and answers."""

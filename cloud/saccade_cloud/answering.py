@@ -1,0 +1,76 @@
+"""From a frame's tokens and a question to a streamed answer: reconstruct, prompt, generate."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import replace
+
+from saccade.nouns import Answer, FrameTokens, Timing
+from saccade_cloud.engines.base import Engine, GenerateParams, TokenChunk
+from saccade_cloud.prompt import PromptBuilder, VisualSegment
+from saccade_cloud.reconstruct import Reconstructor
+
+
+class Answerer:
+    """The cloud's mind: everything between a decoded packet and an answer's text.
+
+    Serves one event loop. Close it to end the engine.
+    """
+
+    def __init__(self, reconstruct: Reconstructor, prompts: PromptBuilder, engine: Engine) -> None:
+        self._reconstruct = reconstruct
+        self._prompts = prompts
+        self._engine = engine
+        self._projecting = ThreadPoolExecutor(1, thread_name_prefix="saccade-reconstruct")
+
+    async def stream(
+        self, frame: FrameTokens, question: str, max_tokens: int = 0
+    ) -> AsyncGenerator[TokenChunk, None]:
+        """The answer's chunks; the last one's timing begins with ``reconstruct``.
+
+        ``max_tokens`` 0 is the engine's maximum. Raises ``QuestionError`` before anything is
+        computed, then what the stages raise.
+        """
+        self._prompts.check(question)
+        started = time.perf_counter()
+        visual = await self._visual(frame)
+        reconstruct_ms = (time.perf_counter() - started) * 1e3
+        prompt = self._prompts.build(visual, question)
+        params = GenerateParams(max_tokens or self._engine.limits.max_tokens)
+        async with aclosing(self._engine.generate(prompt, params)) as chunks:
+            async for chunk in chunks:
+                yield _with_stages(chunk, {"reconstruct": reconstruct_ms})
+
+    async def answer(self, frame: FrameTokens, question: str, max_tokens: int = 0) -> Answer:
+        """The whole answer at once."""
+        texts = []
+        last = TokenChunk((), "")
+        async with aclosing(self.stream(frame, question, max_tokens)) as chunks:
+            async for last in chunks:
+                texts.append(last.text)
+        return Answer(
+            text="".join(texts),
+            sequence=frame.sequence,
+            camera=frame.camera,
+            timing=last.timing or Timing(),
+            finish=last.finish or "length",
+        )
+
+    async def close(self) -> None:
+        """End the engine; running answers end with ``EngineError``."""
+        await self._engine.close()
+        self._projecting.shutdown(wait=False)
+
+    async def _visual(self, frame: FrameTokens) -> VisualSegment:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._projecting, self._reconstruct, frame)
+
+
+def _with_stages(chunk: TokenChunk, before: dict[str, float]) -> TokenChunk:
+    if chunk.timing is None:
+        return chunk
+    return replace(chunk, timing=Timing(before | chunk.timing.stages))

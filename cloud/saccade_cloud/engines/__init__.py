@@ -1,0 +1,1 @@
+"""Engines: each completes prompts, behind one contract (`base`)."""

@@ -1,0 +1,128 @@
+"""The loop that decodes: who waits, who is in the batch, whose turn it is.
+
+One thread runs ``run``; every other method may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from threading import Condition
+
+from tokenizers import Tokenizer
+
+from saccade.errors import EngineError, LimitExceeded
+from saccade_cloud.engines.base import EngineLimits
+from saccade_cloud.engines.batch import Batch
+from saccade_cloud.engines.request import Request
+
+# Prompt positions read in one go: bounds how long the running answers wait for newcomers.
+PREFILL_POSITIONS = 2048
+
+
+class Scheduler:
+    """Each turn lets newcomers in, then decodes one token of every running answer."""
+
+    def __init__(self, batch: Batch, tokenizer: Tokenizer, eos: int, limits: EngineLimits) -> None:
+        self._batch = batch
+        self._tokenizer = tokenizer
+        self._eos = eos
+        self._limits = limits
+        self._waiting: deque[Request] = deque()
+        self._newcomers: list[Request] = []  # being read, not yet in the batch
+        self._changed = Condition()
+        self._closed = False
+
+    def submit(self, request: Request) -> None:
+        """Queue ``request``. Raises ``LimitExceeded`` (queue full), ``EngineError`` (closed)."""
+        with self._changed:
+            if self._closed:
+                raise EngineError("the engine is closed")
+            if len(self._waiting) >= self._limits.max_waiting:
+                raise LimitExceeded(
+                    f"{len(self._waiting)} questions wait already, "
+                    f"the engine holds {self._limits.max_waiting}"
+                )
+            self._waiting.append(request)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Let ``run`` return after the turn it is in."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def run(self) -> None:
+        """Serve until closed; whoever is left then gets an ``EngineError``."""
+        try:
+            while self._wait_for_work():
+                self._drop_cancelled()
+                self._admit_newcomers()
+                self._step()
+        finally:
+            # Also on a defect that ends this thread: nobody waits for ever.
+            self.close()
+            left = [*self._newcomers, *self._batch.requests, *self._waiting]
+            _fail(left, "the engine closed before the end")
+
+    def _wait_for_work(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._waiting or len(self._batch))
+            return not self._closed
+
+    def _drop_cancelled(self) -> None:
+        requests = self._batch.requests
+        self._batch.keep([row for row, request in enumerate(requests) if not request.cancelled])
+
+    def _admit_newcomers(self) -> None:
+        self._newcomers = self._take_waiting()
+        if not self._newcomers:
+            return
+        running = len(self._batch)
+        try:
+            tokens = self._batch.admit(self._newcomers)
+        except EngineError as err:
+            _fail(self._newcomers, str(err))
+        else:
+            self._deliver(tokens, first_row=running)
+        self._newcomers = []
+
+    def _take_waiting(self) -> list[Request]:
+        """The next requests in order of arrival, as many as there is room for."""
+        taken: list[Request] = []
+        positions = 0
+        with self._changed:
+            while self._waiting and len(self._batch) + len(taken) < self._limits.max_batch:
+                positions += len(self._waiting[0].prompt)
+                if taken and positions > PREFILL_POSITIONS:
+                    break
+                request = self._waiting.popleft()
+                if not request.cancelled:
+                    request.admitted()
+                    taken.append(request)
+        return taken
+
+    def _step(self) -> None:
+        if not len(self._batch):
+            return
+        try:
+            tokens = self._batch.step()
+        except EngineError as err:
+            _fail(self._batch.requests, str(err))
+            self._batch.keep([])
+            return
+        self._deliver(tokens, first_row=0)
+
+    def _deliver(self, tokens: Sequence[int], first_row: int) -> None:
+        """Hand ``tokens`` to the rows from ``first_row`` on; finished rows leave the batch."""
+        finished = {
+            first_row + i
+            for i, token in enumerate(tokens)
+            if self._batch.requests[first_row + i].accept(token, self._tokenizer, self._eos)
+        }
+        self._batch.keep([row for row in range(len(self._batch)) if row not in finished])
+
+
+def _fail(requests: Sequence[Request], reason: str) -> None:
+    for request in requests:
+        request.deliver(EngineError(reason))

@@ -1,0 +1,130 @@
+"""From a question and what the edge saw to a prompt: a row of text and visual segments."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from saccade.errors import BundleError, QuestionError
+from saccade.nouns import F32, I32
+
+VISUAL = "{visual}"
+QUESTION = "{question}"
+# Line breaks and escape codes have no place in a one-line question; lone surrogates cannot be
+# encoded. Format characters (Cf) stay allowed: scripts and emoji need the zero-width joiner.
+_FORBIDDEN_CATEGORIES = ("Cc", "Cs")
+
+
+@dataclass(frozen=True, slots=True)
+class TextSegment:
+    """Token ids of the bundle's vocabulary."""
+
+    ids: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VisualSegment:
+    """Visual tokens in the language model's space.
+
+    ``embeds``: [K, D_llm] float32. ``positions``: [K, 3] int32, (t, h, w) of each token.
+    """
+
+    embeds: F32
+    positions: I32
+
+    def __len__(self) -> int:
+        return len(self.embeds)
+
+
+Segment = TextSegment | VisualSegment
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """What an engine completes."""
+
+    segments: tuple[Segment, ...]
+
+    def __len__(self) -> int:
+        """Positions that the prompt takes in the language model's context."""
+        return sum(len(segment) for segment in self.segments)
+
+    @property
+    def shared_length(self) -> int:
+        """Positions of ``shared``."""
+        return sum(len(segment) for segment in self.shared)
+
+    @property
+    def shared(self) -> tuple[Segment, ...]:
+        """The leading segments that every question about the same frame has in common."""
+        visual = [i for i, s in enumerate(self.segments) if isinstance(s, VisualSegment)]
+        return self.segments[: visual[-1] + 1] if visual else ()
+
+
+class PromptBuilder:
+    """The bundle's template, applied.
+
+    Template parts are a special token (``<bos>``), ``{visual}``, or text with ``{question}``.
+    Raises ``BundleError`` for a template without exactly one visual part and one question.
+    """
+
+    def __init__(self, tokenizer: Path, template: Sequence[str], question_chars: int) -> None:
+        self._tokenizer = load_tokenizer(tokenizer)
+        # A user's "<eos>" is six characters of text, not the end of the prompt.
+        self._tokenizer.encode_special_tokens = True
+        self._template = tuple(template)
+        self._question_chars = question_chars
+        for part, count in ((VISUAL, self._count(VISUAL)), (QUESTION, self._count(QUESTION))):
+            if count != 1:
+                raise BundleError(f"the template has {count} places for {part}, it needs one")
+
+    def check(self, question: str) -> None:
+        """Raises ``QuestionError`` for a question that ``build`` would refuse."""
+        check_question(question, self._question_chars)
+
+    def build(self, visual: VisualSegment, question: str) -> Prompt:
+        """The whole prompt. Raises ``QuestionError``."""
+        self.check(question)
+        return Prompt(tuple(self._segment(part, visual, question) for part in self._template))
+
+    def _count(self, place: str) -> int:
+        return sum(part.count(place) for part in self._template)
+
+    def _segment(self, part: str, visual: VisualSegment, question: str) -> Segment:
+        if part == VISUAL:
+            return visual
+        special = self._tokenizer.token_to_id(part)
+        if special is not None:
+            return TextSegment((special,))
+        text = part.replace(QUESTION, question)
+        return TextSegment(tuple(self._tokenizer.encode(text, add_special_tokens=False).ids))
+
+
+def check_question(question: str, limit_chars: int) -> None:
+    """Raises ``QuestionError`` for a question that is empty, too long or not one line of text."""
+    if not question.strip():
+        raise QuestionError("the question is empty")
+    if len(question) > limit_chars:
+        raise QuestionError(
+            f"the question has {len(question)} characters, the bundle allows {limit_chars}"
+        )
+    for place, char in enumerate(question):
+        if unicodedata.category(char) in _FORBIDDEN_CATEGORIES:
+            raise QuestionError(
+                f"the question has the control character U+{ord(char):04X} at position {place}"
+            )
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The bundle's tokenizer. Raises ``BundleError`` when the file cannot be read as one."""
+    try:
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise BundleError(f"{path.name} cannot be read as a tokenizer: {err}") from err

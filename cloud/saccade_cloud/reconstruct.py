@@ -1,0 +1,91 @@
+"""From kept tokens back to a visual segment: project, put in place, check.
+
+Visual order is the bundle's: the overview first, then the crops, ids ascending inside a view.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from saccade.errors import EngineError, PacketError
+from saccade.limits import Limits, check
+from saccade.nouns import F32, I32, FrameTokens, Grid, ViewTokens
+from saccade_cloud.prompt import VisualSegment
+from saccade_cloud.runtime import Graph
+
+
+class Reconstructor:
+    """Projects a frame's tokens to embeddings ``width`` wide. Safe to call from several threads.
+
+    Raises ``PacketError`` and ``LimitExceeded`` for tokens that do not fit ``limits``,
+    ``EngineError`` when the projector gives something that is not a finite [K, width].
+    """
+
+    def __init__(self, projector: Path, limits: Limits, width: int) -> None:
+        self._projector = Graph(projector, ("features", "ids", "slots", "boxes"), ("embeds",))
+        self._limits = limits
+        self._width = width
+
+    def __call__(self, frame: FrameTokens) -> VisualSegment:
+        """The frame's visual segment: embeds [K, width] float32, positions [K, 3] int32."""
+        self._check_views(frame)
+        counts = [len(view.tokens.ids) for view in frame.views]
+        slots = np.repeat(np.array([view.slot for view in frame.views], np.int64), counts)
+        windows = np.array([view.window for view in frame.views], np.float32)
+        ids = np.concatenate([view.tokens.ids for view in frame.views]).astype(np.int64)
+        feeds = {
+            "features": np.concatenate([view.tokens.features for view in frame.views]),
+            "ids": ids,
+            "slots": slots,
+            "boxes": np.repeat(windows, counts, axis=0),
+        }
+        embeds = self._projector.run(feeds)[0]
+        self._check_embeds(embeds, len(ids))
+        return VisualSegment(embeds, positions(ids, slots, self._limits.grid))
+
+    def _check_views(self, frame: FrameTokens) -> None:
+        if not frame.kept:
+            raise PacketError(f"frame {frame.sequence} has no tokens")
+        slots = [view.slot for view in frame.views]
+        if slots != sorted(set(slots)) or slots[0] < 0 or slots[-1] >= self._limits.views:
+            raise PacketError(f"slots {slots} do not ascend within 0..{self._limits.views - 1}")
+        for view in frame.views:
+            self._check_view(view)
+
+    def _check_view(self, view: ViewTokens) -> None:
+        """What the noun itself does not promise: that it is of this bundle, and finite."""
+        tokens, limits = view.tokens, self._limits
+        check(f"tokens in view {view.slot}", len(tokens.ids), limits.tokens_per_view)
+        if tokens.grid != limits.grid:
+            raise PacketError(
+                f"view {view.slot} has grid {tokens.grid}, the bundle's is {limits.grid}"
+            )
+        if tokens.features.shape[1] != limits.dim:
+            raise PacketError(
+                f"view {view.slot} has features {tokens.features.shape[1]} wide, "
+                f"the bundle's are {limits.dim}"
+            )
+        if not np.isfinite(tokens.features).all():
+            raise PacketError(f"view {view.slot} has features that are not finite")
+        if not np.isfinite(view.window).all():
+            raise PacketError(f"view {view.slot} has the window {view.window}")
+
+    def _check_embeds(self, embeds: F32, count: int) -> None:
+        if embeds.shape != (count, self._width):
+            raise EngineError(f"the projector gave {embeds.shape}, expected {(count, self._width)}")
+        if not np.isfinite(embeds).all():
+            raise EngineError("the projector gave embeddings that are not finite")
+
+
+def positions(ids: npt.NDArray[np.int64], slots: npt.NDArray[np.int64], grid: Grid) -> I32:
+    """(t, h, w) of each token, [K, 3] int32.
+
+    Views follow each other in t, as the pictures of a clip do: slot s of a picture has t = s.
+    """
+    frames, height, width = grid
+    t, within = np.divmod(ids, height * width)
+    h, w = np.divmod(within, width)
+    return np.stack([slots * frames + t, h, w], axis=1).astype(np.int32)

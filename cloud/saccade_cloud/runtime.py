@@ -1,0 +1,74 @@
+"""ONNX Runtime sessions: opened one way, and their errors turned into ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from onnxruntime.capi import (
+    onnxruntime_pybind11_state as ort_state,  # pyright: ignore[reportAttributeAccessIssue]
+)
+
+from saccade.errors import BundleError, EngineError
+from saccade.nouns import F32
+
+# ONNX Runtime's exceptions share no base class below Exception, so they are listed here once.
+_LOAD_ERRORS = (
+    ort_state.Fail,
+    ort_state.InvalidGraph,
+    ort_state.InvalidProtobuf,
+    ort_state.InvalidArgument,
+    ort_state.NoSuchFile,
+    ort_state.NotImplemented,
+)
+_RUN_ERRORS = (
+    ort_state.Fail,
+    ort_state.InvalidArgument,
+    ort_state.RuntimeException,
+    ort_state.NotImplemented,
+)
+
+
+class Graph:
+    """One ONNX graph with named inputs and outputs; safe to run from several threads.
+
+    Raises ``BundleError`` when the file cannot be loaded or lacks an input or output that the
+    bundle's contract names, ``EngineError`` when a run fails.
+    """
+
+    def __init__(
+        self, path: Path, inputs: Sequence[str], outputs: Sequence[str], threads: int = 1
+    ) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            session = ort.InferenceSession(
+                str(path), sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except _LOAD_ERRORS as err:
+            raise BundleError(f"{path.name} is not a graph that can be loaded: {err}") from err
+        _require(path, "input", inputs, [i.name for i in session.get_inputs()])
+        _require(path, "output", outputs, [o.name for o in session.get_outputs()])
+        self._name = path.name
+        self._outputs = list(outputs)
+        self._session = session
+
+    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> list[F32]:
+        """The outputs, in the order in which the constructor named them."""
+        try:
+            outputs = self._session.run(self._outputs, dict(feeds))
+        except _RUN_ERRORS as err:
+            raise EngineError(f"{self._name} failed: {err}") from err
+        return [np.asarray(output, np.float32) for output in outputs]
+
+
+def _require(path: Path, what: str, wanted: Sequence[str], present: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        raise BundleError(f"{path.name} has no {what} {missing[0]!r}, only {', '.join(present)}")

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tokenizers import Tokenizer
+
+from saccade.bundle import Bundle
+from saccade.errors import BundleError, EngineError
+from saccade_cloud.assemble import open_engine
+from saccade_cloud.engines.base import Engine, EngineLimits
+from saccade_cloud.engines.decoder import DecoderShape
+from saccade_cloud.engines.onnx import OnnxEngine, OnnxFiles
+from saccade_cloud.prompt import Prompt, TextSegment
+from saccade_testing.engine_contract import EngineContract, collect, told
+from saccade_testing.tiny_graphs import WIDTH
+
+
+class _OnnxContract(EngineContract):
+    width = WIDTH
+    prefix_bytes: int
+
+    @pytest.fixture(autouse=True)
+    def _bundle(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.vocab = bundle.manifest.language.vocab
+
+    def open_engine(self, limits: EngineLimits) -> Engine:
+        language = self.bundle.manifest.language
+        return OnnxEngine(
+            files_of(self.bundle),
+            DecoderShape(language.layers, language.heads, language.head_dim, language.width),
+            eos=language.eos,
+            limits=limits,
+            prefix_bytes=self.prefix_bytes,
+        )
+
+
+class TestOnnxEngine(_OnnxContract):
+    prefix_bytes = 1 << 20
+
+
+class TestOnnxEngineWithoutSharedPrefixes(_OnnxContract):
+    prefix_bytes = 0
+
+
+class TestOnnxEngineWithRoomForOnePrefix(_OnnxContract):
+    prefix_bytes = 2 * 2 * 4 * 2 * 8 * 42  # keys and values, layers, float32, heads, width, length
+
+
+class TestAnswers:
+    def test_sharing_prefixes_never_shows(self, bundle: Bundle) -> None:
+        contract = TestOnnxEngine()
+        contract.bundle, contract.vocab = bundle, bundle.manifest.language.vocab
+        prompts = contract.prompts(30)
+
+        async def answers(prefix_bytes: int) -> list[tuple[str, list[int]]]:
+            engine = open_engine(bundle, prefix_bytes=prefix_bytes)
+            try:
+                chunks = await asyncio.gather(*(collect(engine, p) for p in prompts))
+                return [told(c) for c in chunks]
+            finally:
+                await engine.close()
+
+        assert asyncio.run(answers(0)) == asyncio.run(answers(1 << 20))
+
+    def test_streamed_text_is_the_decoded_text(self, bundle: Bundle) -> None:
+        contract = TestOnnxEngine()
+        contract.bundle, contract.vocab = bundle, bundle.manifest.language.vocab
+        tokenizer = Tokenizer.from_file(str(files_of(bundle).tokenizer))
+        for prompt in contract.prompts(20):
+            text, ids = told(contract.alone(prompt))
+            assert text == tokenizer.decode(ids, skip_special_tokens=True)
+
+    def test_a_run_that_fails_fails_its_question_and_no_later_one(self, bundle: Bundle) -> None:
+        contract = TestOnnxEngine()
+        contract.bundle, contract.vocab = bundle, bundle.manifest.language.vocab
+        impossible = Prompt((TextSegment((contract.vocab + 5,)),))
+
+        async def work(engine: Engine) -> int:
+            with pytest.raises(EngineError, match=r"embed\.onnx failed"):
+                await collect(engine, impossible)
+            return len(await collect(engine, contract.prompts(1)[0]))
+
+        assert contract.run(work) > 0
+
+
+class TestOpening:
+    def test_a_file_that_is_no_graph_is_a_bundle_error(self, bundle: Bundle) -> None:
+        files = files_of(bundle)
+        wrong = OnnxFiles(files.embedding, files.tokenizer, files.tokenizer)
+        with pytest.raises(BundleError, match=r"tokenizer\.json is not a graph"):
+            OnnxEngine(wrong, DecoderShape(2, 2, 8, WIDTH), eos="<eos>")
+
+    def test_a_graph_with_fewer_layers_than_stated_is_a_bundle_error(self, bundle: Bundle) -> None:
+        with pytest.raises(BundleError, match=r"decoder\.onnx has no input 'past_key_values\.2"):
+            OnnxEngine(files_of(bundle), DecoderShape(3, 2, 8, WIDTH), eos="<eos>")
+
+    def test_an_end_token_that_is_not_in_the_vocabulary_is_a_bundle_error(
+        self, bundle: Bundle
+    ) -> None:
+        with pytest.raises(BundleError, match="'<end>'"):
+            OnnxEngine(files_of(bundle), DecoderShape(2, 2, 8, WIDTH), eos="<end>")
+
+
+def files_of(bundle: Bundle) -> OnnxFiles:
+    language = bundle.manifest.language
+    return OnnxFiles(
+        bundle.file(language.embedding),
+        bundle.file(language.decoder),
+        bundle.file(language.tokenizer),
+    )
