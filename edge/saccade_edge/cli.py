@@ -1,0 +1,120 @@
+"""``saccade edge``: watching on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import socket
+
+from saccade import codecs
+from saccade.bundle import Bundle
+from saccade.selection import METHODS
+from saccade_edge.daemon import WatchSettings, run
+from saccade_edge.detect import DETECTORS
+from saccade_edge.events import Event
+from saccade_edge.gate import GateSettings
+from saccade_edge.plan import PipelineSettings
+from saccade_edge.report import to_line, to_record
+from saccade_edge.runtime import RuntimeSettings
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands of ``saccade edge``."""
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    watch = commands.add_parser("run", help="watch a source and send what it shows to a cloud")
+    watch.add_argument(
+        "source", metavar="SOURCE", help="video file, picture, folder, rtsp:// or v4l2://"
+    )
+    watch.add_argument("--cloud", required=True, metavar="HOST:PORT")
+    watch.add_argument("--bundle", default="crossing", metavar="PATH|NAME")
+    watch.add_argument("--ask", action="append", default=[], metavar="QUESTION", help="repeatable")
+    watch.add_argument("--json", action="store_true", help="one JSON object per event")
+    _add_identity(watch)
+    _add_source(watch)
+    _add_stages(watch)
+    watch.set_defaults(run=_run)
+
+
+def _add_identity(watch: argparse.ArgumentParser) -> None:
+    watch.add_argument("--camera", default="camera", metavar="NAME")
+    watch.add_argument("--device", default=socket.gethostname(), metavar="ID")
+    watch.add_argument(
+        "--insecure", action="store_true", help="allow plain text beyond this machine"
+    )
+    watch.add_argument(
+        "--patience",
+        type=float,
+        metavar="SECONDS",
+        help="give up after so long without a cloud (files: 30, cameras: never)",
+    )
+
+
+def _add_source(watch: argparse.ArgumentParser) -> None:
+    watch.add_argument("--fps", type=float, metavar="N", help="at most N frames a second")
+    watch.add_argument(
+        "--live", action="store_true", help="play a file like a camera: newest frame only"
+    )
+    watch.add_argument(
+        "--gate", type=float, default=GateSettings().threshold, metavar="LEVELS",
+        help="grey levels that count as a change (default %(default)g, 0: every frame)",
+    )  # fmt: skip
+
+
+def _add_stages(watch: argparse.ArgumentParser) -> None:
+    watch.add_argument("--detector", choices=DETECTORS, help="default: the bundle's own")
+    watch.add_argument("--crops", type=int, metavar="N", help="at most, beside the overview")
+    watch.add_argument("--tokens", type=int, metavar="N", help="per view")
+    watch.add_argument("--method", choices=METHODS, help="of token selection")
+    watch.add_argument("--codec", choices=codecs.names())
+    watch.add_argument("--threads", type=int, default=0, metavar="N", help="0: every core")
+    watch.add_argument(
+        "--provider", action="append", metavar="NAME", help="of ONNX Runtime, best first"
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    summary = run(
+        Bundle.open(arguments.bundle),
+        _settings(arguments),
+        _print_record if arguments.json else _print_line,
+    )
+    return 0 if summary.complete and not summary.refused else 1
+
+
+def _settings(arguments: argparse.Namespace) -> WatchSettings:
+    runtime = RuntimeSettings(
+        tuple(arguments.provider) if arguments.provider else None, arguments.threads
+    )
+    pipeline = PipelineSettings(
+        detector=arguments.detector,
+        method=arguments.method,
+        tokens_per_view=arguments.tokens,
+        codec=arguments.codec,
+        max_crops=arguments.crops,
+        gate=GateSettings(threshold=arguments.gate),
+        runtime=runtime,
+    )
+    return WatchSettings(
+        source=arguments.source,
+        cloud=arguments.cloud,
+        questions=tuple(arguments.ask),
+        camera=arguments.camera,
+        device=arguments.device,
+        fps=arguments.fps,
+        live=arguments.live or None,
+        insecure=arguments.insecure,
+        patience_s=arguments.patience,
+        pipeline=pipeline,
+    )
+
+
+def _print_line(event: Event) -> None:
+    if line := to_line(event):
+        print(line, flush=True)
+
+
+def _print_record(event: Event) -> None:
+    if record := to_record(event):
+        print(json.dumps(record), flush=True)

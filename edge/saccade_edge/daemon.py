@@ -1,0 +1,173 @@
+"""The edge's loop: frames from a source, through the pipeline, up to the cloud, answers back.
+
+When the cloud or the link is slow, the loop waits before it takes the next frame: a live source
+then gives its newest, a file waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import grpc
+
+from saccade.bundle import Bundle
+from saccade_edge.events import Event, Summary
+from saccade_edge.feed import Feed
+from saccade_edge.ledger import Ledger
+from saccade_edge.pipeline import Pipeline
+from saccade_edge.plan import PipelineSettings
+from saccade_edge.source import open_source
+from saccade_edge.tasks import end, first_done
+from saccade_edge.uplink import Bounded, Uplink, UplinkEvent, UplinkSettings
+
+# How long a recording's owner waits for a cloud that is not there; cameras wait for ever.
+FILE_PATIENCE_S = 30.0
+# After a stop: answers that are under way may still come.
+STOP_DRAIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """``patience_s``: give up after so long without a cloud; None: 30 s for files, never for
+    cameras. ``drain_s``: how long the last answers may take once a file has ended.
+    """
+
+    source: str
+    cloud: str
+    questions: tuple[str, ...] = ()
+    camera: str = "camera"
+    device: str = field(default_factory=socket.gethostname)
+    fps: float | None = None
+    live: bool | None = None
+    insecure: bool = False
+    credentials: grpc.ChannelCredentials | None = None
+    patience_s: float | None = None
+    drain_s: float = 60.0
+    pipeline: PipelineSettings = field(default_factory=PipelineSettings)
+
+
+def run(bundle: Bundle, settings: WatchSettings, show: Callable[[Event], None]) -> Summary:
+    """Watch until the source ends; SIGINT and SIGTERM end it early, a second one at once."""
+    return asyncio.run(_run_until_signal(bundle, settings, show))
+
+
+async def _run_until_signal(
+    bundle: Bundle, settings: WatchSettings, show: Callable[[Event], None]
+) -> Summary:
+    watch = Watch(bundle, settings, show)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, watch.stop)
+    try:
+        return await watch.run()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+class Watch:
+    """One source, one cloud. ``run`` once; ``show`` hears every event in the event loop."""
+
+    def __init__(
+        self, bundle: Bundle, settings: WatchSettings, show: Callable[[Event], None]
+    ) -> None:
+        self._bundle = bundle
+        self._settings = settings
+        self._show = show
+        self._ledger = Ledger(show, len(settings.questions))
+        self._tokens_per_frame: int | None = None  # the cloud's bound
+        self._stopped = asyncio.Event()
+        self._hurried = asyncio.Event()
+
+    def stop(self) -> None:
+        """Take no more frames and finish; a second call does not wait for the last answers."""
+        (self._hurried if self._stopped.is_set() else self._stopped).set()
+
+    async def run(self) -> Summary:
+        """Until the source ends or ``stop``.
+
+        Raises ``SourceError``, ``ConfigError``, ``BundleError``, or what the uplink raises;
+        by then source, thread and connection are closed.
+        """
+        settings = self._settings
+        source = open_source(settings.source, settings.camera, live=settings.live, fps=settings.fps)
+        with source:
+            uplink = Uplink(self._uplink_settings(source.live), self._bundle, self._heard)
+            stages = replace(settings.pipeline, epoch_unix_ms=uplink.epoch_unix_ms)
+            feed = Feed(source, Pipeline(self._bundle, stages))
+            try:
+                complete = await self._watch(feed, uplink)
+            finally:
+                await feed.close()
+        summary = self._ledger.summary(complete=complete)
+        self._show(summary)
+        return summary
+
+    async def _watch(self, feed: Feed, uplink: Uplink) -> bool:
+        """Feed, then finish, while the uplink talks; whether the cloud settled all."""
+        talking = asyncio.ensure_future(uplink.run())
+        feeding = asyncio.ensure_future(self._feed(feed, uplink))
+        stopping = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await first_done(talking, feeding, stopping)
+            if talking.done():
+                talking.result()
+            drain_s = STOP_DRAIN_S if self._stopped.is_set() else self._settings.drain_s
+            await end(stopping, *() if feeding.done() else (feeding,))
+            complete = await self._finish(uplink, talking, drain_s)
+            if not feeding.cancelled():
+                feeding.result()  # a source that broke off says so once all else is settled
+            return complete
+        finally:
+            await end(talking, feeding, stopping)
+
+    async def _feed(self, feed: Feed, uplink: Uplink) -> None:
+        questions = self._settings.questions
+        while True:
+            await uplink.room(len(questions))
+            taken = await feed.next(self._tokens_per_frame)
+            if taken is None:
+                return
+            packet = taken.look.packet
+            if packet is None:
+                self._ledger.skipped(taken.look)
+                continue
+            self._ledger.sending(taken.look, packet.ByteSize(), taken.since_s)
+            await uplink.send(packet, questions)
+
+    async def _finish(self, uplink: Uplink, talking: asyncio.Future[None], drain_s: float) -> bool:
+        finishing = asyncio.ensure_future(uplink.finish(drain_s))
+        hurrying = asyncio.ensure_future(self._hurried.wait())
+        try:
+            await first_done(finishing, talking, hurrying)
+            if finishing.done():
+                await first_done(talking, hurrying)
+            if talking.done():
+                talking.result()
+            return finishing.done() and finishing.result()
+        finally:
+            await end(finishing, hurrying)
+
+    def _heard(self, event: UplinkEvent) -> None:
+        if isinstance(event, Bounded):
+            self._tokens_per_frame = event.tokens_per_frame or None
+        self._ledger.heard(event)
+
+    def _uplink_settings(self, live: bool) -> UplinkSettings:
+        settings = self._settings
+        patience_s = settings.patience_s
+        if patience_s is None:
+            patience_s = math.inf if live else FILE_PATIENCE_S
+        return UplinkSettings(
+            cloud=settings.cloud,
+            device=settings.device,
+            cameras=(settings.camera,),
+            insecure=settings.insecure,
+            credentials=settings.credentials,
+            patience_s=patience_s,
+        )

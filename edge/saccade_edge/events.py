@@ -1,0 +1,51 @@
+"""What a watch tells, for a log, a table or a program: the uplink's events and these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from saccade.nouns import Answer
+from saccade_edge.pipeline import Look
+from saccade_edge.uplink.events import UplinkEvent
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSkipped:
+    """The gate found nothing new."""
+
+    look: Look
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSent:
+    """A frame's packet went to the uplink; ``packet_bytes`` as serialised, protobuf included."""
+
+    look: Look
+    packet_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrameAnswered:
+    """A standing question was answered.
+
+    The answer's timing holds the edge's stages, ``link`` (queues and network: all that neither
+    end accounts for) and the cloud's stages; their sum is the time from frame to answer.
+    """
+
+    question: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A watch's end. ``complete``: the cloud settled all that was sent."""
+
+    frames: int
+    sent: int
+    answers: int
+    refused: int
+    packet_bytes: int
+    complete: bool
+
+
+Event = UplinkEvent | FrameSkipped | FrameSent | FrameAnswered | Summary

@@ -1,0 +1,46 @@
+"""Frames from a source, looked at, in one thread of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from saccade_edge.pipeline import Look, Pipeline
+from saccade_edge.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """``since_s``: monotonic time at which the frame came from its source."""
+
+    look: Look
+    since_s: float
+
+
+class Feed:
+    """Owns ``source``: close the feed. ``next`` is for one caller at a time."""
+
+    def __init__(self, source: Source, pipeline: Pipeline) -> None:
+        self._source = source
+        self._pipeline = pipeline
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="saccade-frames")
+
+    async def next(self, tokens_per_frame: int | None) -> Taken | None:
+        """The next frame's outcome, None after the last. Raises what source and stages raise."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._take, tokens_per_frame)
+
+    async def close(self) -> None:
+        """End the source and the thread, also where it waits for a frame."""
+        # Not in the event loop: a camera that hangs ends with its reader's time-out.
+        await asyncio.to_thread(self._source.close)
+        await asyncio.to_thread(self._thread.shutdown)
+
+    def _take(self, tokens_per_frame: int | None) -> Taken | None:
+        frame = next(self._source, None)
+        if frame is None:
+            return None
+        since_s = time.monotonic()
+        return Taken(self._pipeline.look(frame, tokens_per_frame=tokens_per_frame), since_s)

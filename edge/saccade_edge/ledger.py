@@ -1,0 +1,86 @@
+"""Counting and timing of one watch: from the uplink's events to the answers that users read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from saccade.nouns import Answer, Timing
+from saccade_edge.events import Event, FrameAnswered, FrameSent, FrameSkipped, Summary
+from saccade_edge.pipeline import Look
+from saccade_edge.uplink.events import Answered, Refused, UplinkEvent
+
+
+@dataclass
+class _Asked:
+    """A frame that questions are open about."""
+
+    look: Look
+    packet_bytes: int
+    taken_s: float  # monotonic time at which the frame came from its source
+    open: int
+
+
+class Ledger:
+    """``show`` gets every event once, in order."""
+
+    def __init__(self, show: Callable[[Event], None], questions: int) -> None:
+        self._show = show
+        self._questions = questions
+        self._asked: dict[int, _Asked] = {}
+        self._frames = self._sent = self._answers = self._refused = self._bytes = 0
+
+    def skipped(self, look: Look) -> None:
+        self._frames += 1
+        self._show(FrameSkipped(look))
+
+    def sending(self, look: Look, packet_bytes: int, taken_s: float) -> None:
+        """Before the packet is handed over: its answer may come at once."""
+        self._frames += 1
+        self._sent += 1
+        self._bytes += packet_bytes
+        if self._questions:
+            asked = _Asked(look, packet_bytes, taken_s, self._questions)
+            self._asked[look.frame.sequence] = asked
+        self._show(FrameSent(look, packet_bytes))
+
+    def heard(self, event: UplinkEvent) -> None:
+        """What the uplink tells."""
+        self._show(event)
+        if isinstance(event, Refused):
+            self._refused += 1
+            if event.question:
+                self._close(event.sequence)
+        elif isinstance(event, Answered) and (asked := self._close(event.sequence)):
+            self._answers += 1
+            self._show(FrameAnswered(event.question, _answer(event, asked)))
+
+    def summary(self, *, complete: bool) -> Summary:
+        """What it came to."""
+        return Summary(
+            self._frames, self._sent, self._answers, self._refused, self._bytes, complete
+        )
+
+    def _close(self, sequence: int) -> _Asked | None:
+        """One question less is open about a frame; the last one forgets its picture."""
+        asked = self._asked.get(sequence)
+        if asked is not None:
+            asked.open -= 1
+            if asked.open == 0:
+                del self._asked[sequence]
+        return asked
+
+
+def _answer(event: Answered, asked: _Asked) -> Answer:
+    passed_ms = (time.monotonic() - asked.taken_s) * 1e3
+    edge, cloud = asked.look.timing, event.timing
+    link = {"link": max(passed_ms - edge.total_ms - cloud.total_ms, 0.0)}
+    return Answer(
+        text=event.text,
+        sequence=event.sequence,
+        camera=asked.look.frame.camera,
+        timing=Timing(edge.stages | link | cloud.stages),
+        bytes_sent=asked.packet_bytes,
+        finish=event.finish,
+    )

@@ -1,0 +1,111 @@
+"""Events as lines for people and as records for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from saccade.nouns import Timing
+from saccade_edge.events import Event, FrameAnswered, FrameSent, FrameSkipped, Summary
+from saccade_edge.uplink.events import Acknowledged, Answered, Bounded, Connected, Lost, Refused
+
+
+def to_line(event: Event) -> str | None:
+    """One line, None for what a person need not read."""
+    match event:
+        case Connected(cloud, resent):
+            return f"connected to {cloud}" + (f", {resent} messages again" if resent else "")
+        case Lost(error, retry_in_s):
+            return f"{error}; again in {retry_in_s:.1f} s"
+        case FrameSent(_, packet_bytes):
+            return _sent_line(look_record(event), packet_bytes)
+        case FrameAnswered(question, answer):
+            took_ms = answer.timing.total_ms
+            return f"frame {answer.sequence:>5}  {question} -> {answer.text}  ({took_ms:.0f} ms)"
+        case Refused(error, sequence, question):
+            return f"frame {sequence:>5}  refused{f' {question!r}' if question else ''}: {error}"
+        case Bounded(tokens, reason):
+            return f"the cloud asks for at most {tokens or 'any number of'} tokens: {reason}"
+        case Summary():
+            return _summary_line(event)
+        case _:
+            return None
+
+
+def to_record(event: Event) -> dict[str, Any] | None:
+    """A JSON object, None for what repeats another event; ``event`` names its kind."""
+    name = type(event).__name__
+    match event:
+        case FrameSent() | FrameSkipped():
+            return {"event": name, **look_record(event)}
+        case FrameAnswered(question, answer):
+            return {
+                "event": name,
+                "sequence": answer.sequence,
+                "question": question,
+                "answer": answer.text,
+                "finish": answer.finish,
+                "packet_bytes": answer.bytes_sent,
+                "stages_ms": _rounded(answer.timing),
+                "total_ms": round(answer.timing.total_ms, 2),
+            }
+        case Lost(error, retry_in_s):
+            return {"event": name, "code": error.code, "error": str(error), "retry_s": retry_in_s}
+        case Refused(error, sequence, question):
+            return {
+                "event": name,
+                "code": error.code,
+                "error": str(error),
+                "sequence": sequence,
+                "question": question,
+            }
+        case Answered():
+            return None  # FrameAnswered says more
+        case Acknowledged() | Bounded() | Connected() | Summary():
+            return {"event": name, **{f: getattr(event, f) for f in type(event).__slots__}}
+        case _:
+            return None
+
+
+def look_record(event: FrameSent | FrameSkipped) -> dict[str, Any]:
+    """What the edge saw in a frame, without pictures and tokens."""
+    look = event.look
+    record: dict[str, Any] = {
+        "sequence": look.frame.sequence,
+        "captured_ns": look.frame.captured_ns,
+        "gate": look.verdict.reason,
+        "difference": round(look.verdict.difference, 2),
+        "stages_ms": _rounded(look.timing),
+    }
+    if isinstance(event, FrameSent) and look.sight is not None:
+        regions = [
+            {"label": r.label, "score": round(r.score, 3), "box": [round(v, 1) for v in r.box]}
+            for r in look.sight.regions
+        ]
+        record |= {
+            "regions": regions,
+            "views": len(look.sight.views),
+            "tokens": look.sight.tokens.kept,
+            "packet_bytes": event.packet_bytes,
+        }
+    return record
+
+
+def _sent_line(record: dict[str, Any], packet_bytes: int) -> str:
+    took_ms = sum(record["stages_ms"].values())
+    return (
+        f"frame {record['sequence']:>5}  {record['gate']}, {len(record['regions'])} regions, "
+        f"{record['tokens']} tokens, {packet_bytes:,} bytes, {took_ms:.0f} ms"
+    )
+
+
+def _summary_line(summary: Summary) -> str:
+    mean = summary.packet_bytes // summary.sent if summary.sent else 0
+    return (
+        f"{summary.frames} frames, {summary.sent} sent, {summary.answers} answers, "
+        f"{summary.refused} refused, {summary.packet_bytes:,} bytes ({mean:,} a frame)"
+        + ("" if summary.complete else "; the cloud did not settle all of it")
+    )
+
+
+def _rounded(timing: Timing) -> dict[str, float]:
+    return {stage: round(ms, 2) for stage, ms in timing.stages.items()}

@@ -1,0 +1,26 @@
+"""The edge's end of the conversation with the cloud."""
+
+from saccade_edge.uplink.client import Uplink, UplinkSettings
+from saccade_edge.uplink.events import (
+    Acknowledged,
+    Answered,
+    AnswerPiece,
+    Bounded,
+    Connected,
+    Lost,
+    Refused,
+    UplinkEvent,
+)
+
+__all__ = [
+    "Acknowledged",
+    "AnswerPiece",
+    "Answered",
+    "Bounded",
+    "Connected",
+    "Lost",
+    "Refused",
+    "Uplink",
+    "UplinkEvent",
+    "UplinkSettings",
+]

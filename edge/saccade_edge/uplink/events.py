@@ -1,0 +1,79 @@
+"""What the uplink tells: one frozen dataclass for each thing that can happen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from saccade.errors import SaccadeError
+from saccade.nouns import Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The cloud welcomed this edge; ``resent`` messages are said again on the new stream."""
+
+    cloud: str
+    resent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """No connection, or it broke; the next try is in ``retry_in_s`` seconds."""
+
+    error: SaccadeError
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A packet arrived. ``packet_bytes``: its serialised size, protobuf included.
+
+    ``round_trip_ms``: from handing it to gRPC to its acknowledgement.
+    """
+
+    sequence: int
+    packet_bytes: int
+    stored: bool
+    round_trip_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPiece:
+    """Some more text of an answer. Pieces start anew when the connection is lost."""
+
+    question_id: int
+    sequence: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A whole answer; ``timing``: the cloud's stages."""
+
+    question_id: int
+    sequence: int
+    question: str
+    text: str
+    finish: Literal["stop", "length"]
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The cloud refused a frame's packet, or the ``question`` about it; it is not sent again."""
+
+    error: SaccadeError
+    sequence: int
+    question: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """The cloud's bound from its load; 0: no bound."""
+
+    tokens_per_frame: int
+    reason: str
+
+
+UplinkEvent = Connected | Lost | Acknowledged | AnswerPiece | Answered | Refused | Bounded

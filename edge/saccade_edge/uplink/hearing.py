@@ -1,0 +1,72 @@
+"""What the cloud says, as events; the outbox learns what is settled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from saccade.nouns import Timing
+from saccade.status import from_failure
+from saccade.v1 import vision_pb2 as pb
+from saccade_edge.uplink.events import (
+    Acknowledged,
+    Answered,
+    AnswerPiece,
+    Bounded,
+    Refused,
+    UplinkEvent,
+)
+from saccade_edge.uplink.outbox import Outbox
+
+
+class Hearing:
+    """Of one stream: half-heard answers end with it, so that they are not told twice."""
+
+    def __init__(self, outbox: Outbox, tell: Callable[[UplinkEvent], None]) -> None:
+        self._outbox = outbox
+        self._tell = tell
+        self._texts: dict[int, str] = {}
+        self.said_s: dict[int, float] = {}
+
+    async def hear(self, message: pb.CloudMessage) -> None:
+        kind = message.WhichOneof("kind")
+        if kind == "ack":
+            await self._acknowledged(message.ack)
+        elif kind == "answer":
+            await self._answered(message.answer)
+        elif kind == "failure":
+            await self._refused(message.failure)
+        elif kind == "budget":
+            self._tell(Bounded(message.budget.tokens_per_frame, message.budget.reason))
+        # A look-again request needs the frame's picture, which is gone: not served yet.
+
+    async def _acknowledged(self, ack: pb.Acknowledgement) -> None:
+        await self._outbox.settle(ack.sequence)
+        now_s = time.monotonic()
+        round_trip_ms = (now_s - self.said_s.pop(ack.sequence, now_s)) * 1e3
+        self._tell(Acknowledged(ack.sequence, ack.bytes, ack.stored, round_trip_ms))
+
+    async def _answered(self, chunk: pb.AnswerChunk) -> None:
+        text = self._texts.pop(chunk.question_id, "") + chunk.text
+        if chunk.text:
+            self._tell(AnswerPiece(chunk.question_id, chunk.sequence, chunk.text))
+        if not chunk.last:
+            self._texts[chunk.question_id] = text
+            return
+        question = await self._outbox.answered(chunk.question_id)
+        if question is not None:
+            timing = Timing({entry.stage: float(entry.ms) for entry in chunk.timing})
+            finish: Literal["stop", "length"] = "length" if chunk.finish == "length" else "stop"
+            self._tell(
+                Answered(question.id, question.sequence, question.text, text, finish, timing)
+            )
+
+    async def _refused(self, failure: pb.Failure) -> None:
+        error = from_failure(failure)
+        if failure.sequence:
+            await self._outbox.settle(failure.sequence)
+            self._tell(Refused(error, failure.sequence))
+        if question := await self._outbox.answered(failure.question_id):
+            self._texts.pop(question.id, None)
+            self._tell(Refused(error, question.sequence, question.text))
