@@ -10,7 +10,8 @@ The rules, all of them in this file and nowhere else:
   it is acknowledged or refused by a failure. No more are in flight than welcome allows.
 - A question's id starts at 1 and isn't used again while it is open, that is until the answer's
   last chunk or a failure. No more are open than welcome allows.
-- The cloud acknowledges only what is in flight, answers only what is open.
+- The cloud acknowledges only what is in flight, answers only what is open, and a failure names
+  only what is one of the two: else it could cross a message that it seems to speak of.
 - After bye the edge says nothing more; the cloud finishes what it owes. A fatal failure ends all.
 
 This file does no I/O and doesn't know which end it serves: one table, keyed by the speaker,
@@ -159,8 +160,16 @@ class Session:
             if event.answer.last:
                 self.questions.discard(event.answer.question_id)
         elif kind == "failure":
-            self.in_flight.discard(event.failure.sequence)
-            self.questions.discard(event.failure.question_id)
+            self._refuse(event.failure, blame)
+
+    def _refuse(self, failure: pb.Failure, blame: type[SaccadeError]) -> None:
+        """A failure settles what it names; 0 names nothing."""
+        if failure.sequence:
+            _require(self.in_flight, failure.sequence, ("packet", "in flight"), blame)
+        if failure.question_id:
+            _require(self.questions, failure.question_id, ("question", "open"), blame)
+        self.in_flight.discard(failure.sequence)
+        self.questions.discard(failure.question_id)
 
 
 def _add(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from saccade_testing.tokens import token_set, token_sets
 
 from saccade import codecs
 from saccade.codecs import Codec, SetShape
 from saccade.errors import CodecError
 from saccade.nouns import F32, TokenSet
+from saccade_testing.tokens import token_set, token_sets
 
 
 class CodecContract:
@@ -26,6 +26,10 @@ class CodecContract:
     def tolerance(self, features: F32) -> F32:
         """[K, D] or [K, 1] float32: the largest permitted absolute error."""
         raise NotImplementedError
+
+    def is_a_layer(self, data: bytes, sets: list[TokenSet]) -> bool:
+        """Whether a layer of these sets that goes on happens to be another."""
+        return False
 
     @given(sets=token_sets())
     def test_what_is_encoded_is_decoded(self, sets: list[TokenSet]) -> None:
@@ -73,8 +77,10 @@ class CodecContract:
     @given(sets=token_sets(), extra=st.binary(min_size=1, max_size=40))
     def test_bytes_behind_a_layer_are_refused(self, sets: list[TokenSet], extra: bytes) -> None:
         layers = self.codec.encode(sets)
+        longer = layers[-1] + extra
+        assume(not self.is_a_layer(longer, sets))
         with pytest.raises(CodecError):
-            self.codec.decode([*layers[:-1], layers[-1] + extra], [SetShape.of(s) for s in sets])
+            self.codec.decode([*layers[:-1], longer], [SetShape.of(s) for s in sets])
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
     def test_features_that_are_not_finite_are_not_encoded(self, value: float) -> None:

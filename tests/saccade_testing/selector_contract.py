@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from saccade_testing.tokens import grids, token_grid
 
 from saccade.errors import SelectionError
 from saccade.nouns import Grid
 from saccade.selection import select
+from saccade_testing.tokens import grids, token_grid
 
 
 class SelectorContract:
@@ -50,9 +50,7 @@ class SelectorContract:
         np.testing.assert_array_equal(first.order, second.order)
 
     @given(grid=grids, seed=st.integers(0, 2**32 - 1), data=st.data())
-    def test_a_larger_budget_only_appends(
-        self, grid: Grid, seed: int, data: st.DataObject
-    ) -> None:
+    def test_a_larger_budget_only_appends(self, grid: Grid, seed: int, data: st.DataObject) -> None:
         if not self.nested:
             return
         tokens = token_grid(seed, grid, dim=3)

@@ -37,7 +37,10 @@ def token_set(ids: list[int], seed: int = 0, grid: Grid = GRID, dim: int = DIM) 
 
 def frame_tokens(sets: list[TokenSet], sequence: int = 1) -> FrameTokens:
     """A frame of the given views; crops look at windows that the wire holds exactly."""
-    windows: list[Box] = [WHOLE, *((i / 255, 0.2, (i + 51) / 255, 0.4) for i in range(1, len(sets)))]
+    windows: list[Box] = [
+        WHOLE,
+        *((i / 255, 0.2, (i + 51) / 255, 0.4) for i in range(1, len(sets))),
+    ]
     views = zip(windows, sets, strict=True)
     return FrameTokens(
         sequence=sequence,

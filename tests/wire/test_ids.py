@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from saccade_testing.tokens import grids, places_in
 
 from saccade.codecs import SetShape
 from saccade.codecs.bits import BitReader, BitWriter
 from saccade.codecs.ids import decode_ids, encode_ids, rank, unrank
 from saccade.errors import CodecError
 from saccade.nouns import I32, Grid
+from saccade_testing.tokens import grids, places_in
 
 
 @st.composite

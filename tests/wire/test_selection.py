@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from saccade_testing.selector_contract import SelectorContract
-from saccade_testing.tokens import token_grid
 
 from saccade.errors import SelectionError
 from saccade.nouns import TokenGrid
 from saccade.selection import METHODS, select
+from saccade_testing.selector_contract import SelectorContract
+from saccade_testing.tokens import token_grid
 
 
 class TestClsEnsemble(SelectorContract):

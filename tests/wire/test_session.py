@@ -165,6 +165,14 @@ class TestQuestions:
         edge, _ = conversation(HELLO, welcome(), question(4), failure(number=4))
         assert edge.settled
 
+    def test_a_failure_names_only_what_is_owed(self) -> None:
+        _, cloud = conversation(HELLO, welcome())
+        with pytest.raises(LocalError, match="question 1 is not open"):
+            cloud.send(failure(number=1))
+        with pytest.raises(LocalError, match="packet 3 is not in flight"):
+            cloud.send(failure(sequence=3))
+        cloud.send(failure())
+
     def test_no_more_are_open_than_welcome_allows(self) -> None:
         edge, _ = conversation(HELLO, welcome(questions=1), question(1))
         with pytest.raises(LimitExceeded, match="question 2: 1 are open, the limit is 1"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from concurrent import futures
 
@@ -11,35 +12,53 @@ import pytest
 from saccade import errors
 from saccade.errors import LocalError, RemoteError, SaccadeError
 from saccade.status import CATALOGUE, from_failure, from_rpc, to_failure, to_status
-from saccade.v1 import fleet_pb2, fleet_pb2_grpc
+from saccade.v1 import fleet_pb2, fleet_pb2_grpc, vision_pb2, vision_pb2_grpc
 
 
 class Failing(fleet_pb2_grpc.FleetServicer):
-    """Fails every call with ``error``; None says nothing for longer than any deadline here."""
+    """Fails every call with ``error``."""
 
-    error: Exception | None = None
+    error: Exception = SaccadeError("no error was set")
 
     def ListCameras(  # noqa: N802 - the name is the protocol's
         self, request: fleet_pb2.ListCamerasRequest, context: grpc.ServicerContext
     ) -> fleet_pb2.ListCamerasReply:
-        if self.error is None:
-            raise AssertionError("no error was set")
+        context.abort(*to_status(self.error))
+
+    def Ask(  # noqa: N802 - the name is the protocol's
+        self, request: fleet_pb2.AskRequest, context: grpc.ServicerContext
+    ) -> Iterator[fleet_pb2.AskReply]:
+        yield fleet_pb2.AskReply(text="a")
+        context.abort(*to_status(self.error))
+
+    def Watch(  # noqa: N802 - the name is the protocol's
+        self, request: fleet_pb2.WatchRequest, context: grpc.ServicerContext
+    ) -> Iterator[fleet_pb2.WatchReply]:
         context.abort(*to_status(self.error))
 
 
+Link = tuple[Failing, fleet_pb2_grpc.FleetStub]
+
+
 @pytest.fixture(scope="module")
-def link() -> Iterator[tuple[Failing, fleet_pb2_grpc.FleetStub]]:
+def servicer() -> Failing:
+    return Failing()
+
+
+@pytest.fixture(scope="module")
+def address(servicer: Failing) -> Iterator[str]:
     server = grpc.server(futures.ThreadPoolExecutor(2))
-    servicer = Failing()
     fleet_pb2_grpc.add_FleetServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield servicer, fleet_pb2_grpc.FleetStub(channel)
+    yield f"127.0.0.1:{port}"
     server.stop(None)
 
 
-Link = tuple[Failing, fleet_pb2_grpc.FleetStub]
+@pytest.fixture(scope="module")
+def link(servicer: Failing, address: str) -> Iterator[Link]:
+    with grpc.insecure_channel(address) as channel:
+        yield servicer, fleet_pb2_grpc.FleetStub(channel)
 
 
 def raised(link: Link, error: Exception) -> SaccadeError:
@@ -106,11 +125,37 @@ def test_nobody_listening_is_unreachable() -> None:
     assert isinstance(from_rpc(caught.value), errors.Unreachable)
 
 
-def test_a_method_that_is_not_there_is_another_version(link: Link) -> None:
-    _, stub = link
-    with pytest.raises(grpc.RpcError) as caught:
-        list(stub.Watch(fleet_pb2.WatchRequest(), timeout=10))
+def test_a_method_that_is_not_there_is_another_version(address: str) -> None:
+    with grpc.insecure_channel(address) as channel:
+        stub = vision_pb2_grpc.VisionStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stub.Infer(vision_pb2.InferRequest(), timeout=10))
     assert isinstance(from_rpc(caught.value), errors.VersionMismatch)
+
+
+def test_an_error_in_the_middle_of_a_stream_comes_out_too(link: Link) -> None:
+    servicer, stub = link
+    servicer.error = errors.QuestionError("no frame of 'north' yet")
+    chunks = stub.Ask(fleet_pb2.AskRequest(), timeout=10)
+    assert next(chunks).text == "a"
+    with pytest.raises(grpc.RpcError) as caught:
+        next(chunks)
+    assert str(from_rpc(caught.value)) == "no frame of 'north' yet"
+
+
+def test_an_asyncio_caller_sees_the_same(link: Link, address: str) -> None:
+    link[0].error = errors.PacketError("a packet without views")
+
+    async def call() -> SaccadeError:
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub = fleet_pb2_grpc.FleetStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.ListCameras(fleet_pb2.ListCamerasRequest(), timeout=10)
+            return from_rpc(caught.value)
+
+    error = asyncio.run(call())
+    assert type(error) is errors.PacketError
+    assert str(error) == "a packet without views"
 
 
 def test_a_failure_on_the_stream_keeps_kind_and_place() -> None:

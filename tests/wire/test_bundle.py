@@ -1,0 +1,232 @@
+"""A bundle is opened only if it is whole, its own, and keeps to its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saccade.bundle import GROUP, MANIFEST, MAX_MANIFEST_BYTES, Bundle, find, write_manifest
+from saccade.errors import BundleError, DigestMismatch
+from saccade.limits import Limits
+from saccade.manifest import digest_of, parse
+
+FILES = {
+    "edge/encoder.onnx": b"encoder",
+    "cloud/projector.onnx": b"projector",
+    "cloud/embed.onnx": b"embed",
+    "cloud/decoder.onnx": b"decoder",
+    "cloud/tokenizer.json": b"{}",
+}
+
+
+def fields() -> dict[str, Any]:
+    """What an exporter knows before files are measured."""
+    return {
+        "format": 1,
+        "name": "paper",
+        "family": "saccade-tiny",
+        "encoder": {
+            "file": "edge/encoder.onnx",
+            "input": {"name": "views", "height": 96, "width": 160, "channels": 3, "dtype": "uint8"},
+            "grid": [1, 8, 8],
+            "dim": 32,
+            "outputs": {"features": "features", "saliency": "saliency", "keys": "keys"},
+            "max_crops": 4,
+            "crop_margin": 0.12,
+            "crop_min_px": 32,
+        },
+        "detector": None,
+        "selection": {"method": "cls_ensemble", "tokens_per_view": 16},
+        "codecs": ["f16", "int8z"],
+        "language": {
+            "projector": "cloud/projector.onnx",
+            "embedding": "cloud/embed.onnx",
+            "decoder": "cloud/decoder.onnx",
+            "tokenizer": "cloud/tokenizer.json",
+            "layers": 5,
+            "heads": 4,
+            "head_dim": 32,
+            "width": 128,
+            "vocab": 300,
+            "bos": "<bos>",
+            "eos": "<eos>",
+            "max_tokens": 24,
+            "max_context": 1024,
+            "template": ["<bos>", "{visual}", "question : {question} answer :"],
+        },
+        "limits": {"views": 5, "tokens_per_view": 64, "question_chars": 200},
+        "files": {name: {"license": "Apache-2.0"} for name in FILES},
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A whole bundle."""
+    for name, content in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    write_manifest(tmp_path, fields())
+    return tmp_path
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Edit the manifest and give it the digest of its new content."""
+    data = json.loads((folder / MANIFEST).read_text())
+    change(data)
+    data["digest"] = digest_of(data).hex()
+    (folder / MANIFEST).write_text(json.dumps(data))
+
+
+class TestWhole:
+    def test_what_the_exporter_writes_is_opened_and_verified(self, folder: Path) -> None:
+        bundle = Bundle.open(folder)
+        bundle.verify()
+        assert bundle.manifest.encoder.view_size == (96, 160)
+        assert bundle.manifest.detector is None
+        assert bundle.file("edge/encoder.onnx").read_bytes() == b"encoder"
+        assert len(bundle.digest) == 32
+
+    def test_the_digest_is_of_the_content_alone(self, folder: Path) -> None:
+        before = Bundle.open(folder).digest
+        data = json.loads((folder / MANIFEST).read_text())
+        (folder / MANIFEST).write_text(json.dumps(dict(reversed(data.items())), indent=7))
+        assert Bundle.open(folder).digest == before
+
+    def test_another_file_is_another_digest(self, folder: Path) -> None:
+        before = Bundle.open(folder).digest
+        (folder / "edge/encoder.onnx").write_bytes(b"Encoder")
+        write_manifest(folder, fields())
+        assert Bundle.open(folder).digest != before
+
+    def test_limits_are_the_bundles(self, folder: Path) -> None:
+        limits = Limits.of(Bundle.open(folder).manifest)
+        assert (limits.views, limits.grid_tokens, limits.dim) == (5, 64, 32)
+        assert limits.codecs == ("f16", "int8z")
+
+    def test_keys_of_a_later_version_are_ignored(self, folder: Path) -> None:
+        rewrite(folder, lambda data: data.update(later={"a": 1}))
+        Bundle.open(folder).verify()
+
+
+class TestDamaged:
+    def test_a_changed_file_is_named(self, folder: Path) -> None:
+        (folder / "cloud/embed.onnx").write_bytes(b"EMBED")
+        bundle = Bundle.open(folder)
+        with pytest.raises(DigestMismatch, match="'paper': cloud/embed.onnx has SHA-256"):
+            bundle.file("cloud/embed.onnx")
+        bundle.file("edge/encoder.onnx")
+
+    def test_all_that_is_wrong_is_listed(self, folder: Path) -> None:
+        (folder / "cloud/embed.onnx").unlink()
+        (folder / "edge/encoder.onnx").write_bytes(b"cut")
+        with pytest.raises(BundleError) as caught:
+            Bundle.open(folder).verify()
+        assert "cloud/embed.onnx is missing" in str(caught.value)
+        assert "edge/encoder.onnx has 3 bytes, the manifest says 7" in str(caught.value)
+
+    def test_a_manifest_edited_by_hand_is_refused(self, folder: Path) -> None:
+        text = (folder / MANIFEST).read_text().replace('"views": 5', '"views": 6')
+        (folder / MANIFEST).write_text(text)
+        with pytest.raises(DigestMismatch, match="it was changed after export"):
+            Bundle.open(folder)
+
+    def test_a_file_that_is_not_listed_is_refused(self, folder: Path) -> None:
+        with pytest.raises(BundleError, match="lists no file 'edge/other.onnx'"):
+            Bundle.open(folder).file("edge/other.onnx")
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("{", "is not JSON"),
+            ("[" * 100_000, "is not JSON"),
+            ("[]", "the manifest is an object, not"),
+            ('{"format": 2}', "manifest format 2, this version reads format 1"),
+            ('{"format": 1, "dim": NaN}', "NaN, which is not JSON"),
+            ("\ufeff{}", "is not JSON"),
+            (" " * (MAX_MANIFEST_BYTES + 1), "a manifest has at most"),
+        ],
+    )
+    def test_what_is_no_manifest_is_refused(self, folder: Path, text: str, message: str) -> None:
+        (folder / MANIFEST).write_text(text)
+        with pytest.raises(BundleError, match=message):
+            Bundle.open(folder)
+
+
+class TestManifest:
+    @pytest.mark.parametrize(
+        ("where", "value", "message"),
+        [
+            (("encoder", "grid"), [1, 8], r"encoder.grid is a list of 3, not \[1, 8\]"),
+            (("encoder", "grid"), [1, 0, 8], r"encoder.grid\[1\] is 0, at least 1"),
+            (("encoder", "dim"), "32", "encoder.dim is int, not '32'"),
+            (("encoder", "dim"), True, "encoder.dim is int, not True"),
+            (("encoder", "max_crops"), 9, "encoder.max_crops is 9, limits.views allows 4"),
+            (("encoder", "file"), "x.onnx", "x.onnx is not in files"),
+            (("limits", "tokens_per_view"), 65, "is 65, the grid has 64"),
+            (("selection", "tokens_per_view"), 0, "tokens_per_view is 0, 1..64 are allowed"),
+            (("selection", "method"), "best", "selection.method 'best' is unknown"),
+            (("codecs",), ["png"], r"codecs \['png'\] are unknown"),
+            (("codecs",), [], "codecs is empty"),
+            (("files", "edge/encoder.onnx", "bytes"), None, "'edge/encoder.onnx'].bytes is int"),
+            (("detector",), {"file": "a"}, "detector.layout is missing; detector.input is missing"),
+        ],
+    )
+    def test_contradictions_are_named(
+        self, folder: Path, where: tuple[str, ...], value: object, message: str
+    ) -> None:
+        def change(data: dict[str, Any]) -> None:
+            for key in where[:-1]:
+                data = data[key]
+            data[where[-1]] = value
+
+        rewrite(folder, change)
+        with pytest.raises(BundleError, match=message):
+            Bundle.open(folder)
+
+    def test_all_problems_are_listed_at_once(self) -> None:
+        with pytest.raises(BundleError) as caught:
+            parse({"format": 1, "name": 3, "limits": {}})
+        for problem in ("name is str, not 3", "encoder is missing", "limits.views is missing"):
+            assert problem in str(caught.value)
+
+
+class TestFolder:
+    @pytest.mark.parametrize(
+        "name",
+        ["../secret", "/etc/passwd", "edge/../../x", "a\\b", "C:x", "", "./a", "a//b", MANIFEST],
+    )
+    def test_a_name_that_leaves_the_bundle_is_refused(self, folder: Path, name: str) -> None:
+        def change(data: dict[str, Any]) -> None:
+            data["files"][name] = data["files"]["edge/encoder.onnx"]
+
+        rewrite(folder, change)
+        with pytest.raises(BundleError, match="a bundle can't hold a file named"):
+            Bundle.open(folder)
+
+    def test_a_link_out_of_the_bundle_is_refused(self, folder: Path, tmp_path: Path) -> None:
+        outside = tmp_path.parent / "outside.onnx"
+        outside.write_bytes(b"encoder")
+        (folder / "edge/encoder.onnx").unlink()
+        (folder / "edge/encoder.onnx").symlink_to(outside)
+        with pytest.raises(BundleError, match="edge/encoder.onnx is a link out of the bundle"):
+            Bundle.open(folder).verify()
+
+    def test_nothing_there_lists_what_is_installed(self, tmp_path: Path) -> None:
+        names = ", ".join(sorted(entry.name for entry in entry_points(group=GROUP))) or "none"
+        with pytest.raises(BundleError, match=f"no bundle at .*nope.*installed: {names}"):
+            find(tmp_path / "nope")
+
+    def test_a_folder_without_manifest_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(BundleError, match="holds no manifest.json"):
+            Bundle.open(tmp_path)
+
+    def test_an_exporter_that_lists_too_much_is_told(self, folder: Path) -> None:
+        more = fields()
+        more["files"]["cloud/extra.onnx"] = {"license": "MIT"}
+        with pytest.raises(BundleError, match="extra.onnx is listed and doesn't exist"):
+            write_manifest(folder, more)
