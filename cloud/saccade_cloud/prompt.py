@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -123,8 +124,10 @@ def check_question(question: str, limit_chars: int) -> None:
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """The bundle's tokenizer. Raises ``BundleError`` when the file cannot be read as one."""
+    """The bundle's tokenizer. Raises ``BundleError`` for a file that cannot be read as JSON."""
     try:
-        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise BundleError(f"{path.name} cannot be read as a tokenizer: {err}") from err
+        text = path.read_text(encoding="utf-8")
+        json.loads(text)  # the library raises a bare Exception, too broad to be caught
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path.name} cannot be read as a tokenizer: {error}") from error
+    return Tokenizer.from_str(text)

@@ -1,0 +1,69 @@
+"""From a bundle to the parts that serve it. Everything here raises ``BundleError``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from saccade.bundle import Bundle
+from saccade.limits import Limits
+from saccade_cloud.answering import Answerer
+from saccade_cloud.engines.base import Engine, EngineLimits
+from saccade_cloud.engines.decoder import DecoderShape
+from saccade_cloud.engines.onnx import PREFIX_BYTES, OnnxEngine, OnnxFiles
+from saccade_cloud.hub import Hub
+from saccade_cloud.memory_frames import MemoryFrames
+from saccade_cloud.prompt import PromptBuilder
+from saccade_cloud.reconstruct import Reconstructor
+from saccade_cloud.settings import ServerSettings
+
+
+def open_engine(
+    bundle: Bundle,
+    *,
+    limits: EngineLimits | None = None,
+    threads: int = 1,
+    prefix_bytes: int = PREFIX_BYTES,
+) -> OnnxEngine:
+    """The embedded engine on the bundle's language model.
+
+    The manifest sets the lengths in ``limits``; the other limits are the server's to choose.
+    """
+    language = bundle.manifest.language
+    return OnnxEngine(
+        OnnxFiles(
+            embedding=bundle.file(language.embedding),
+            decoder=bundle.file(language.decoder),
+            tokenizer=bundle.file(language.tokenizer),
+        ),
+        DecoderShape(language.layers, language.heads, language.head_dim, language.width),
+        eos=language.eos,
+        limits=replace(
+            limits or EngineLimits(),
+            max_tokens=language.max_tokens,
+            max_context=language.max_context,
+        ),
+        threads=threads,
+        prefix_bytes=prefix_bytes,
+    )
+
+
+def open_answerer(bundle: Bundle, engine: Engine) -> Answerer:
+    """The bundle's projector and template before ``engine``, which it then owns."""
+    language, limits = bundle.manifest.language, Limits.of(bundle.manifest)
+    tokenizer = bundle.file(language.tokenizer)
+    return Answerer(
+        Reconstructor(bundle.file(language.projector), limits, language.width),
+        PromptBuilder(tokenizer, language.template, limits.question_chars),
+        engine,
+    )
+
+
+def open_hub(bundle: Bundle, engine: Engine, settings: ServerSettings) -> Hub:
+    """What the servicers of one bundle share; call it inside the event loop that serves."""
+    return Hub(
+        digest=bundle.digest,
+        limits=Limits.of(bundle.manifest),
+        answerer=open_answerer(bundle, engine),
+        frames=MemoryFrames(settings.frames_per_camera, settings.max_cameras),
+        settings=settings,
+    )

@@ -1,0 +1,118 @@
+"""``saccade.v1.Fleet``: what applications ask of all cameras."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+
+from saccade.errors import QuestionError
+from saccade.v1 import fleet_pb2 as pb
+from saccade.v1.fleet_pb2_grpc import FleetServicer
+from saccade_cloud.board import Posted, Wanted
+from saccade_cloud.frames import CameraState, FrameStore, StoredFrame
+from saccade_cloud.hub import Hub
+from saccade_cloud.stages import stage_times
+from saccade_cloud.translate import translated
+
+Context = grpc.aio.ServicerContext[Any, Any]
+NS_PER_MS = 1_000_000
+
+
+class Fleet(FleetServicer):
+    """Every call is translated at its edge."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def ListCameras(  # noqa: N802 - the stub's name
+        self, request: pb.ListCamerasRequest, context: Context
+    ) -> pb.ListCamerasReply:
+        cameras = self._hub.frames.cameras()
+        return pb.ListCamerasReply(cameras=[_camera(state) for state in cameras])
+
+    async def Ask(  # noqa: N802 - as above
+        self, request: pb.AskRequest, context: Context
+    ) -> AsyncIterator[pb.AskReply]:
+        async with translated(context):
+            frame = newest_frame(self._hub.frames, request.camera)
+            answer = self._hub.posted_answer(frame, request.question, request.max_tokens)
+            async with aclosing(answer) as chunks:
+                async for chunk in chunks:
+                    yield pb.AskReply(
+                        text=chunk.text,
+                        last=chunk.finish is not None,
+                        finish=chunk.finish or "",
+                        sequence=frame.tokens.sequence,
+                        captured_unix_ms=frame.tokens.captured_ns // NS_PER_MS,
+                        timing=stage_times(chunk.timing),
+                        packet_bytes=frame.packet_bytes,
+                    )
+
+    async def Watch(  # noqa: N802 - as above
+        self, request: pb.WatchRequest, context: Context
+    ) -> AsyncIterator[pb.WatchReply]:
+        async with translated(context):
+            wanted: Wanted = _everything
+            if request.camera:
+                wanted = _of_camera(find_camera(self._hub.frames, request.camera))
+            watch = self._hub.board.watch(wanted)
+            async with aclosing(watch) as answers:
+                async for posted in answers:
+                    yield _watched(posted)
+
+
+def find_camera(frames: FrameStore, name: str) -> CameraState:
+    """By "device/camera", or by the camera's name where it is unique. Raises ``QuestionError``."""
+    states = frames.cameras()
+    found = [state for state in states if name in (state.path, state.name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        paths = ", ".join(state.path for state in found)
+        raise QuestionError(f"{name!r} is the name of several cameras: {paths}")
+    known = ", ".join(state.path for state in states[:20]) or "none"
+    raise QuestionError(f"there is no camera {name!r}, known: {known}")
+
+
+def newest_frame(frames: FrameStore, name: str) -> StoredFrame:
+    """The newest frame of a camera. Raises ``QuestionError``."""
+    camera = find_camera(frames, name)
+    frame = frames.newest(camera.device, camera.name)
+    if frame is None:
+        raise QuestionError(f"camera {camera.path} has not sent a frame yet")
+    return frame
+
+
+def _everything(_: Posted) -> bool:
+    return True
+
+
+def _of_camera(state: CameraState) -> Wanted:
+    return lambda posted: (posted.device, posted.camera) == (state.device, state.name)
+
+
+def _camera(state: CameraState) -> pb.Camera:
+    return pb.Camera(
+        device=state.device,
+        name=state.name,
+        connected=state.connected,
+        last_sequence=state.last_sequence,
+        last_captured_unix_ms=state.last_captured_ns // NS_PER_MS,
+        frames=state.frames,
+        bytes=state.bytes,
+    )
+
+
+def _watched(posted: Posted) -> pb.WatchReply:
+    return pb.WatchReply(
+        device=posted.device,
+        camera=posted.camera,
+        sequence=posted.sequence,
+        captured_unix_ms=posted.captured_ns // NS_PER_MS,
+        question=posted.question,
+        answer=posted.answer,
+        packet_bytes=posted.packet_bytes,
+    )

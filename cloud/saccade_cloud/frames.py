@@ -1,0 +1,77 @@
+"""What the cloud keeps of each camera: the contract of a frame store, and its nouns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from saccade.nouns import FrameTokens, Timing
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFrame:
+    """A decoded packet. ``timing``: its stages so far. Its identity is (device, boot, sequence)."""
+
+    device: str
+    boot: int
+    tokens: FrameTokens
+    packet_bytes: int  # of the serialised FramePacket
+    received_ns: int  # Unix time
+    timing: Timing
+
+    @property
+    def identity(self) -> tuple[str, int, int]:
+        return self.device, self.boot, self.tokens.sequence
+
+
+@dataclass(frozen=True, slots=True)
+class CameraState:
+    """A camera as applications see it. Counters count since the cloud started."""
+
+    device: str
+    name: str
+    connected: bool
+    last_sequence: int
+    last_captured_ns: int
+    frames: int
+    bytes: int
+
+    @property
+    def path(self) -> str:
+        return f"{self.device}/{self.name}"
+
+
+class FrameStore(Protocol):
+    """Bounded. Used from one event loop; methods return at once."""
+
+    def connect(self, device: str, cameras: Sequence[str]) -> None:
+        """A session of ``device`` begins. Raises ``LimitExceeded`` for too many cameras."""
+        ...
+
+    def disconnect(self, device: str, cameras: Sequence[str]) -> None:
+        """A session that connected the same ends."""
+        ...
+
+    def put(self, frame: StoredFrame) -> bool:
+        """Keep ``frame`` of a connected camera.
+
+        False when its identity is here already: then nothing changes, counters included.
+        """
+        ...
+
+    def get(self, device: str, boot: int, sequence: int) -> StoredFrame | None:
+        """The frame with that identity; None when it never came, or is too old."""
+        ...
+
+    def newest(self, device: str, camera: str) -> StoredFrame | None:
+        """The frame of that camera that was captured last; None when there is none."""
+        ...
+
+    def cameras(self) -> list[CameraState]:
+        """Every camera, by device and name."""
+        ...
+
+    def resume_after(self, device: str, boot: int) -> int:
+        """Last sequence stored durably; 0 when none."""
+        ...

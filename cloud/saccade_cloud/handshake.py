@@ -1,0 +1,50 @@
+"""Is the other side one that we understand? Decided before anything else is read."""
+
+from __future__ import annotations
+
+from saccade.errors import DigestMismatch, RemoteError, VersionMismatch
+from saccade.limits import Limits, check
+from saccade.session import PROTOCOL
+from saccade.v1 import vision_pb2 as pb
+
+MAX_NAME_CHARS = 64  # of a device or a camera: names travel in every listing
+MAX_CAMERAS = 64  # of one device
+
+
+def check_hello(hello: pb.Hello, digest: bytes) -> None:
+    """Raises ``VersionMismatch``, ``DigestMismatch``, or ``RemoteError`` for unusable names."""
+    if hello.protocol != PROTOCOL:
+        raise VersionMismatch(
+            f"the edge speaks protocol {hello.protocol}, the cloud speaks {PROTOCOL}"
+        )
+    if hello.bundle_digest != digest:
+        raise DigestMismatch(
+            f"the edge holds bundle {_short(hello.bundle_digest)}, the cloud {_short(digest)}"
+        )
+    check("cameras", len(hello.cameras), MAX_CAMERAS)
+    if not hello.cameras or len(set(hello.cameras)) != len(hello.cameras):
+        raise RemoteError(f"cameras are named once each, not {list(hello.cameras)}")
+    for name in (hello.device, *hello.cameras):
+        _check_name(name)
+
+
+def welcome(digest: bytes, limits: Limits, resume_after: int) -> pb.Welcome:
+    """The answer to a good hello."""
+    return pb.Welcome(
+        protocol=PROTOCOL,
+        bundle_digest=digest,
+        codecs=limits.codecs,
+        limits=limits.to_wire(),
+        resume_after=resume_after,
+    )
+
+
+def _check_name(name: str) -> None:
+    """A camera is "device/camera" to applications: one slash, nothing that breaks a line."""
+    check("characters in a name", len(name), MAX_NAME_CHARS)
+    if not name or "/" in name or not name.isprintable():
+        raise RemoteError(f"{name!r} cannot name a device or a camera")
+
+
+def _short(digest: bytes) -> str:
+    return digest[:6].hex() or "without digest"

@@ -1,0 +1,114 @@
+"""What all servicers of one server share: the way in for packets and the way out for answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from saccade.errors import LimitExceeded
+from saccade.limits import Limits
+from saccade.nouns import FrameTokens, Timing
+from saccade.packet import unpack
+from saccade.v1 import tokens_pb2, vision_pb2
+from saccade_cloud.answering import Answerer
+from saccade_cloud.board import AnswerBoard, Posted
+from saccade_cloud.engines.base import TokenChunk
+from saccade_cloud.frames import FrameStore, StoredFrame
+from saccade_cloud.settings import ServerSettings
+
+
+def _one_worker() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="saccade-unpack")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hub:
+    """Serves one event loop. ``digest``: the bundle's, 32 bytes."""
+
+    digest: bytes
+    limits: Limits
+    answerer: Answerer
+    frames: FrameStore
+    settings: ServerSettings
+    board: AnswerBoard = field(default_factory=AnswerBoard)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    unpacking: ThreadPoolExecutor = field(default_factory=_one_worker)
+
+    async def unpack(self, packet: tokens_pb2.FramePacket, hello: vision_pb2.Hello) -> StoredFrame:
+        """An untrusted packet as a frame, with the stages ``receive`` and ``decode``.
+
+        ``receive`` is the wait for the thread that decodes. Raises ``PacketError`` and
+        ``LimitExceeded``.
+        """
+        received_ns, received = time.time_ns(), time.perf_counter()
+        tokens, started, ended = await asyncio.get_running_loop().run_in_executor(
+            self.unpacking, partial(_timed_unpack, packet, hello, self.limits)
+        )
+        stages = {"receive": (started - received) * 1e3, "decode": (ended - started) * 1e3}
+        return StoredFrame(
+            device=hello.device,
+            boot=hello.boot,
+            tokens=tokens,
+            packet_bytes=packet.ByteSize(),
+            received_ns=received_ns,
+            timing=Timing(stages),
+        )
+
+    async def answer(
+        self, frame: StoredFrame, question: str, max_tokens: int
+    ) -> AsyncGenerator[TokenChunk, None]:
+        """The answer's chunks; the last one's timing has every stage of the frame's way.
+
+        Raises what ``Answerer.stream`` raises, and ``LimitExceeded`` when it takes too long.
+        """
+        limit_s = self.settings.answer_timeout_s
+        ends = time.monotonic() + limit_s
+        async with aclosing(self.answerer.stream(frame.tokens, question, max_tokens)) as chunks:
+            finished = False
+            while not finished:
+                try:
+                    chunk = await asyncio.wait_for(anext(chunks), ends - time.monotonic())
+                except asyncio.TimeoutError:
+                    raise LimitExceeded(f"no whole answer within {limit_s:g} s") from None
+                finished = chunk.finish is not None
+                yield _after(frame.timing, chunk)
+
+    async def posted_answer(
+        self, frame: StoredFrame, question: str, max_tokens: int
+    ) -> AsyncGenerator[TokenChunk, None]:
+        """``answer``, and in the end on the board."""
+        texts: list[str] = []
+        async with aclosing(self.answer(frame, question, max_tokens)) as chunks:
+            async for chunk in chunks:
+                texts.append(chunk.text)
+                yield chunk
+        self.board.post(
+            Posted(
+                device=frame.device,
+                camera=frame.tokens.camera,
+                sequence=frame.tokens.sequence,
+                captured_ns=frame.tokens.captured_ns,
+                question=question,
+                answer="".join(texts),
+                packet_bytes=frame.packet_bytes,
+            )
+        )
+
+
+def _timed_unpack(
+    packet: tokens_pb2.FramePacket, hello: vision_pb2.Hello, limits: Limits
+) -> tuple[FrameTokens, float, float]:
+    started = time.perf_counter()
+    tokens = unpack(packet, limits=limits, cameras=hello.cameras, epoch_unix_ms=hello.epoch_unix_ms)
+    return tokens, started, time.perf_counter()
+
+
+def _after(timing: Timing, chunk: TokenChunk) -> TokenChunk:
+    if chunk.timing is None:
+        return chunk
+    return replace(chunk, timing=Timing(timing.stages | chunk.timing.stages))

@@ -1,0 +1,101 @@
+"""A frame store that forgets: the newest frames of each camera, lost when the cloud ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from saccade.errors import LimitExceeded
+from saccade_cloud.frames import CameraState, StoredFrame
+
+
+@dataclass(slots=True)
+class _Camera:
+    sessions: int = 0
+    count: int = 0
+    bytes: int = 0
+    frames: list[StoredFrame] = field(default_factory=list)  # by capture time, oldest first
+
+
+class MemoryFrames:
+    """A ``FrameStore`` of ``per_camera`` frames for each of at most ``max_cameras`` cameras.
+
+    A new camera beyond that takes the place of the one that disconnected longest ago.
+    """
+
+    def __init__(self, per_camera: int = 16, max_cameras: int = 256) -> None:
+        self._per_camera = per_camera
+        self._max_cameras = max_cameras
+        # Ordered: a camera that disconnects moves to the end.
+        self._cameras: dict[tuple[str, str], _Camera] = {}
+        self._frames: dict[tuple[str, int, int], StoredFrame] = {}
+
+    def connect(self, device: str, cameras: Sequence[str]) -> None:
+        """See ``FrameStore.connect``."""
+        self._make_room(sum((device, name) not in self._cameras for name in cameras))
+        for name in cameras:
+            self._cameras.setdefault((device, name), _Camera()).sessions += 1
+
+    def disconnect(self, device: str, cameras: Sequence[str]) -> None:
+        """See ``FrameStore.disconnect``."""
+        for name in cameras:
+            camera = self._cameras.pop((device, name))
+            camera.sessions -= 1
+            self._cameras[device, name] = camera
+
+    def put(self, frame: StoredFrame) -> bool:
+        """See ``FrameStore.put``."""
+        if frame.identity in self._frames:
+            return False
+        camera = self._cameras[frame.device, frame.tokens.camera]
+        camera.count += 1
+        camera.bytes += frame.packet_bytes
+        self._frames[frame.identity] = frame
+        camera.frames.append(frame)
+        camera.frames.sort(key=lambda kept: kept.tokens.captured_ns)  # a backlog comes late
+        if len(camera.frames) > self._per_camera:
+            del self._frames[camera.frames.pop(0).identity]
+        return True
+
+    def get(self, device: str, boot: int, sequence: int) -> StoredFrame | None:
+        """See ``FrameStore.get``."""
+        return self._frames.get((device, boot, sequence))
+
+    def newest(self, device: str, camera: str) -> StoredFrame | None:
+        """See ``FrameStore.newest``."""
+        known = self._cameras.get((device, camera))
+        return known.frames[-1] if known and known.frames else None
+
+    def cameras(self) -> list[CameraState]:
+        """See ``FrameStore.cameras``."""
+        return [_state(*key, self._cameras[key]) for key in sorted(self._cameras)]
+
+    def resume_after(self, device: str, boot: int) -> int:
+        """Always 0: nothing here survives the process."""
+        return 0
+
+    def _make_room(self, newcomers: int) -> None:
+        idle = [key for key, camera in self._cameras.items() if not camera.sessions]
+        excess = len(self._cameras) + newcomers - self._max_cameras
+        if excess > len(idle):
+            busy = len(self._cameras) - len(idle)
+            raise LimitExceeded(
+                f"{newcomers} more cameras beside {busy} connected ones, "
+                f"the limit is {self._max_cameras}"
+            )
+        for key in idle[: max(excess, 0)]:
+            for frame in self._cameras.pop(key).frames:
+                del self._frames[frame.identity]
+
+
+def _state(device: str, name: str, camera: _Camera) -> CameraState:
+    last = camera.frames[-1].tokens if camera.frames else None
+    return CameraState(
+        device=device,
+        name=name,
+        connected=camera.sessions > 0,
+        last_sequence=last.sequence if last else 0,
+        last_captured_ns=last.captured_ns if last else 0,
+        frames=camera.count,
+        bytes=camera.bytes,
+    )

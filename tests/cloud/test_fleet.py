@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import grpc
+import pytest
+
+from saccade.bundle import Bundle
+from saccade.v1 import fleet_pb2 as pb
+from saccade_testing.cloud_server import EdgeEnd, Served, packet, question, serving, until
+from saccade_testing.tokens import EPOCH_UNIX_MS
+
+
+def run(bundle: Bundle, work: Callable[[Served], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with serving(bundle) as served:
+            await work(served)
+
+    asyncio.run(main())
+
+
+async def connected(served: Served, bundle: Bundle, device: str, *indices: int) -> EdgeEnd:
+    """An edge that has sent one packet of each camera in ``indices``."""
+    edge = EdgeEnd(served, bundle)
+    await edge.greet(device=device)
+    for sequence, index in enumerate(indices, 1):
+        await edge.say(packet=packet(sequence, index))
+        assert (await edge.hear()).ack.stored
+    return edge
+
+
+async def ask(served: Served, camera: str) -> list[pb.AskReply]:
+    request = pb.AskRequest(camera=camera, question="what color is it")
+    return [reply async for reply in served.fleet.Ask(request, timeout=20)]
+
+
+async def refusal(served: Served, camera: str) -> str:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await ask(served, camera)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    return caught.value.details() or ""
+
+
+def test_cameras_are_listed_with_what_came_from_them(bundle: Bundle) -> None:
+    async def work(served: Served) -> None:
+        await connected(served, bundle, "kerb", 0, 0)
+        left = await connected(served, bundle, "mast", 1)
+        await left.call.done_writing()
+        assert await left.call.read() is grpc.aio.EOF
+        cameras = (await served.fleet.ListCameras(pb.ListCamerasRequest())).cameras
+        assert [(c.device, c.name, c.connected, c.last_sequence, c.frames) for c in cameras] == [
+            ("kerb", "north", True, 2, 2),
+            ("kerb", "south", True, 0, 0),
+            ("mast", "north", False, 0, 0),
+            ("mast", "south", False, 1, 1),
+        ]
+        assert cameras[0].bytes == packet(1).ByteSize() + packet(2).ByteSize()
+        assert cameras[0].last_captured_unix_ms == EPOCH_UNIX_MS + 61_234
+
+    run(bundle, work)
+
+
+def test_a_question_goes_to_the_newest_frame(bundle: Bundle) -> None:
+    async def work(served: Served) -> None:
+        edge = await connected(served, bundle, "kerb", 0, 0)
+        replies = await ask(served, "north")
+        assert "".join(reply.text for reply in replies)
+        assert {reply.sequence for reply in replies} == {2}
+        assert {reply.packet_bytes for reply in replies} == {packet(2).ByteSize()}
+        assert replies[-1].last
+        assert replies[-1].timing
+        edge.call.cancel()
+        assert await ask(served, "kerb/north"), "a camera that left can still be asked about"
+
+    run(bundle, work)
+
+
+def test_who_asks_wrongly_is_told_what_there_is(bundle: Bundle) -> None:
+    async def work(served: Served) -> None:
+        assert "known: none" in await refusal(served, "north")
+        await connected(served, bundle, "kerb", 0)
+        await connected(served, bundle, "mast", 0)
+        assert "known: kerb/north, kerb/south, mast/north" in await refusal(served, "west")
+        assert "several cameras: kerb/north, mast/north" in await refusal(served, "north")
+        assert "kerb/south has not sent a frame yet" in await refusal(served, "kerb/south")
+
+    run(bundle, work)
+
+
+def test_watchers_see_every_answer_of_their_camera(bundle: Bundle) -> None:
+    async def work(served: Served) -> None:
+        edge = await connected(served, bundle, "kerb", 0, 1)
+        everything = served.fleet.Watch(pb.WatchRequest())
+        south = served.fleet.Watch(pb.WatchRequest(camera="south"))
+        await until(lambda: served.hub.board.watchers == 2)
+        await edge.say(question=question(1, sequence=1))
+        expected, _ = await edge.answer(1)
+        await ask(served, "south")
+        first, second = await everything.read(), await everything.read()
+        assert (first.camera, first.sequence, first.answer) == ("north", 1, expected)
+        assert (first.question, first.packet_bytes) == ("what color is it", packet().ByteSize())
+        assert second.camera == "south"
+        assert (await south.read()) == second
+        south.cancel()
+        await until(lambda: served.hub.board.watchers == 1)
+
+    run(bundle, work)
+
+
+def test_watching_a_camera_that_is_not_there_is_refused(bundle: Bundle) -> None:
+    async def work(served: Served) -> None:
+        with pytest.raises(grpc.aio.AioRpcError, match="no camera 'west'"):
+            await served.fleet.Watch(pb.WatchRequest(camera="west")).read()
+
+    run(bundle, work)
+
+
+def test_watchers_are_told_when_the_server_stops(bundle: Bundle) -> None:
+    async def work(served: Served) -> None:
+        watch = served.fleet.Watch(pb.WatchRequest())
+        await until(lambda: served.hub.board.watchers == 1)
+        await served.server.stop()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await watch.read()
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+    run(bundle, work)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from saccade.errors import LimitExceeded
+from saccade.nouns import Timing
+from saccade_cloud.frames import StoredFrame
+from saccade_cloud.memory_frames import MemoryFrames
+from saccade_testing.tokens import usual_frame
+
+USUAL = usual_frame(views=1, kept=1)
+
+
+def frame(sequence: int, captured_ns: int | None = None, device: str = "kerb") -> StoredFrame:
+    when = sequence if captured_ns is None else captured_ns
+    tokens = replace(USUAL, sequence=sequence, captured_ns=when, camera="north")
+    return StoredFrame(device, 1, tokens, 100, 0, Timing())
+
+
+def connected(frames: MemoryFrames, device: str = "kerb") -> MemoryFrames:
+    frames.connect(device, ("north",))
+    return frames
+
+
+def sequences(frames: MemoryFrames, up_to: int) -> list[int]:
+    return [n for n in range(1, up_to + 1) if frames.get("kerb", 1, n) is not None]
+
+
+def test_the_newest_frames_stay() -> None:
+    frames = connected(MemoryFrames(per_camera=3))
+    assert all(frames.put(frame(n)) for n in range(1, 8))
+    assert sequences(frames, 9) == [5, 6, 7]
+    [state] = frames.cameras()
+    assert (state.frames, state.bytes, state.last_sequence) == (7, 700, 7)
+
+
+def test_a_backlog_does_not_push_out_what_is_newer() -> None:
+    frames = connected(MemoryFrames(per_camera=3))
+    for sequence, captured_ns in ((7, 70), (8, 80), (1, 10), (2, 20), (9, 90)):
+        frames.put(frame(sequence, captured_ns))
+    assert sequences(frames, 9) == [7, 8, 9]
+    newest = frames.newest("kerb", "north")
+    assert newest is not None
+    assert newest.tokens.sequence == 9
+
+
+def test_the_same_packet_twice_counts_once() -> None:
+    frames = connected(MemoryFrames())
+    assert frames.put(frame(1))
+    assert not frames.put(frame(1))
+    assert frames.cameras()[0].frames == 1
+    assert frames.put(replace(frame(1), boot=2)), "another boot counts anew"
+
+
+def test_a_camera_is_connected_while_one_of_its_sessions_is() -> None:
+    frames = connected(connected(MemoryFrames()))
+    frames.disconnect("kerb", ("north",))
+    assert frames.cameras()[0].connected
+    frames.disconnect("kerb", ("north",))
+    assert not frames.cameras()[0].connected
+
+
+def test_beyond_the_limit_the_camera_that_left_first_makes_room() -> None:
+    frames = MemoryFrames(max_cameras=2)
+    for device in ("a", "b"):
+        connected(frames, device).put(frame(1, device=device))
+    for device in ("b", "a"):
+        frames.disconnect(device, ("north",))
+    connected(frames, "c")
+    assert [state.device for state in frames.cameras()] == ["a", "c"]
+    assert frames.get("b", 1, 1) is None
+    assert frames.get("a", 1, 1) is not None
+
+
+def test_connected_cameras_never_make_room() -> None:
+    frames = connected(connected(MemoryFrames(max_cameras=2), "a"), "b")
+    with pytest.raises(
+        LimitExceeded, match="1 more cameras beside 2 connected ones, the limit is 2"
+    ):
+        connected(frames, "c")
+    assert [state.path for state in frames.cameras()] == ["a/north", "b/north"]
+
+
+def test_what_never_came_is_not_there() -> None:
+    frames = connected(MemoryFrames())
+    assert frames.get("kerb", 1, 1) is None
+    assert frames.newest("kerb", "north") is None
+    assert frames.newest("mast", "north") is None
+    assert frames.resume_after("kerb", 1) == 0

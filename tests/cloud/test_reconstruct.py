@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from saccade.bundle import Bundle
+from saccade.errors import BundleError, EngineError, LimitExceeded, PacketError
+from saccade.limits import Limits
+from saccade.nouns import FrameTokens
+from saccade_cloud.reconstruct import Reconstructor, positions
+from saccade_testing.tiny_graphs import WIDTH
+from saccade_testing.tokens import DIM, GRID, frame_tokens, token_set, usual_frame
+
+
+@pytest.fixture
+def reconstruct(bundle: Bundle) -> Reconstructor:
+    return Reconstructor(projector(bundle), Limits.of(bundle.manifest), WIDTH)
+
+
+def projector(bundle: Bundle) -> Path:
+    return bundle.file(bundle.manifest.language.projector)
+
+
+def test_every_kept_token_becomes_one_embedding_at_its_place(reconstruct: Reconstructor) -> None:
+    frame = frame_tokens([token_set([0, 9, 63]), token_set([8])])
+    segment = reconstruct(frame)
+    assert segment.embeds.shape == (4, WIDTH)
+    assert segment.embeds.dtype == np.float32
+    assert segment.positions.tolist() == [[0, 0, 0], [0, 1, 1], [0, 7, 7], [1, 1, 0]]
+
+
+def test_a_token_is_projected_by_its_own_feature_place_and_window(
+    reconstruct: Reconstructor,
+) -> None:
+    frame = usual_frame()
+    whole = reconstruct(frame).embeds
+    for slot, view in enumerate(frame.views):
+        alone = reconstruct(replace(frame, views=(view,))).embeds
+        np.testing.assert_allclose(alone, whole[slot * 16 : slot * 16 + 16], rtol=1e-5, atol=1e-5)
+
+
+def test_positions_count_frames_of_a_clip_before_views() -> None:
+    ids, slots = np.array([0, 7, 3], np.int64), np.array([0, 0, 2], np.int64)
+    assert positions(ids, slots, (2, 2, 2)).tolist() == [[0, 0, 0], [1, 1, 1], [4, 1, 1]]
+
+
+def test_a_frame_without_tokens_is_refused(reconstruct: Reconstructor) -> None:
+    for views in ((), frame_tokens([token_set([])]).views):
+        with pytest.raises(PacketError, match="frame 1 has no tokens"):
+            reconstruct(replace(usual_frame(), views=views))
+
+
+@pytest.mark.parametrize("slots", [(1, 0), (0, 0), (-1, 0), (0, 5)])
+def test_slots_that_do_not_ascend_are_refused(
+    reconstruct: Reconstructor, slots: tuple[int, int]
+) -> None:
+    frame = usual_frame(views=2)
+    views = tuple(replace(v, slot=s) for v, s in zip(frame.views, slots, strict=True))
+    with pytest.raises(PacketError, match="slots"):
+        reconstruct(replace(frame, views=views))
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        (frame_tokens([token_set([1], dim=DIM + 1)]), f"{DIM + 1} wide, the bundle's are {DIM}"),
+        (frame_tokens([token_set([1], grid=(1, 4, 4))]), r"grid \(1, 4, 4\)"),
+    ],
+)
+def test_tokens_of_another_encoder_are_refused(
+    reconstruct: Reconstructor, frame: FrameTokens, says: str
+) -> None:
+    with pytest.raises(PacketError, match=says):
+        reconstruct(frame)
+
+
+def test_more_tokens_than_the_limit_are_refused(bundle: Bundle) -> None:
+    limits = Limits(tokens_per_view=4, grid=GRID, dim=DIM)
+    with pytest.raises(LimitExceeded, match="16 tokens in view 0, the limit is 4"):
+        Reconstructor(projector(bundle), limits, WIDTH)(usual_frame())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_features_that_are_not_finite_are_refused(reconstruct: Reconstructor, value: float) -> None:
+    frame = usual_frame()
+    frame.views[2].tokens.features[3, 1] = value
+    with pytest.raises(PacketError, match="view 2 has features that are not finite"):
+        reconstruct(frame)
+
+
+def test_features_that_overflow_in_the_projector_are_refused(reconstruct: Reconstructor) -> None:
+    frame = usual_frame()
+    frame.views[0].tokens.features[:] = 3e38
+    with pytest.raises(EngineError, match="not finite"):
+        reconstruct(frame)
+
+
+def test_a_projector_of_another_width_is_an_error(bundle: Bundle) -> None:
+    wrong = Reconstructor(projector(bundle), Limits.of(bundle.manifest), WIDTH + 1)
+    with pytest.raises(EngineError, match=rf"\(80, {WIDTH}\), expected \(80, {WIDTH + 1}\)"):
+        wrong(usual_frame())
+
+
+def test_a_missing_projector_is_a_bundle_error(tmp_path: Path, bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match=r"none\.onnx"):
+        Reconstructor(tmp_path / "none.onnx", Limits.of(bundle.manifest), WIDTH)

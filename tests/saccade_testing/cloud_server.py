@@ -1,0 +1,168 @@
+"""A real server on a loopback port, and an edge to talk to it with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import grpc
+
+from saccade.bundle import Bundle
+from saccade.packet import pack
+from saccade.session import PROTOCOL
+from saccade.v1 import tokens_pb2
+from saccade.v1 import vision_pb2 as pb
+from saccade.v1.fleet_pb2_grpc import FleetStub
+from saccade.v1.vision_pb2_grpc import VisionStub
+from saccade_cloud.assemble import open_engine, open_hub
+from saccade_cloud.engines.base import Engine, EngineLimits, GenerateParams, TokenChunk
+from saccade_cloud.hub import Hub
+from saccade_cloud.prompt import Prompt
+from saccade_cloud.server import CloudServer
+from saccade_cloud.settings import Address, ServerSettings
+from saccade_testing.tokens import CAMERAS, EPOCH_UNIX_MS, usual_frame
+
+QUICK = ServerSettings(address=Address("127.0.0.1", 0), drain_s=5.0)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running server and stubs on one channel to it."""
+
+    server: CloudServer
+    hub: Hub
+    address: str
+    channel: grpc.aio.Channel
+    vision: Any  # stubs are typed for the synchronous channel
+    fleet: Any
+
+
+@asynccontextmanager
+async def serving(
+    bundle: Bundle, engine: Engine | None = None, settings: ServerSettings = QUICK
+) -> AsyncIterator[Served]:
+    hub = open_hub(bundle, engine or open_engine(bundle), settings)
+    server = CloudServer(hub)
+    address = str(await server.start())
+    try:
+        async with grpc.aio.insecure_channel(address) as channel:
+            yield Served(server, hub, address, channel, VisionStub(channel), FleetStub(channel))
+    finally:
+        await server.stop()
+
+
+class GatedEngine:
+    """An engine whose answers stop after their first chunk until ``gate`` is set."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.gate = asyncio.Event()
+        self.running = 0
+
+    @property
+    def limits(self) -> EngineLimits:
+        return self._engine.limits
+
+    async def generate(
+        self, prompt: Prompt, params: GenerateParams
+    ) -> AsyncGenerator[TokenChunk, None]:
+        self.running += 1
+        try:
+            async with aclosing(self._engine.generate(prompt, params)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+                    await self.gate.wait()
+        finally:
+            self.running -= 1
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+
+class EdgeEnd:
+    """An edge's end of ``Vision.Connect``, without a mind of its own."""
+
+    def __init__(self, served: Served, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self.call: Any = served.vision.Connect()
+
+    async def say(self, **kind: Any) -> None:
+        await self.call.write(pb.EdgeMessage(**kind))
+
+    async def hear(self) -> pb.CloudMessage:
+        """The next message. Raises grpc.aio.AioRpcError when the call ended with an error."""
+        message: Any = await asyncio.wait_for(self.call.read(), 10)
+        assert isinstance(message, pb.CloudMessage), "the cloud has said all"
+        return message
+
+    async def hear_all(self) -> list[pb.CloudMessage]:
+        """All that is still to come. Raises grpc.aio.AioRpcError as ``hear`` does."""
+        heard: list[pb.CloudMessage] = []
+        while True:
+            message: Any = await asyncio.wait_for(self.call.read(), 10)
+            if not isinstance(message, pb.CloudMessage):
+                return heard
+            heard.append(message)
+
+    async def greet(self, **fields: Any) -> pb.CloudMessage:
+        await self.say(hello=hello(self._bundle, **fields))
+        return await self.hear()
+
+    async def answer(self, question_id: int) -> tuple[str, pb.AnswerChunk]:
+        """The text and the last chunk of one answer; other messages are skipped."""
+        texts = []
+        while True:
+            message = await self.hear()
+            if message.failure.question_id == question_id and message.HasField("failure"):
+                raise AssertionError(f"question {question_id} failed: {message.failure}")
+            if message.answer.question_id == question_id:
+                texts.append(message.answer.text)
+                if message.answer.last:
+                    return "".join(texts), message.answer
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that happens in the server, at most ten seconds."""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen within ten seconds")
+
+
+def hello(bundle: Bundle, **fields: Any) -> pb.Hello:
+    usual = pb.Hello(
+        protocol=PROTOCOL,
+        device="kerb",
+        boot=1,
+        bundle_digest=bundle.digest,
+        cameras=CAMERAS,
+        epoch_unix_ms=EPOCH_UNIX_MS,
+    )
+    for name, value in fields.items():
+        if name == "cameras":
+            usual.ClearField("cameras")
+            usual.cameras.extend(value)
+        else:
+            setattr(usual, name, value)
+    return usual
+
+
+def packet(sequence: int = 1, camera_index: int = 0, kept: int = 16) -> tokens_pb2.FramePacket:
+    frame = replace(usual_frame(kept=kept), sequence=sequence, camera=CAMERAS[camera_index])
+    return pack(frame, "f16", epoch_unix_ms=EPOCH_UNIX_MS, camera_index=camera_index)
+
+
+def damaged_packet(sequence: int = 1) -> tokens_pb2.FramePacket:
+    damaged = packet(sequence)
+    layer = bytearray(damaged.layers[0])
+    layer[10] ^= 1
+    damaged.layers[0] = bytes(layer)
+    return damaged
+
+
+def question(question_id: int, sequence: int = 1, text: str = "what color is it") -> pb.Question:
+    return pb.Question(id=question_id, sequence=sequence, text=text)
