@@ -1,0 +1,107 @@
+"""The recipe, at a size that takes seconds: it learns, it stops, it resumes, it exports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from saccade.bundle import Bundle
+from saccade_export.assemble import assemble
+from saccade_export.crossing.render import render
+from saccade_export.crossing.scene import PLATE_ALPHABET
+from saccade_export.training import evaluate, loop, recipe, see
+from saccade_export.training.shards import (
+    FIRST_TRAINING_SEED, GRID, VIEW_SIZE, WHOLE, Shard, make_sample, write_shard,
+)  # fmt: skip
+from saccade_export.training.targets import IGNORE, targets
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of a few seconds."""
+    folder = tmp_path_factory.mktemp("work")
+    for i in range(2):
+        first = FIRST_TRAINING_SEED + 12 * i
+        write_shard(folder / "shards" / f"shard-{i:05d}", range(first, first + 12))
+    recipe.run(_small(seconds=6), folder, ("see", "answer", "blind"))
+    return folder
+
+
+def _small(seconds: float) -> recipe.Recipe:
+    plan = loop.Plan(minutes=seconds / 60, batch=16)
+    return replace(recipe.CPU, see=plan, answer=replace(plan, batch=4), blind=replace(plan, batch=4), threads=1)
+
+
+def test_a_finished_stage_is_not_done_again(work: Path) -> None:
+    steps = loop.load(work / "see.pt")["step"]
+    recipe.run(_small(seconds=6), work, ("see",))
+    assert loop.load(work / "see.pt")["step"] == steps > 0
+
+
+def test_an_interrupted_stage_goes_on_from_its_checkpoint(work: Path) -> None:
+    before = loop.load(work / "answer.pt")
+    recipe.run(_small(seconds=9), work, ("answer",))
+    after = loop.load(work / "answer.pt")
+    assert after["step"] > before["step"]
+    assert after["spent_s"] > before["spent_s"]
+
+
+def test_the_run_becomes_a_bundle_that_verifies(work: Path, tmp_path: Path) -> None:
+    assemble(work, tmp_path, command="test", accuracy={})
+    bundle = Bundle.open(tmp_path)
+    bundle.verify()
+    assert bundle.manifest.encoder.dim == 32
+    assert bundle.manifest.detector is None
+
+
+def test_evaluation_counts_every_kind_of_question(work: Path) -> None:
+    model, words = recipe.trained_language(work)
+    found = evaluate.accuracy(work / "shards", model, words, 16, frames=8)
+    assert {"class", "count_people", "weather"} <= set(found)
+    assert all(0 <= share <= 1 for share in found.values())
+
+
+def test_learning_lowers_the_loss(work: Path, tmp_path: Path) -> None:
+    data = see.Views(work / "shards", seed=0)
+    batch = data.batch(16)
+    assert batch["views"].shape == (16, *VIEW_SIZE, 3)
+    fresh = recipe.Encoder(recipe.EncoderConfig())
+    trained = recipe.trained_encoder(work)
+    # What a few seconds teach for certain: features are no longer those of a random encoder.
+    views = torch.from_numpy(batch["views"])
+    assert not torch.allclose(fresh.eval()(views)[0], trained(views)[0], atol=0.1)
+
+
+def test_shards_hold_what_rendering_gives(work: Path) -> None:
+    shard = Shard.open(work / "shards" / "shard-00000")
+    sample = make_sample(FIRST_TRAINING_SEED)
+    np.testing.assert_array_equal(shard.arrays["views"][: shard.offsets[1]], sample.views)
+    assert len(sample.views) == 1 + len(sample.subjects)
+
+
+def test_every_readable_character_is_in_the_patch_that_holds_its_centre() -> None:
+    seen = 0
+    for seed in range(60):
+        rendered = render(seed)
+        for i, vehicle in enumerate(rendered.scene.vehicles):
+            if vehicle.plate is None:
+                continue
+            x0, y0, x1, y1 = vehicle.box
+            found = targets(rendered.scene, rendered.ids, (x0, y0, x1, y1), i, GRID, VIEW_SIZE)
+            if (found.crop[3:] == IGNORE).any():
+                continue
+            letters = [PLATE_ALPHABET[c - 1] for c in found.chars[found.chars > 0]]
+            assert sorted(set(vehicle.plate) - set(letters)) == []
+            seen += 1
+    assert seen >= 10
+
+
+def test_the_overview_is_not_asked_to_read_plates() -> None:
+    rendered = render(3)
+    found = targets(rendered.scene, rendered.ids, WHOLE, None, GRID, VIEW_SIZE)
+    assert (found.chars == IGNORE).all()
+    assert found.kinds[:, -1].sum() == len(rendered.scene.pedestrians)
