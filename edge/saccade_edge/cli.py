@@ -57,7 +57,7 @@ def _add_source(watch: argparse.ArgumentParser) -> None:
     )
     watch.add_argument(
         "--gate", type=float, default=GateSettings().threshold, metavar="LEVELS",
-        help="grey levels that count as a change (default %(default)g, 0: every frame)",
+        help="levels of 255 that count as a change (default %(default)g, 0: every frame)",
     )  # fmt: skip
 
 

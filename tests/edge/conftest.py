@@ -10,7 +10,9 @@ import av
 import numpy as np
 import pytest
 
+from saccade.bundle import Bundle
 from saccade.nouns import U8, Frame
+from saccade_testing.edge_bundle import write_edge_bundle
 
 SIZE = (96, 160)  # height, width of the pictures here
 
@@ -23,6 +25,12 @@ def street(step: int, size: tuple[int, int] = SIZE) -> U8:
     left = (8 + 4 * step) % (width - 32)
     picture[height // 3 : height // 3 + 24, left : left + 32] = (220, 40, 30)
     return picture
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Its detector finds what is red."""
+    return write_edge_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture

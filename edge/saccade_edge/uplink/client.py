@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -39,7 +40,7 @@ _MENDABLE = (Unreachable, RemoteError, LimitExceeded, EngineError)
 
 @dataclass(frozen=True, slots=True)
 class UplinkSettings:
-    """``patience_s``: give up after so long without a connection; None: never.
+    """``patience_s``: give up after so long without a connection.
 
     ``packets_in_flight`` bounds what is unacknowledged, and so how old a frame can become here.
     """
@@ -52,7 +53,7 @@ class UplinkSettings:
     packets_in_flight: int = 8
     open_questions: int = 32
     connect_timeout_s: float = 5.0
-    patience_s: float | None = None
+    patience_s: float = math.inf
     backoff_first_s: float = 0.5
     backoff_most_s: float = 30.0
 
@@ -134,7 +135,8 @@ class Uplink:
             message_bytes=self._limits.message_bytes,
         )
         async with channel:
-            await wait_ready(channel, settings.cloud, settings.connect_timeout_s)
+            timeout_s = min(settings.connect_timeout_s, settings.patience_s)
+            await wait_ready(channel, settings.cloud, timeout_s)
             call = VisionStub(channel).Connect()
             hearing = Hearing(self._outbox, self._tell)
             talk = Conversation(call, self._outbox, hearing.hear)
@@ -148,12 +150,12 @@ class Uplink:
             try:
                 await talk.hold()
             finally:
+                self._outbox.suspend()
                 self._connected_s = time.monotonic()
 
     async def _pause(self, error: SaccadeError, pause_s: float) -> None:
-        patience_s = self._settings.patience_s
         waited_s = time.monotonic() - self._connected_s
-        if patience_s is not None and waited_s + pause_s > patience_s:
+        if waited_s + pause_s > self._settings.patience_s:
             raise error
         self._tell(Lost(error, pause_s))
         try:

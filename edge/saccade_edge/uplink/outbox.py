@@ -2,6 +2,7 @@
 
 Rules:
 
+- Nothing is added while there is no stream: a frame that waits for one is old when it goes.
 - Messages are said in the order in which they were added; at most ``packets`` are unsettled at
   a time and ``questions`` open, so adding waits and memory is bounded.
 - A packet stays until it is acknowledged *and* its questions are answered: a new stream knows
@@ -43,6 +44,7 @@ class Outbox:
         self._parcels: dict[int, _Parcel] = {}
         self._asked: dict[int, vision_pb2.Question] = {}  # open ones by id
         self._unsaid: deque[vision_pb2.EdgeMessage] = deque()
+        self._streaming = False
         self._closed = False
         self._changed = asyncio.Condition()
 
@@ -123,8 +125,13 @@ class Outbox:
                 parcel.settled = sequence <= resume_after
                 self._release(sequence)
             self._unsaid = deque(m for p in self._parcels.values() for m in p.messages())
+            self._streaming = True
             self._changed.notify_all()
             return len(self._unsaid)
+
+    def suspend(self) -> None:
+        """The stream is gone."""
+        self._streaming = False
 
     def _release(self, sequence: int) -> None:
         parcel = self._parcels[sequence]
@@ -134,7 +141,7 @@ class Outbox:
     def _has_room(self, questions: int) -> bool:
         # More questions than the bound still go, one frame at a time.
         fits = not self._asked or len(self._asked) + questions <= self._questions
-        return fits and self.unsettled < self._packets
+        return self._streaming and fits and self.unsettled < self._packets
 
     def _sayable(self, in_flight: Collection[int], open_questions: Collection[int]) -> bool:
         if not self._unsaid:

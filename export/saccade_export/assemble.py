@@ -1,0 +1,88 @@
+"""From trained checkpoints to a bundle: ONNX files, tokenizer, manifest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from saccade.bundle import Manifest, write_manifest
+from saccade_export import onnx_files
+from saccade_export.tiny.encoder import Encoder, EncoderConfig
+from saccade_export.tiny.language import Language
+from saccade_export.training import detector, recipe
+from saccade_export.training.packing import PROMPT
+from saccade_export.training.shards import CROP_MARGIN, CROP_MIN_PX, MAX_CROPS
+
+APACHE = "Apache-2.0"
+DETECTOR = "edge/detector.onnx"
+# Trained with Ultralytics, whose authors claim their licence for weights trained with it.
+DETECTOR_LICENSE = "AGPL-3.0-only"
+
+
+def assemble(
+    work: Path, out: Path, *, command: str, accuracy: Mapping[str, float],
+    language: str = "answer", saliency_layers: tuple[int, ...] | None = None,
+) -> Manifest:  # fmt: skip
+    """Write the bundle of the run in ``work`` to ``out``; other files there are left alone.
+
+    ``accuracy`` goes into the manifest as measured by ``bench/accuracy.py``; ``saliency_layers``
+    are the encoder layers whose CLS rows are exported.
+    """
+    encoder = recipe.trained_encoder(work)
+    if saliency_layers:
+        encoder.config = replace(encoder.config, saliency_layers=saliency_layers)
+    model, words = recipe.trained_language(work, language)
+    onnx_files.encoder(encoder, out / "edge/encoder.onnx")
+    (out / "cloud").mkdir(parents=True, exist_ok=True)
+    words.save(str(out / "cloud/tokenizer.json"))
+    onnx_files.projector(model, encoder.config.tokens, out / "cloud/projector.onnx")
+    onnx_files.embedding(model, out / "cloud/embed.onnx")
+    onnx_files.decoder(model, out / "cloud/decoder.onnx")
+    files = {str(p.relative_to(out)): {"license": APACHE} for p in sorted(out.glob("[ce]*/*")) if p.suffix in (".onnx", ".json")}
+    weights = work / "detector" / "weights" / "best.pt"
+    if weights.exists():
+        detector.export(weights, out / DETECTOR)
+    if (out / DETECTOR).exists():
+        files[DETECTOR] = {"license": DETECTOR_LICENSE}
+    return write_manifest(out, {
+        "name": "crossing", "family": "saccade-tiny",
+        "encoder": _encoder(encoder.config), "detector": _detector() if DETECTOR in files else None,
+        "selection": {"method": "cls_ensemble", "tokens_per_view": 16}, "codecs": ["f16", "int8z"],
+        "language": _language(model), "limits": {"views": 1 + MAX_CROPS, "tokens_per_view": encoder.config.tokens, "question_chars": 200},
+        "accuracy": dict(accuracy), "training": {"command": command}, "files": files,
+    })  # fmt: skip
+
+
+def _encoder(config: EncoderConfig) -> dict[str, Any]:
+    return {
+        "file": "edge/encoder.onnx",
+        "input": {"name": "views", "height": config.height, "width": config.width, "channels": 3, "dtype": "uint8"},
+        "grid": [1, config.rows, config.columns], "dim": config.out,
+        "outputs": {"features": "features", "saliency": "saliency", "keys": "keys"},
+        "max_crops": MAX_CROPS, "crop_margin": CROP_MARGIN, "crop_min_px": int(CROP_MIN_PX),
+    }  # fmt: skip
+
+
+def _detector() -> dict[str, Any]:
+    return {"file": DETECTOR, "layout": "yolo-v8", "input": list(detector.INPUT), "labels": list(detector.LABELS),
+            "score": 0.3, "iou": 0.5}  # fmt: skip
+
+
+def _language(model: Language) -> dict[str, Any]:
+    config = model.config
+    return {
+        "projector": "cloud/projector.onnx", "embedding": "cloud/embed.onnx", "decoder": "cloud/decoder.onnx",
+        "tokenizer": "cloud/tokenizer.json", "layers": config.layers, "heads": config.heads,
+        "head_dim": config.width // config.heads, "width": config.width, "vocab": config.vocab,
+        "bos": "<bos>", "eos": "<eos>", "max_tokens": 24, "max_context": config.context,
+        "template": ["<bos>", "{visual}", PROMPT],
+    }  # fmt: skip
+
+
+def add_file(out: Path, source: Path, name: str) -> None:
+    """Copy one more file into a bundle folder; list it by assembling again."""
+    (out / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, out / name)

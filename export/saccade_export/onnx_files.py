@@ -1,0 +1,72 @@
+"""Torch modules to ONNX files with the input and output names of the bundle's contract."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from saccade_export.tiny.decoder import Decoder, Embedding, Placing, Seeing
+from saccade_export.tiny.encoder import Encoder
+from saccade_export.tiny.language import Language
+
+OPSET = 18
+
+
+def write(
+    module: nn.Module, inputs: Sequence[Tensor], path: Path,
+    names: Sequence[str], outputs: Sequence[str], axes: dict[str, dict[int, str]],
+) -> None:  # fmt: skip
+    """Export one module; ``axes`` names the dynamic dimensions of inputs and outputs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # tracer warnings about Python integers: all are sizes
+        torch.onnx.export(
+            module.eval(), tuple(inputs), str(path), input_names=list(names), output_names=list(outputs),
+            dynamic_axes=axes, opset_version=OPSET, dynamo=False,
+        )  # fmt: skip
+    onnx.checker.check_model(str(path), full_check=True)
+
+
+def encoder(model: Encoder, path: Path) -> None:
+    config = model.config
+    views = torch.zeros(2, config.height, config.width, 3, dtype=torch.uint8)
+    outputs = ("features", "saliency", "keys")
+    write(Seeing(model.float()), [views], path, ["views"], outputs, {n: {0: "batch"} for n in ("views", *outputs)})
+
+
+def projector(model: Language, places: int, path: Path) -> None:
+    k = 7
+    dim = model.projector.up.in_features
+    inputs = [torch.randn(k, dim), torch.arange(k) % places, torch.arange(k) % 2, torch.rand(k, 4)]
+    names = ["features", "ids", "slots", "boxes"]
+    module = Placing(model.projector, model.names().detach().clone())
+    write(module, inputs, path, names, ["embeds"], {n: {0: "tokens"} for n in (*names, "embeds")})
+
+
+def embedding(model: Language, path: Path) -> None:
+    table = model.llama.get_input_embeddings().weight.detach().clone()
+    axes = {n: {0: "batch", 1: "length"} for n in ("input_ids", "embeds")}
+    write(Embedding(table), [torch.zeros(1, 3, dtype=torch.int64)], path, ["input_ids"], ["embeds"], axes)
+
+
+def decoder(model: Language, path: Path) -> None:
+    graph = Decoder(model.llama)
+    batch, past, length = 2, 3, 4
+    cache = [torch.randn(batch, graph.heads, past, graph.head_dim) for _ in range(2 * graph.layers)]
+    inputs = [
+        torch.randn(batch, length, model.config.width),
+        torch.ones(batch, past + length, dtype=torch.int64),
+        torch.arange(past, past + length).expand(batch, -1).contiguous(), *cache,
+    ]  # fmt: skip
+    before = [f"past_key_values.{i}.{n}" for i in range(graph.layers) for n in ("key", "value")]
+    after = [f"present.{i}.{n}" for i in range(graph.layers) for n in ("key", "value")]
+    names = ["inputs_embeds", "attention_mask", "position_ids", *before]
+    axes = {"inputs_embeds": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "total"},
+            "position_ids": {0: "batch", 1: "length"}, "logits": {0: "batch", 1: "length"}}  # fmt: skip
+    axes |= {n: {0: "batch", 2: "past"} for n in before} | {n: {0: "batch", 2: "total"} for n in after}
+    write(graph, inputs, path, names, ["logits", *after], axes)

@@ -1,0 +1,100 @@
+"""Heads that exist during training only: they ask tokens and CLS about the ground truth.
+
+The dense heads sit on the narrow features, so what they can read is what the wire carries;
+the CLS heads make CLS look for what questions are about, which is what its attention rows
+(the saliency) then point at.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saccade_export.crossing.scene import COLOURS, HEADINGS, KINDS, LIGHTS, PLATE_ALPHABET, TIMES, WEATHERS
+from saccade_export.training.targets import CHARS, COVERS, IGNORE, PLATE
+
+MAX_COUNT = 6
+# (classes, weight of class 0): "nothing here" is by far the most frequent target.
+DENSE = {"cover": len(COVERS), "colour": len(COLOURS), "heading": len(HEADINGS), "light": 1 + len(LIGHTS)}
+CROP = [len(KINDS), len(COLOURS), len(HEADINGS), *[len(PLATE_ALPHABET)] * PLATE]
+SCENE = [len(TIMES), len(WEATHERS), len(LIGHTS), *[MAX_COUNT] * (2 + len(KINDS) + len(COLOURS))]
+WEIGHTS = {"cover": 0.3, "light": 0.05, "chars": 0.004, "people": 0.1, "letters": 0.002}
+
+
+class Heads(nn.Module):
+    """``dim``: width of CLS; ``out``: width of a token on the wire; ``cells``: stem channels."""
+
+    def __init__(self, dim: int, out: int, cells: int) -> None:
+        super().__init__()
+        self.chars_out = CHARS * (1 + len(PLATE_ALPHABET))
+        self.dense = nn.ModuleDict({name: nn.Linear(3 * out, n) for name, n in DENSE.items()})
+        self.extra = nn.ModuleDict({
+            "chars": nn.Linear(3 * out, self.chars_out),
+            "kinds": nn.Linear(3 * out, len(KINDS)), "colours": nn.Linear(3 * out, len(COLOURS)),
+            "people": nn.Linear(3 * out, 4), "time": nn.Linear(3 * out, len(TIMES)), "weather": nn.Linear(3 * out, len(WEATHERS)),
+        })  # fmt: skip
+        self.inner = nn.Linear(out, 3 * out)
+        self.cell = nn.Conv2d(cells, 1 + len(PLATE_ALPHABET), 1)
+        self.crop = nn.Linear(dim, sum(CROP))
+        self.scene = nn.Linear(dim, sum(SCENE))
+
+    def forward(self, features: Tensor, cls: Tensor, asked: dict[str, Tensor]) -> dict[str, Tensor]:
+        """features [B, T, out], cls [B, dim], targets as in ``Targets`` with a leading batch
+        dimension -> named losses."""
+        inner = F.gelu(self.inner(features))
+        losses = {n: _cross(self.dense[n](inner), asked[n], WEIGHTS.get(n)) for n in DENSE}
+        chars = self.extra["chars"](inner).unflatten(-1, (CHARS, -1))
+        losses["chars"] = _cross(chars, asked["chars"], WEIGHTS["chars"])
+        kinds = asked["kinds"].float()
+        losses["kinds"] = _presence(self.extra["kinds"](inner), kinds[..., :-1])
+        losses["colours"] = _presence(self.extra["colours"](inner), asked["colours"].float())
+        people = asked["kinds"][..., -1].clamp(max=3)
+        losses["people"] = _cross(self.extra["people"](inner), people, WEIGHTS["people"])
+        for i, name in enumerate(("time", "weather")):  # every overview token knows the whole
+            whole = asked["scene"][:, i, None].expand(-1, features.shape[1])
+            losses[name] = _cross(self.extra[name](inner), whole, None)
+        losses["cls_crop"] = _split(self.crop(cls), asked["crop"], CROP)
+        losses["cls_scene"] = _split(self.scene(cls), asked["scene"], SCENE)
+        return losses
+
+
+    def letters(self, cells: Tensor, asked: Tensor) -> Tensor:
+        """cells [B, channels, h, w], asked [B, h, w]: 0 nothing, 1 + index of the letter whose
+        centre is there. Reading is learned where letters are larger than a cell: asked of whole
+        patches alone, it did not begin within ten minutes."""
+        logits = self.cell(cells).permute(0, 2, 3, 1)
+        return _cross(logits, asked, WEIGHTS["letters"])
+
+
+SHARES = {"letters": 3.0, "chars": 3.0, "kinds": 4.0, "colours": 4.0, "people": 1.0, "time": 0.3, "weather": 0.5,
+          "cls_crop": 3.0, "cls_scene": 2.0}  # fmt: skip
+
+
+def total(losses: dict[str, Tensor]) -> Tensor:
+    """The weighted sum that training descends."""
+    return torch.stack([SHARES.get(n, 1.0) * v for n, v in losses.items()]).sum()
+
+
+def _cross(logits: Tensor, target: Tensor, nothing: float | None) -> Tensor:
+    weight = torch.ones(logits.shape[-1], device=logits.device)
+    if nothing is not None:
+        weight[0] = nothing
+    flat = target.reshape(-1).long()
+    if not bool((flat != IGNORE).any()):
+        return logits.sum() * 0.0
+    return F.cross_entropy(logits.float().reshape(-1, logits.shape[-1]), flat, weight, ignore_index=IGNORE)
+
+
+def _presence(logits: Tensor, counts: Tensor) -> Tensor:
+    """Weighted binary cross entropy: a centre falls into one patch of dozens."""
+    weight = torch.where(counts > 0, 1.0, 0.1)
+    loss = F.binary_cross_entropy_with_logits(logits.float(), (counts > 0).float(), weight, reduction="sum")
+    return loss / weight.sum()
+
+
+def _split(logits: Tensor, target: Tensor, sizes: list[int]) -> Tensor:
+    parts = [
+        _cross(part, target[:, i], None) for i, part in enumerate(logits.split(sizes, -1))
+    ]
+    return torch.stack(parts).mean()

@@ -1,0 +1,40 @@
+"""A tokenizer of words and characters for a small closed world.
+
+WordPiece, so that any text can be written: known words are one token, everything else falls
+apart into characters. "vehicle 1" and its like are one token each: the slot vectors of the
+projector are their embeddings.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken
+
+SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>", "<overview>")
+
+
+def slot_names(crops: int) -> list[str]:
+    """The words that stand for slots 0, 1, …: <overview>, "vehicle 1", …"""
+    return ["<overview>", *(f"vehicle {i}" for i in range(1, crops + 1))]
+
+
+def build(words: Iterable[str], crops: int) -> Tokenizer:
+    """A tokenizer that knows ``words`` and every printable ASCII character."""
+    characters = sorted(set(string.printable) - set(string.whitespace))
+    pieces = [*SPECIAL, *slot_names(crops)[1:], *sorted({*words, *characters})]
+    pieces += [f"##{c}" for c in characters]
+    vocab = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="<unk>", max_input_chars_per_word=64))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
+    )
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+    tokenizer.add_special_tokens([AddedToken(s, normalized=False) for s in SPECIAL])
+    tokenizer.add_tokens([AddedToken(s, single_word=True) for s in slot_names(crops)[1:]])
+    return tokenizer

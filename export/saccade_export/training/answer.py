@@ -1,0 +1,199 @@
+"""Stage 2: the encoder is frozen; the language side learns to answer from its tokens.
+
+First from all tokens, then from any number of kept tokens, chosen by saliency or by chance,
+and from coarsely quantised ones: whatever an edge may send later.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional as F
+
+from saccade_export.tiny.encoder import Encoder
+from saccade_export.tiny.language import Language
+from saccade_export.training import loop
+from saccade_export.training.packing import BOS, TextRows, attention_mask, pack, questions_for
+from saccade_export.training.shards import FRAME_SIZE, Shard, shard_folders
+
+TEXT_LIMIT = 190
+FULL_SHARE = 0.15  # of the stage: all tokens, no noise
+BUDGETS = (64, 64, 32, 32, 16, 16, 8, 4)
+STEPS = (0.0, 0.0, 0.25, 0.5, 1.0)  # quantiser steps, in units of a feature's deviation
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``features`` [B, V, T, D], ``scores`` [B, V, T], ``boxes`` [B, V, 4] normalised."""
+
+    features: Tensor
+    scores: Tensor
+    boxes: Tensor
+    text: TextRows
+
+
+@torch.no_grad()
+def cache_features(encoder: Encoder, folder: Path, device: str) -> None:
+    """Run the frozen encoder over one shard; features float16 and saliency scores beside it."""
+    if (folder / "features.npy").exists():
+        return
+    encoder.eval()
+    views = np.load(folder / "views.npy", mmap_mode="r")
+    features, scores = [], []
+    for start in range(0, len(views), 128):
+        chunk = torch.from_numpy(views[start : start + 128].copy()).to(device)
+        with torch.autocast(device, dtype=torch.bfloat16):
+            f, s, _, _ = encoder(chunk)
+        features.append(f.half().cpu().numpy())
+        scores.append(s.float().mean(2).sum(1).cpu().numpy())
+    np.save(folder / "scores.npy", np.concatenate(scores).astype(np.float32))
+    np.save(folder / "features.npy", np.concatenate(features))
+
+
+class Frames:
+    """Batches of frames with equal numbers of views, so that no prefix needs padding."""
+
+    def __init__(self, root: Path, tokenizer: Tokenizer, seed: int) -> None:
+        self.tokenizer, self.random = tokenizer, random.Random(seed)
+        self.shards: list[tuple[Shard, npt.NDArray[np.float16], npt.NDArray[np.float32]]] = []
+        self.by_views: dict[int, list[tuple[int, int]]] = {}
+        for folder in shard_folders(root):
+            if (folder / "features.npy").exists():
+                self._add(folder)
+
+    def _add(self, folder: Path) -> None:
+        shard = Shard.open(folder)
+        features = np.load(folder / "features.npy", mmap_mode="r")
+        self.shards.append((shard, features, np.load(folder / "scores.npy")))
+        for i, count in enumerate(np.diff(shard.offsets)):
+            self.by_views.setdefault(int(count), []).append((len(self.shards) - 1, i))
+
+    def batch(self, size: int) -> Batch:
+        kinds = list(self.by_views)
+        # Rarely used slots need practice too: frames with many views weigh a little more.
+        weights = [len(self.by_views[k]) * (1 + 0.1 * k) for k in kinds]
+        pool = self.by_views[self.random.choices(kinds, weights)[0]]
+        picks = [self.random.choice(pool) for _ in range(size)]
+        rows = [self._frame(*pick) for pick in picks]
+        metas = [self.shards[s][0].frames[i] for s, i in picks]
+        asked = [questions_for(meta, self.random) for meta in metas]
+        text = pack(asked, self.tokenizer, TEXT_LIMIT)
+        features, scores, boxes = (torch.from_numpy(np.stack(c)) for c in zip(*rows, strict=True))
+        return Batch(features.float(), scores, boxes, text)
+
+    def _frame(self, s: int, i: int) -> tuple[npt.NDArray[Any], ...]:
+        shard, features, scores = self.shards[s]
+        here = slice(int(shard.offsets[i]), int(shard.offsets[i + 1]))
+        scale = np.asarray([FRAME_SIZE[1], FRAME_SIZE[0]] * 2, np.float32)
+        boxes = np.asarray(shard.frames[i]["windows"], np.float32) / scale
+        return features[here], scores[here], boxes.clip(0, 1)
+
+
+def prefetch(frames: Frames, size: int, workers: int = 1) -> Iterator[Batch]:
+    """Batches made beside the training thread."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = [pool.submit(frames.batch, size) for _ in range(3)]
+        while True:
+            yield waiting.pop(0).result()
+            waiting.append(pool.submit(frames.batch, size))
+
+
+def keep(batch: Batch, budget: int, step: float, by_score: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Keep ``budget`` tokens per view; -> features [B, V*K, D], ids, slots [B, V*K], boxes."""
+    b, v, t, d = batch.features.shape
+    order = batch.scores if by_score else torch.rand(b, v, t)
+    ids = order.topk(budget, -1).indices.sort(-1).values
+    features = batch.features.gather(2, ids[..., None].expand(-1, -1, -1, d))
+    if step > 0:
+        features = features + (torch.rand_like(features) - 0.5) * step
+    slots = torch.arange(v)[None, :, None].expand(b, v, budget)
+    boxes = batch.boxes[:, :, None].expand(b, v, budget, 4)
+    flat = [x.flatten(1, 2) for x in (features, ids, slots, boxes)]
+    return flat[0], flat[1], flat[2], flat[3]
+
+
+def loss_of(model: Language, batch: Batch, kept: tuple[Tensor, ...] | None, device: str) -> Tensor:
+    """Cross entropy of the answers' tokens; ``kept`` None: no picture at all."""
+    text = TextRows(*(t.to(device) for t in vars(batch.text).values()))
+    embed = model.llama.get_input_embeddings()
+    start = embed(torch.full((len(text.ids), 1), BOS, device=device))
+    parts = [start, embed(text.ids)]
+    if kept is not None:
+        parts.insert(1, model.visual(*(k.to(device) for k in kept)))
+    prefix = sum(p.shape[1] for p in parts[:-1])
+    ahead = torch.arange(prefix, device=device).expand(len(start), -1)
+    out = model.llama.model(
+        inputs_embeds=torch.cat(parts, 1),
+        attention_mask=attention_mask(text.segment, prefix),
+        position_ids=torch.cat([ahead, text.position + prefix], 1), use_cache=False,
+    )  # fmt: skip
+    hidden = out.last_hidden_state[:, prefix:][text.label >= 0]
+    logits = model.llama.lm_head(hidden)
+    return F.cross_entropy(logits.float(), text.label[text.label >= 0])
+
+
+def train(
+    root: Path, checkpoint: Path, model: Language, tokenizer: Tokenizer, plan: loop.Plan,
+    device: str = "cpu", *, blind: bool = False,
+) -> Language:  # fmt: skip
+    """Train until ``plan.minutes`` are spent; resumes. ``blind``: the no-picture baseline."""
+    torch.manual_seed(plan.seed)
+    model.to(device)
+    descent = loop.optimizer(model.parameters(), plan)
+    step, spent = 0, 0.0
+    if checkpoint.exists():
+        state = loop.load(checkpoint)
+        model.load_state_dict(state["model"])
+        descent.load_state_dict(state["optimizer"])
+        step, spent = state["step"], state["spent_s"]
+    clock = loop.Clock(plan, spent)
+    rng = random.Random(plan.seed + step)
+    batches = prefetch(Frames(root, tokenizer, plan.seed + step), plan.batch)
+
+    def store() -> None:
+        loop.save(checkpoint, {
+            "model": model.state_dict(), "optimizer": descent.state_dict(),
+            "step": step, "spent_s": clock.spent_s,
+        })  # fmt: skip
+
+    losses: list[float] = []
+    with loop.progress() as bar:
+        task = bar.add_task("answer", total=1.0, completed=clock.done, note="")
+        while clock.done < 1.0:
+            for group in descent.param_groups:
+                group["lr"] = loop.learning_rate(plan, clock.done)
+            losses.append(_step(model, next(batches), descent, plan, clock.done, rng, device, blind))
+            step += 1
+            if step % 50 == 0:
+                bar.update(task, completed=clock.done, note=f"step {step} loss {np.mean(losses[-50:]):.4f}")
+                bar.console.print(f"answer {step:6d} {clock.spent_s:6.0f}s loss {np.mean(losses[-50:]):.4f}")
+            if clock.should_save():
+                store()
+    store()
+    return model
+
+
+def _step(
+    model: Language, batch: Batch, descent: torch.optim.Optimizer, plan: loop.Plan, done: float,
+    rng: random.Random, device: str, blind: bool,
+) -> float:  # fmt: skip
+    full = done < FULL_SHARE
+    budget = 64 if full else rng.choice(BUDGETS)
+    kept = None if blind else keep(batch, budget, 0.0 if full else rng.choice(STEPS), rng.random() < 0.7)
+    with torch.autocast(device, dtype=torch.bfloat16):
+        loss = loss_of(model, batch, kept, device)
+    descent.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
+    descent.step()
+    return float(loss)

@@ -1,0 +1,89 @@
+"""The demo bundle's region detector: YOLO11n from its YAML, trained from scratch on this world.
+
+Ultralytics (AGPL-3.0) is needed here only; the edge runs the exported ONNX file. The file's
+licence is named in the manifest.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from saccade_export.crossing.render import render
+from saccade_export.crossing.scene import KINDS, Scene
+
+LABELS = (*KINDS, "person", "traffic light")
+FRAME = (640, 384)
+INPUT = (192, 320)  # (height, width): half the frame; the smallest object keeps 13 pixels
+
+
+def label_lines(scene: Scene) -> list[str]:
+    """YOLO's text format: class and normalised centre and size, one object a line."""
+    found = [(KINDS.index(v.kind), v.box) for v in scene.vehicles]
+    found += [(LABELS.index("person"), p.box) for p in scene.pedestrians]
+    if scene.light:
+        found.append((LABELS.index("traffic light"), scene.light.box))
+    return [f"{c} {_normalised(box)}" for c, box in found]
+
+
+def _normalised(box: tuple[float, float, float, float]) -> str:
+    x0, y0, x1, y1 = box
+    w, h = FRAME
+    values = ((x0 + x1) / 2 / w, (y0 + y1) / 2 / h, (x1 - x0) / w, (y1 - y0) / h)
+    return " ".join(f"{v:.5f}" for v in values)
+
+
+def write_pictures(root: Path, split: str, seeds: range) -> None:
+    """Half-size JPEG pictures and labels in the layout that Ultralytics reads."""
+    pictures, labels = root / "images" / split, root / "labels" / split
+    for folder in (pictures, labels):
+        folder.mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        if (labels / f"{seed}.txt").exists():
+            continue
+        rendered = render(seed)
+        small = cv2.resize(rendered.picture, (INPUT[1], INPUT[0]), interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(pictures / f"{seed}.jpg"), small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        (labels / f"{seed}.txt").write_text("\n".join(label_lines(rendered.scene)))
+
+
+def write_yaml(root: Path) -> Path:
+    names = "\n".join(f"  {i}: {name}" for i, name in enumerate(LABELS))
+    path = root / "data.yaml"
+    path.write_text(f"path: {root.resolve()}\ntrain: images/train\nval: images/val\nnames:\n{names}\n")
+    return path
+
+
+def train(root: Path, work: Path, *, epochs: int, batch: int, threads: int, device: str, hours: float | None) -> Path:
+    """Train on what ``write_pictures`` wrote; returns the best weights. Resumes where it stopped."""
+    import torch
+    from ultralytics import YOLO
+
+    def use_threads(trainer: Any) -> None:
+        torch.set_num_threads(threads)  # Ultralytics chooses its own number when it starts
+
+    last = work / "detector" / "weights" / "last.pt"
+    model = YOLO(str(last) if last.exists() else "yolo11n.yaml")
+    options: dict[str, Any] = {
+        "data": str(write_yaml(root)), "epochs": epochs, "batch": batch, "imgsz": INPUT[1],
+        "rect": True, "pretrained": False, "amp": False, "device": device, "workers": 0,
+        "project": str(work), "name": "detector", "exist_ok": True, "plots": False,
+        "optimizer": "AdamW", "lr0": 1.5e-3, "lrf": 0.05, "warmup_epochs": 0.5, "cos_lr": True,
+        "mosaic": 0.0, "translate": 0.05, "scale": 0.2, "fliplr": 0.0, "erasing": 0.0,
+        "seed": 0, "time": hours, "resume": last.exists(),
+    }  # fmt: skip
+    model.add_callback("on_train_start", use_threads)
+    model.train(**options)
+    return work / "detector" / "weights" / "best.pt"
+
+
+def export(weights: Path, path: Path) -> None:
+    """ONNX with output (N, 4 + classes, anchors): boxes cxcywh in input pixels, sigmoid scores."""
+    from ultralytics import YOLO
+
+    made = YOLO(str(weights)).export(format="onnx", imgsz=list(INPUT), simplify=False, dynamic=False, opset=18)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(made, path)

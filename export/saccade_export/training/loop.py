@@ -1,0 +1,83 @@
+"""What both stages of training share: schedule, checkpoints, progress."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one stage is trained. ``minutes`` bounds it on any machine; the learning rate follows
+    the share of the time that has gone, so a slower machine sees fewer frames, not a cut-off
+    schedule."""
+
+    minutes: float
+    batch: int
+    rate: float = 1.2e-3
+    warmup: float = 0.02  # share of the stage
+    decay: float = 0.05
+    clip: float = 1.0
+    seed: int = 0
+    save_every_s: float = 120.0
+
+
+def learning_rate(plan: Plan, done: float) -> float:
+    """Linear warm-up, then a cosine to 2 % of the peak; ``done`` in 0..1."""
+    if done < plan.warmup:
+        return plan.rate * max(done / plan.warmup, 0.01)
+    phase = (done - plan.warmup) / (1 - plan.warmup)
+    return plan.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(phase, 1.0))))
+
+
+def optimizer(parameters: Any, plan: Plan) -> torch.optim.AdamW:
+    return torch.optim.AdamW(parameters, lr=plan.rate, betas=(0.9, 0.98), weight_decay=plan.decay)
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Atomic: a checkpoint is there whole or not at all."""
+    part = path.with_suffix(".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, part)
+    part.rename(path)
+
+
+def load(path: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+class Clock:
+    """Training time spent, over interruptions: ``spent_s`` comes from the checkpoint."""
+
+    def __init__(self, plan: Plan, spent_s: float = 0.0) -> None:
+        self.plan, self._before, self._start = plan, spent_s, time.monotonic()
+        self._saved = self._start
+
+    @property
+    def spent_s(self) -> float:
+        return self._before + time.monotonic() - self._start
+
+    @property
+    def done(self) -> float:
+        return min(self.spent_s / (60 * self.plan.minutes), 1.0)
+
+    def should_save(self) -> bool:
+        if time.monotonic() - self._saved < self.plan.save_every_s:
+            return False
+        self._saved = time.monotonic()
+        return True
+
+
+def progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:5.1f} %"),
+        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        refresh_per_second=1,
+    )  # fmt: skip

@@ -1,0 +1,140 @@
+"""The whole recipe of the demo bundle, stage by stage; every stage resumes where it stopped.
+
+    render -> detector -> see -> answer -> blind
+
+``CPU`` is sized for four cores in about two hours, ``GPU`` for one GPU in about 20 minutes with
+pre-rendered data.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from saccade_export.crossing.questions import VOCABULARY
+from saccade_export.tiny.encoder import Encoder, EncoderConfig
+from saccade_export.tiny.language import Language, LanguageConfig
+from saccade_export.tiny.tokenizer import build, slot_names
+from saccade_export.training import answer, detector, loop, prerender, see
+from saccade_export.training.shards import MAX_CROPS, shard_folders
+
+STAGES = ("render", "detector", "see", "answer", "blind")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes of one run; minutes are training time of the stage alone."""
+
+    frames: int
+    see: loop.Plan
+    answer: loop.Plan
+    blind: loop.Plan
+    detector_pictures: int
+    detector_epochs: int
+    detector_batch: int
+    detector_hours: float | None
+    device: str = "cpu"
+    threads: int = os.cpu_count() or 1
+
+
+CPU = Recipe(
+    frames=36_000,
+    see=loop.Plan(minutes=28, batch=128, rate=1.5e-3),
+    answer=loop.Plan(minutes=60, batch=32),
+    blind=loop.Plan(minutes=4, batch=32),
+    detector_pictures=2600, detector_epochs=12, detector_batch=16, detector_hours=0.6,
+)  # fmt: skip
+GPU = replace(
+    CPU, frames=200_000, device="cuda",
+    see=loop.Plan(minutes=7, batch=1024, rate=2e-3), answer=loop.Plan(minutes=11, batch=256, rate=1.5e-3),
+    blind=loop.Plan(minutes=1, batch=256), detector_epochs=30, detector_batch=128, detector_hours=None,
+)  # fmt: skip
+RECIPES = {"cpu": CPU, "gpu": GPU}
+
+
+def scaled(recipe: Recipe, scale: float) -> Recipe:
+    """A smaller (or larger) run of the same shape: fewer frames, shorter stages."""
+
+    def plan(stage: loop.Plan) -> loop.Plan:
+        return replace(stage, minutes=stage.minutes * scale, batch=max(8, round(stage.batch * min(scale * 8, 1.0))))
+
+    return replace(
+        recipe, frames=max(20, round(recipe.frames * scale)), see=plan(recipe.see),
+        answer=plan(recipe.answer), blind=plan(recipe.blind),
+        detector_pictures=max(16, round(recipe.detector_pictures * scale)),
+        detector_epochs=max(1, round(recipe.detector_epochs * scale)),
+        detector_hours=recipe.detector_hours and recipe.detector_hours * scale,
+    )  # fmt: skip
+
+
+def tokenizer() -> Tokenizer:
+    return build([*VOCABULARY, "answer"], MAX_CROPS)
+
+
+def new_language(words: Tokenizer, encoder: EncoderConfig) -> Language:
+    slots = [words.token_to_id(name) for name in slot_names(MAX_CROPS)]
+    return Language(LanguageConfig(vocab=words.get_vocab_size()), encoder.out, encoder.tokens, slots)
+
+
+def trained_encoder(work: Path) -> Encoder:
+    encoder = Encoder(EncoderConfig())
+    encoder.load_state_dict(loop.load(work / "see.pt")["encoder"])
+    return encoder.eval()
+
+
+def trained_language(work: Path, name: str = "answer") -> tuple[Language, Tokenizer]:
+    words = Tokenizer.from_file(str(work / "tokenizer.json"))
+    model = new_language(words, EncoderConfig())
+    model.load_state_dict(loop.load(work / f"{name}.pt")["model"])
+    return model.eval(), words
+
+
+def run(recipe: Recipe, work: Path, stages: tuple[str, ...] = STAGES) -> None:
+    """Run ``stages`` in ``work``; what is finished there is not done again."""
+    torch.set_num_threads(recipe.threads)
+    work.mkdir(parents=True, exist_ok=True)
+    steps = {"render": _render, "detector": _detector, "see": _see, "answer": _answer, "blind": _blind}
+    for stage in stages:
+        steps[stage](recipe, work)
+
+
+def _render(recipe: Recipe, work: Path) -> None:
+    prerender.prerender(work / "shards", recipe.frames, recipe.threads)
+
+
+def _detector(recipe: Recipe, work: Path) -> None:
+    root = work / "pictures"
+    first = 900_000  # neither held-out seeds nor the model's own training seeds
+    detector.write_pictures(root, "train", range(first, first + recipe.detector_pictures))
+    detector.write_pictures(root, "val", range(first - 200, first))
+    detector.train(
+        root, work, epochs=recipe.detector_epochs, batch=recipe.detector_batch, threads=recipe.threads,
+        device=recipe.device, hours=recipe.detector_hours,
+    )  # fmt: skip
+
+
+def _see(recipe: Recipe, work: Path) -> None:
+    see.train(work / "shards", work / "see.pt", recipe.see, recipe.device)
+
+
+def _answer(recipe: Recipe, work: Path) -> None:
+    encoder = trained_encoder(work).to(recipe.device)
+    for folder in shard_folders(work / "shards"):
+        answer.cache_features(encoder, folder, recipe.device)
+    _language(recipe, work, "answer", recipe.answer, blind=False)
+
+
+def _blind(recipe: Recipe, work: Path) -> None:
+    _language(recipe, work, "blind", recipe.blind, blind=True)
+
+
+def _language(recipe: Recipe, work: Path, name: str, plan: loop.Plan, *, blind: bool) -> None:
+    words = tokenizer()
+    words.save(str(work / "tokenizer.json"))
+    torch.manual_seed(plan.seed)
+    model = new_language(words, EncoderConfig())
+    answer.train(work / "shards", work / f"{name}.pt", model, words, plan, recipe.device, blind=blind)

@@ -1,0 +1,132 @@
+"""Stage 1: the encoder learns to see, without dropping a token, so that tokens stay local."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from saccade_export.tiny.encoder import Encoder, EncoderConfig
+from saccade_export.tiny.heads import Heads, total
+from saccade_export.training import loop
+from saccade_export.training.letters import Letter, letter_map, shard_letters
+from saccade_export.training.shards import Shard, shard_folders
+from saccade_export.training.targets import NAMES
+
+SHARDS_PER_BATCH = 8
+# Share of views with a legible plate: reading is the hardest thing to learn, and only one crop
+# in six shows a plate.
+PLATED_SHARE = 0.5
+
+
+class Views:
+    """Random views out of however many shards there are by now."""
+
+    def __init__(self, root: Path, seed: int) -> None:
+        self.root, self.random = root, np.random.default_rng(seed)
+        self.shards: list[Shard] = []
+        self.plated: list[npt.NDArray[np.int64]] = []
+        self.letters: list[dict[int, list[Letter]]] = []
+        self._known: set[Path] = set()
+        self.refresh()
+
+    def refresh(self) -> None:
+        for folder in shard_folders(self.root):
+            if folder not in self._known:
+                shard = Shard.open(folder)
+                self.shards.append(shard)
+                self.plated.append(np.flatnonzero((shard.arrays["chars"] > 0).any((1, 2))))
+                self.letters.append(shard_letters(shard))
+                self._known.add(folder)
+
+    def batch(self, size: int) -> dict[str, npt.NDArray[np.generic]]:
+        """``size`` views: arrays named as in ``Targets`` and "views"."""
+        picks = self.random.integers(0, len(self.shards), SHARDS_PER_BATCH)
+        parts: dict[str, list[npt.NDArray[np.generic]]] = {n: [] for n in ("views", *NAMES, "letters")}
+        for pick in picks:
+            arrays = self.shards[pick].arrays
+            each = size // SHARDS_PER_BATCH
+            plated = self.random.choice(self.plated[pick], round(each * PLATED_SHARE))
+            anywhere = self.random.integers(0, len(arrays["views"]), each - len(plated))
+            rows = np.sort(np.concatenate([plated, anywhere]))
+            for name in ("views", *NAMES):
+                parts[name].append(arrays[name][rows])
+            parts["letters"].append(letter_map(parts["chars"][-1], rows, self.letters[pick]))
+        return {name: np.concatenate(rows) for name, rows in parts.items()}
+
+
+def augment(views: Tensor, generator: torch.Generator) -> Tensor:
+    """uint8 [B, H, W, 3] -> float [B, 3, H, W] in 0..1: gain, offset, tint and noise of cameras."""
+    x = views.permute(0, 3, 1, 2).float() * (1 / 255)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(len(x), *shape, generator=generator, device=x.device)
+
+    noise = torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device) * 0.02
+    gain, tint, offset = 1 + 0.15 * normal(1, 1, 1), 1 + 0.03 * normal(3, 1, 1), 0.03 * normal(1, 1, 1)
+    return (x * gain * tint + offset + noise * normal(*x.shape[1:])).clamp_(0, 1)
+
+
+def train(root: Path, checkpoint: Path, plan: loop.Plan, device: str = "cpu") -> Encoder:
+    """Train until ``plan.minutes`` are spent; resumes from ``checkpoint`` when it is there."""
+    torch.manual_seed(plan.seed)
+    config = EncoderConfig()
+    encoder = Encoder(config).to(device, memory_format=torch.channels_last)
+    heads = Heads(config.dim, config.out, config.stem[-1]).to(device)
+    parameters = [*encoder.parameters(), *heads.parameters()]
+    descent = loop.optimizer(parameters, plan)
+    step, spent = 0, 0.0
+    if checkpoint.exists():
+        state = loop.load(checkpoint)
+        encoder.load_state_dict(state["encoder"])
+        heads.load_state_dict(state["heads"])
+        descent.load_state_dict(state["optimizer"])
+        step, spent = state["step"], state["spent_s"]
+    clock = loop.Clock(plan, spent)
+    data = Views(root, plan.seed + step)
+    generator = torch.Generator(device).manual_seed(plan.seed + step)
+
+    def store() -> None:
+        loop.save(checkpoint, {
+            "encoder": encoder.state_dict(), "heads": heads.state_dict(),
+            "optimizer": descent.state_dict(), "step": step, "spent_s": clock.spent_s,
+        })  # fmt: skip
+
+    with loop.progress() as bar:
+        task = bar.add_task("see", total=1.0, completed=clock.done, note="")
+        while clock.done < 1.0:
+            for group in descent.param_groups:
+                group["lr"] = loop.learning_rate(plan, clock.done)
+            losses = _step(encoder, heads, descent, data, generator, plan, parameters, device)
+            step += 1
+            if step % 50 == 0:
+                note = " ".join(f"{n} {v.item():.3f}" for n, v in losses.items())
+                bar.update(task, completed=clock.done, note=f"step {step}")
+                bar.console.print(f"see {step:6d} {clock.spent_s:6.0f}s shards {len(data.shards)} {note}", soft_wrap=True)
+                data.refresh()
+            if clock.should_save():
+                store()
+    store()
+    return encoder
+
+
+def _step(
+    encoder: Encoder, heads: Heads, descent: torch.optim.Optimizer, data: Views,
+    generator: torch.Generator, plan: loop.Plan, parameters: list[torch.nn.Parameter], device: str,
+) -> dict[str, Tensor]:  # fmt: skip
+    batch = {n: torch.from_numpy(a).to(device) for n, a in data.batch(plan.batch).items()}
+    pixels = augment(batch["views"], generator).to(memory_format=torch.channels_last)
+    with torch.autocast(device, dtype=torch.bfloat16):
+        cells = encoder.look(pixels)
+        features, _, _, cls = encoder.think(cells)
+        losses = heads(features, cls, batch)
+        losses["letters"] = heads.letters(cells, batch["letters"])
+    loss = total(losses)
+    descent.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(parameters, plan.clip)
+    descent.step()
+    return losses

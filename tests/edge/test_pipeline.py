@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from saccade.bundle import Bundle
+from saccade.errors import ConfigError, SourceError
+from saccade.limits import Limits
+from saccade.nouns import Frame
+from saccade.packet import unpack
+from saccade_edge.gate import GateSettings
+from saccade_edge.local import ImageEncoder, encode_image
+from saccade_edge.pipeline import Pipeline
+from saccade_edge.plan import PipelineSettings
+from saccade_edge.runtime import RuntimeSettings
+from saccade_edge.stopwatch import Stopwatch
+
+MakeFrame = Callable[..., Frame]
+EPOCH_UNIX_MS = 1_700_000_000_000 - 5_000
+
+
+def settings(**changes: object) -> PipelineSettings:
+    fixed = {"epoch_unix_ms": EPOCH_UNIX_MS, "runtime": RuntimeSettings(threads=1)}
+    return PipelineSettings(**{**fixed, **changes})  # type: ignore[arg-type]
+
+
+def test_a_frame_becomes_a_packet_that_says_what_was_seen(
+    bundle: Bundle, make_frame: MakeFrame
+) -> None:
+    look = Pipeline(bundle, settings(codec="f16")).look(make_frame(3))
+    assert look.sight is not None
+    assert look.packet is not None
+    assert [r.label for r in look.sight.regions] == ["car"]
+    assert [v.kind for v in look.sight.views] == ["overview", "crop"]
+    assert look.sight.tokens.kept == 2 * 16
+    limits = Limits.of(bundle.manifest)
+    there = unpack(look.packet, limits=limits, cameras=["gate"], epoch_unix_ms=EPOCH_UNIX_MS)
+    assert (there.sequence, there.camera, there.size) == (4, "gate", (96, 160))
+    assert there.captured_ns == make_frame(3).captured_ns
+    for mine, theirs in zip(look.sight.tokens.views, there.views, strict=True):
+        assert mine.window == theirs.window
+        assert (mine.tokens.ids == theirs.tokens.ids).all()
+        assert np.allclose(mine.tokens.features, theirs.tokens.features, atol=2e-3)
+
+
+def test_every_stage_is_timed_in_order(bundle: Bundle, make_frame: MakeFrame) -> None:
+    timing = Pipeline(bundle, settings()).look(make_frame()).timing
+    assert list(timing.stages) == ["gate", "detect", "views", "encode", "select", "code"]
+    assert all(ms > 0 for ms in timing.stages.values())
+
+
+def test_a_frame_without_news_is_skipped_before_any_work(
+    bundle: Bundle, make_frame: MakeFrame
+) -> None:
+    pipeline = Pipeline(bundle, settings())
+    pipeline.look(make_frame())
+    skipped = pipeline.look(make_frame())
+    assert (skipped.verdict.reason, skipped.sight, skipped.packet) == ("unchanged", None, None)
+    assert list(skipped.timing.stages) == ["gate"]
+
+
+def test_the_same_frame_gives_the_same_bytes(bundle: Bundle, make_frame: MakeFrame) -> None:
+    packets = [Pipeline(bundle, settings()).look(make_frame(3)).packet for _ in range(2)]
+    assert packets[0] == packets[1]
+
+
+def test_saliency_encodes_the_overview_once(bundle: Bundle, make_frame: MakeFrame) -> None:
+    look = Pipeline(bundle, settings(detector="saliency")).look(make_frame(3))
+    assert look.sight is not None
+    assert 2 <= len(look.sight.views) <= 5
+    assert [v.kind for v in look.sight.views].count("overview") == 1
+    plain = Pipeline(bundle, settings()).look(make_frame(3))
+    assert plain.sight is not None
+    overviews = [s.tokens.views[0].tokens for s in (look.sight, plain.sight)]
+    assert (overviews[0].ids == overviews[1].ids).all()
+
+
+def test_no_crops_leaves_the_overview(bundle: Bundle, make_frame: MakeFrame) -> None:
+    look = Pipeline(bundle, settings(max_crops=0)).look(make_frame())
+    assert look.sight is not None
+    assert [v.kind for v in look.sight.views] == ["overview"]
+
+
+def test_the_clouds_bound_is_shared_by_the_views(bundle: Bundle, make_frame: MakeFrame) -> None:
+    pipeline = Pipeline(bundle, settings(gate=GateSettings(threshold=0)))
+    for bound, kept in ((None, 32), (100, 32), (20, 20), (1, 2)):
+        look = pipeline.look(make_frame(), tokens_per_frame=bound)
+        assert look.sight is not None
+        assert look.sight.tokens.kept == kept
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"codec": "jpeg"}, "unknown codec 'jpeg', the bundle allows: f16, int8z"),
+        ({"method": "guess"}, "unknown selection method 'guess'"),
+        ({"tokens_per_view": 65}, "65 tokens per view: the bundle allows 1 to 64"),
+        ({"tokens_per_view": 0}, "0 tokens per view"),
+        ({"max_crops": 5}, "5 crops: the bundle allows 0 to 4"),
+        ({"detector": "haar"}, "unknown detector 'haar'"),
+    ],
+)
+def test_what_the_bundle_does_not_allow_is_said_before_the_first_frame(
+    bundle: Bundle, change: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Pipeline(bundle, settings(**change))
+
+
+def test_a_picture_file_and_its_array_give_the_same_tokens(
+    bundle: Bundle, make_frame: MakeFrame, tmp_path: Path
+) -> None:
+    picture, path = make_frame(3).picture, tmp_path / "street.png"
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    encoder = ImageEncoder(bundle, settings())
+    from_file, timing = encoder.encode(path)
+    from_array, _ = encoder.encode(picture)
+    assert (from_file.views[0].tokens.features == from_array.views[0].tokens.features).all()
+    assert (from_file.sequence, from_array.sequence) == (1, 2)
+    assert list(timing.stages) == ["source", "detect", "views", "encode", "select"]
+    with pytest.raises(SourceError, match="cannot read"):
+        encode_image(bundle, tmp_path / "gone.png")
+
+
+def test_an_inner_stages_time_is_not_the_outer_ones() -> None:
+    watch = Stopwatch()
+    with watch.stage("detect"), watch.stage("encode"):
+        total = sum(i * i for i in range(200_000))
+    stages = watch.timing().stages
+    assert total > 0
+    assert stages["detect"] < stages["encode"] / 5
+    assert list(stages) == ["detect", "encode"]

@@ -1,0 +1,148 @@
+"""A bundle whose edge half really runs: a tiny encoder and detectors that look at the picture."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from saccade.bundle import Bundle, write_manifest
+from saccade_testing.tiny_graphs import Graph
+from saccade_testing.tokens import DIM, GRID
+
+HEIGHT, WIDTH = 96, 160
+LAYERS, HEADS, KEYS = 2, 4, 8
+DETECTOR_SIZE = (384, 640)
+LABELS = ("person", "car", "van")
+CLOUD_FILES = ("projector.onnx", "embed.onnx", "decoder.onnx", "tokenizer.json")
+
+
+def write_edge_bundle(folder: Path, *, detector: bool = True, **encoder: Any) -> Bundle:
+    """``encoder``: fields of the manifest's encoder that shall lie."""
+    (folder / "cloud").mkdir(parents=True, exist_ok=True)
+    for name in CLOUD_FILES:
+        (folder / "cloud" / name).write_bytes(b"the edge never opens this")
+    write_encoder(folder / "edge/encoder.onnx")
+    files = ["edge/encoder.onnx", *(f"cloud/{name}" for name in CLOUD_FILES)]
+    if detector:
+        write_red_detector(folder / "edge/detector.onnx")
+        files.append("edge/detector.onnx")
+    write_manifest(folder, _fields(files, detector, encoder))
+    return Bundle.open(folder)
+
+
+def write_encoder(path: Path) -> None:
+    """Patches of 12 x 20 pixels, linearly projected; saliency follows a patch's contrast."""
+    rng = np.random.default_rng(5)
+    _, rows, columns = GRID
+    tokens, patch = rows * columns, (HEIGHT // rows) * (WIDTH // columns) * 3
+    g = Graph()
+    pixels = _cast(g, "views", TensorProto.FLOAT)
+    scaled = g.add("Mul", pixels, g.constant(np.array(1 / 255, np.float32)))
+    split = [0, rows, HEIGHT // rows, columns, WIDTH // columns, 3]
+    tiles = g.add("Reshape", scaled, g.constant(np.array(split, np.int64)))
+    flat = g.add("Transpose", tiles, perm=[0, 1, 3, 2, 4, 5])
+    patches = g.add("Reshape", flat, g.constant(np.array([0, tokens, patch], np.int64)))
+    weights = rng.standard_normal((patch, DIM)) / math.sqrt(patch)
+    g.add("MatMul", patches, g.constant(weights.astype(np.float32)), to="features")
+    g.add("MatMul", "features", g.constant(np.eye(DIM, KEYS, dtype=np.float32)), to="keys")
+    contrast = g.add(
+        "Sub",
+        g.add("ReduceMax", patches, axes=[2], keepdims=0),
+        g.add("ReduceMin", patches, axes=[2], keepdims=0),
+    )
+    attention = g.add("Softmax", contrast, axis=-1)
+    whole = g.add("Unsqueeze", attention, g.constant(np.array([1, 2], np.int64)))
+    repeats = g.constant(np.array([1, LAYERS, HEADS, 1], np.int64))
+    g.add("Tile", whole, repeats, to="saliency")
+    g.save(
+        path,
+        {"views": (TensorProto.UINT8, ["B", HEIGHT, WIDTH, 3])},
+        {
+            "features": ["B", tokens, DIM],
+            "saliency": ["B", LAYERS, HEADS, tokens],
+            "keys": ["B", tokens, KEYS],
+        },
+    )
+
+
+def write_red_detector(path: Path) -> None:
+    """End-to-end layout, [1, 1, 6]: the box around all that is red, a "car" of score 0.9."""
+    g = Graph()
+    red = g.add("Slice", "images", *(g.constant(np.array([v], np.int64)) for v in (0, 1, 1)))
+    green = g.add("Slice", "images", *(g.constant(np.array([v], np.int64)) for v in (1, 2, 1)))
+    excess = g.add("Sub", red, green)
+    is_red = g.add("Greater", excess, g.constant(np.array(0.4, np.float32)))
+    mask = _cast(g, is_red, TensorProto.FLOAT)
+    edges = []
+    for axis in (2, 3):
+        line = g.add("ReduceMax", mask, axes=[1, 5 - axis], keepdims=0)  # [1, width or height]
+        first = g.add("ArgMax", line, axis=1)
+        last = g.add("ArgMax", line, axis=1, select_last_index=1)
+        after = g.add("Add", last, g.constant(np.array([[1]], np.int64)))
+        edges.append([_cast(g, e, TensorProto.FLOAT) for e in (first, after)])
+    (y0, y1), (x0, x1) = edges
+    rest = g.constant(np.array([[0.9, LABELS.index("car")]], np.float32))
+    row = g.add("Concat", x0, y0, x1, y1, rest, axis=1)
+    g.add("Unsqueeze", row, g.constant(np.array([0], np.int64)), to="output0")
+    g.save(
+        path,
+        {"images": (TensorProto.FLOAT, [1, 3, *DETECTOR_SIZE])},
+        {"output0": [1, 1, 6]},
+    )
+
+
+def _cast(g: Graph, value: str, kind: int) -> str:
+    """``Graph.add`` has its own ``to``."""
+    output = f"n{len(g.nodes)}"
+    g.nodes.append(helper.make_node("Cast", [value], [output], to=kind))
+    return output
+
+
+def _fields(files: list[str], detector: bool, encoder: dict[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "name": "tiny",
+        "family": "saccade-tiny",
+        "encoder": {
+            "file": "edge/encoder.onnx",
+            "input": {"name": "views", "height": HEIGHT, "width": WIDTH},
+            "grid": list(GRID),
+            "dim": DIM,
+            "max_crops": 4,
+            "crop_margin": 0.1,
+            "crop_min_px": 32,
+            **encoder,
+        },
+        "selection": {"method": "cls_ensemble", "tokens_per_view": 16},
+        "codecs": ["f16", "int8z"],
+        "language": _language(),
+        "limits": {"views": 5, "tokens_per_view": 64, "question_chars": 200},
+        "files": {name: {"license": "Apache-2.0"} for name in files},
+    }
+    if detector:
+        fields["detector"] = {
+            "file": "edge/detector.onnx",
+            "layout": "yolo-v8",
+            "input": list(DETECTOR_SIZE),
+            "labels": list(LABELS),
+            "score": 0.3,
+            "iou": 0.5,
+        }
+    return fields
+
+
+def _language() -> dict[str, Any]:
+    numbers = ("layers", "heads", "head_dim", "width", "vocab", "max_tokens", "max_context")
+    return {
+        "projector": "cloud/projector.onnx",
+        "embedding": "cloud/embed.onnx",
+        "decoder": "cloud/decoder.onnx",
+        "tokenizer": "cloud/tokenizer.json",
+        **dict.fromkeys(numbers, 16),
+        "bos": "<bos>",
+        "eos": "<eos>",
+        "template": ["<bos>", "{visual}", "question : {question} answer :"],
+    }
