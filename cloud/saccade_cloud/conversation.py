@@ -7,7 +7,7 @@ passes one bounded pipe, so a peer that does not read holds up itself and nobody
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
 from typing import Any
 
@@ -29,6 +29,7 @@ from saccade_cloud.handshake import check_hello, welcome
 from saccade_cloud.hub import Hub
 from saccade_cloud.pipe import Pipe
 from saccade_cloud.stages import stage_times
+from saccade_cloud.tasks import cancel, next_or_none, within
 
 OUTBOX_MESSAGES = 64
 NS_PER_MS = 1_000_000
@@ -53,7 +54,7 @@ class Conversation:
             async for message in self._outbox:
                 yield message
         finally:
-            await _cancel([serving, *self._answers])
+            await cancel([serving, *self._answers])
             if self._hello is not None:
                 self._hub.frames.disconnect(self._hello.device, self._hello.cameras)
 
@@ -69,11 +70,11 @@ class Conversation:
     async def _greet(self) -> pb.Hello:
         limit_s = self._hub.settings.hello_timeout_s
         try:
-            message = await asyncio.wait_for(anext(self._messages), limit_s)
+            message = await within(limit_s, next_or_none(self._messages))
         except asyncio.TimeoutError:
             raise RemoteError(f"the edge did not say hello within {limit_s:g} s") from None
-        except StopAsyncIteration:
-            raise RemoteError("the edge left without a hello") from None
+        if message is None:
+            raise RemoteError("the edge left without a hello")
         self._session.receive(message)
         hello = message.hello
         check_hello(hello, self._hub.digest)
@@ -93,7 +94,7 @@ class Conversation:
             if reading.done():
                 reading.result()
         finally:
-            await _cancel([reading, stopping])
+            await cancel([reading, stopping])
         await asyncio.gather(*self._answers)
         if self._hub.stopping.is_set():
             raise Unreachable("the cloud is stopping")
@@ -150,7 +151,7 @@ class Conversation:
             return
         limit_s = self._hub.settings.stalled_timeout_s
         try:
-            await asyncio.wait_for(self._outbox.put(message), limit_s)
+            await within(limit_s, self._outbox.put(message))
         except asyncio.TimeoutError:
             raise Unreachable(f"the edge read nothing for {limit_s:g} s") from None
 
@@ -183,11 +184,3 @@ def _answer_chunk(question: pb.Question, chunk: TokenChunk) -> pb.CloudMessage:
         timing=stage_times(chunk.timing),
     )
     return pb.CloudMessage(answer=answer)
-
-
-async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel what still runs and wait until it has cleaned up."""
-    pending = list(tasks)
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)

@@ -20,6 +20,7 @@ from saccade_cloud.board import AnswerBoard, Posted
 from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.frames import FrameStore, StoredFrame
 from saccade_cloud.settings import ServerSettings
+from saccade_cloud.tasks import next_or_none, within
 
 
 def _one_worker() -> ThreadPoolExecutor:
@@ -69,14 +70,11 @@ class Hub:
         limit_s = self.settings.answer_timeout_s
         ends = time.monotonic() + limit_s
         async with aclosing(self.answerer.stream(frame.tokens, question, max_tokens)) as chunks:
-            finished = False
-            while not finished:
-                try:
-                    chunk = await asyncio.wait_for(anext(chunks), ends - time.monotonic())
-                except asyncio.TimeoutError:
-                    raise LimitExceeded(f"no whole answer within {limit_s:g} s") from None
-                finished = chunk.finish is not None
-                yield _after(frame.timing, chunk)
+            try:
+                while chunk := await within(ends - time.monotonic(), next_or_none(chunks)):
+                    yield _after(frame.timing, chunk)
+            except asyncio.TimeoutError:
+                raise LimitExceeded(f"no whole answer within {limit_s:g} s") from None
 
     async def posted_answer(
         self, frame: StoredFrame, question: str, max_tokens: int

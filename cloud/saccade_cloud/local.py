@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from threading import Thread
 from types import TracebackType
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from saccade.errors import EngineError
 from saccade.nouns import Answer, FrameTokens
 from saccade_cloud.assemble import open_answerer, open_engine
 from saccade_cloud.engines.base import TokenChunk
+from saccade_cloud.tasks import next_or_none
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ class LocalCloud:
         """The answer's chunks as they come."""
         chunks = self._answerer.stream(frame, question, max_tokens)
         try:
-            while (chunk := self._run(_next(chunks))) is not None:
+            while (chunk := self._run(next_or_none(chunks))) is not None:
                 yield chunk
         finally:
             self._run(chunks.aclose())
@@ -69,7 +70,3 @@ class LocalCloud:
             work.close()
             raise EngineError("the local cloud is closed")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-
-async def _next(chunks: AsyncGenerator[TokenChunk, None]) -> TokenChunk | None:
-    return await anext(chunks, None)

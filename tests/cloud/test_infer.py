@@ -11,7 +11,16 @@ from saccade.bundle import Bundle
 from saccade.errors import CodecError, DigestMismatch, PacketError, QuestionError, SaccadeError
 from saccade.status import from_rpc
 from saccade.v1 import vision_pb2 as pb
-from saccade_testing.cloud_server import Served, damaged_packet, hello, packet, serving
+from saccade_cloud.assemble import open_engine
+from saccade_testing.cloud_server import (
+    GatedEngine,
+    Served,
+    damaged_packet,
+    hello,
+    packet,
+    serving,
+    until,
+)
 
 
 def ask(bundle: Bundle, **fields: Any) -> list[pb.InferReply]:
@@ -114,6 +123,23 @@ def test_a_caller_that_gives_up_does_not_disturb_the_others(bundle: Bundle) -> N
                     text += reply.text
                 assert text == expected
             assert text_of(await infer(served, request)) == expected
+
+    asyncio.run(main())
+
+
+def test_a_caller_that_gives_up_frees_its_place(bundle: Bundle) -> None:
+    engine = GatedEngine(open_engine(bundle))
+    request = pb.InferRequest(hello=hello(bundle), packet=packet(), question="how many")
+
+    async def main() -> None:
+        async with serving(bundle, engine) as served:
+            calls = [served.vision.Infer(request, timeout=20) for _ in range(6)]
+            for call in calls:
+                await call.read()
+            assert engine.running == 6
+            for call in calls:
+                call.cancel()
+            await until(lambda: engine.running == 0)
 
     asyncio.run(main())
 

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from saccade_cloud.tasks import within
+
+
+@pytest.mark.parametrize("ticks", range(8))
+def test_a_cancellation_is_never_lost_even_beside_the_result(ticks: int) -> None:
+    async def main() -> None:
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def work() -> int:
+            return await answer
+
+        waiting = asyncio.create_task(within(10, work()))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        answer.set_result(1)
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        if waiting.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+        else:
+            assert await waiting == 1
+
+    asyncio.run(main())
+
+
+def test_what_takes_too_long_is_cancelled_and_waited_for() -> None:
+    ended = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(within(0.01, work()))
+    assert ended
+
+
+def test_an_error_of_the_work_is_the_error_of_the_wait() -> None:
+    async def work() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(within(1, work()))
