@@ -25,7 +25,8 @@ from rich.progress import Progress
 from bench.heldout import Eye, Seen, over_the_wire, tokens
 from saccade.bundle import Bundle
 from saccade.nouns import FrameTokens
-from saccade_cloud.answering import Answerer, open_answerer
+from saccade_cloud.answering import Answerer
+from saccade_cloud.assemble import open_answerer, open_engine
 from saccade_cloud.engines.base import GenerateParams
 from saccade_cloud.engines.decoder import DecoderShape
 from saccade_cloud.engines.onnx import OnnxEngine, OnnxFiles
@@ -134,7 +135,8 @@ def add_majority(arm: Arm, results: Sequence[tuple[int, Seen]]) -> None:
 async def measure(options: argparse.Namespace) -> tuple[dict[str, Arm], list[tuple[int, Seen]]]:
     bundle = Bundle.open(options.bundle)
     eye = Eye(bundle, options.regions, options.threads)
-    answerer, blind = open_answerer(bundle, threads=options.threads), Blind(bundle, options.threads)
+    answerer = open_answerer(bundle, open_engine(bundle, threads=options.threads or 1))
+    blind = Blind(bundle, options.threads or 1)
     names = ["whole", *(f"{b} of 64" for b in BUDGETS), "16 at random", "no picture", "majority"]
     arms = {name: Arm(name) for name in names}
     results: list[tuple[int, Seen]] = []

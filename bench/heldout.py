@@ -14,6 +14,7 @@ from saccade.selection import select
 from saccade.views_header import wire_window
 from saccade_edge.detect import make_detector, prioritise
 from saccade_edge.encode import Encoder
+from saccade_edge.plan import PipelineSettings, settle
 from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.views import plan_views
 from saccade_export.crossing.questions import Question, ask
@@ -50,6 +51,7 @@ class Eye:
         runtime = RuntimeSettings(threads=threads)
         self.encoder = Encoder(bundle, runtime)
         self.spec = bundle.manifest.encoder
+        self.plan = settle(bundle.manifest, PipelineSettings())
         self.detector = make_detector("yolo", bundle, runtime) if regions == "detector" else None
 
     def see(self, seed: int) -> Seen:
@@ -70,7 +72,7 @@ class Eye:
         if self.detector is None:
             return [Region(v.box, v.kind, 1.0) for v in scene.vehicles]
         found = prioritise(self.detector.find(frame, lambda: self.encoder.encode([])[0]))
-        return [r for r in found if r.label not in ("person", "traffic light")]
+        return self.plan.cropped(found)
 
     def _questions(
         self, scene: Scene, views: Sequence[View], subjects: Sequence[int | None], rng: random.Random

@@ -85,7 +85,7 @@ class Pipeline:
         with watch.stage("detect"):
             regions = prioritise(self._detector.find(frame, overview))
         with watch.stage("views"):
-            views = self._plan_views(frame, regions)
+            views = self._plan_views(frame, self.plan.cropped(regions))
         with watch.stage("encode"):
             grids = self._encode(views, overview.grid)
         with watch.stage("select"):

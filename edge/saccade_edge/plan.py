@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from saccade.errors import ConfigError
 from saccade.manifest import Manifest
+from saccade.nouns import Region
 from saccade.selection import METHODS
 from saccade_edge.gate import GateSettings
 from saccade_edge.runtime import RuntimeSettings
@@ -35,7 +36,9 @@ class PipelineSettings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Settled and within the bundle's limits. ``crop_min_px`` in pixels of the frame."""
+    """Settled and within the bundle's limits. ``crop_min_px`` in pixels of the frame;
+    ``crop_labels``: regions of other labels get no crop, all get one where it is None.
+    """
 
     method: str
     tokens_per_view: int
@@ -43,6 +46,12 @@ class Plan:
     max_crops: int
     crop_margin: float
     crop_min_px: float
+    crop_labels: frozenset[str] | None = None
+
+    def cropped(self, regions: Sequence[Region]) -> list[Region]:
+        """The regions that deserve a crop, in their order."""
+        wanted = self.crop_labels
+        return [r for r in regions if wanted is None or r.label in wanted]
 
     def budget(self, views: int, tokens_per_frame: int | None) -> int:
         """Tokens for each of ``views`` views, at least one."""
@@ -62,12 +71,21 @@ def settle(manifest: Manifest, settings: PipelineSettings) -> Plan:
         max_crops=_or(settings.max_crops, encoder.max_crops),
         crop_margin=encoder.crop_margin,
         crop_min_px=encoder.crop_min_px,
+        crop_labels=_crop_labels(manifest, settings.detector),
     )
     _check_known("selection method", plan.method, METHODS)
     _check_known("codec", plan.codec, manifest.codecs)
     _check_range("tokens per view", plan.tokens_per_view, 1, limits.tokens_per_view)
     _check_range("crops", plan.max_crops, 0, encoder.max_crops)
     return plan
+
+
+def _crop_labels(manifest: Manifest, detector: str | None) -> frozenset[str] | None:
+    """Only the bundle's own detector speaks the bundle's labels."""
+    spec = manifest.detector
+    if spec is None or not spec.crops or detector not in (None, "yolo"):
+        return None
+    return frozenset(spec.crops)
 
 
 def _or(chosen: int | None, default: int) -> int:

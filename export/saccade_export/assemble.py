@@ -10,6 +10,7 @@ from typing import Any
 
 from saccade.bundle import Manifest, write_manifest
 from saccade_export import onnx_files
+from saccade_export.crossing.scene import KINDS
 from saccade_export.tiny.encoder import Encoder, EncoderConfig
 from saccade_export.tiny.language import Language
 from saccade_export.training import detector, recipe
@@ -68,7 +69,7 @@ def _encoder(config: EncoderConfig) -> dict[str, Any]:
 
 def _detector() -> dict[str, Any]:
     return {"file": DETECTOR, "layout": "yolo-v8", "input": list(detector.INPUT), "labels": list(detector.LABELS),
-            "score": 0.3, "iou": 0.5}  # fmt: skip
+            "score": 0.3, "iou": 0.5, "crops": list(KINDS)}  # fmt: skip
 
 
 def _language(model: Language) -> dict[str, Any]:

@@ -62,7 +62,9 @@ class EncoderSpec:
 
 @dataclass(frozen=True, slots=True)
 class DetectorSpec:
-    """The region detector. ``input``: (height, width); ``score`` and ``iou``: thresholds, 0..1."""
+    """The region detector. ``input``: (height, width); ``score`` and ``iou``: thresholds, 0..1;
+    ``crops``: the labels that get a crop, all where it is empty.
+    """
 
     file: str
     layout: str
@@ -70,6 +72,7 @@ class DetectorSpec:
     labels: tuple[str, ...]
     score: float
     iou: float
+    crops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,9 +137,11 @@ def loss_of(model: Language, batch: Batch, kept: tuple[Tensor, ...] | None, devi
         attention_mask=attention_mask(text.segment, prefix),
         position_ids=torch.cat([ahead, text.position + prefix], 1), use_cache=False,
     )  # fmt: skip
-    hidden = out.last_hidden_state[:, prefix:][text.label >= 0]
-    logits = model.llama.lm_head(hidden)
-    return F.cross_entropy(logits.float(), text.label[text.label >= 0])
+    asked = text.label >= 0
+    logits = model.llama.lm_head(out.last_hidden_state[:, prefix:][asked])
+    each = F.cross_entropy(logits.float(), text.label[asked], reduction="none")
+    weight = text.weight[asked]
+    return (each * weight).sum() / weight.sum()
 
 
 def train(
