@@ -69,7 +69,7 @@ def _encoder(config: EncoderConfig) -> dict[str, Any]:
 
 def _detector() -> dict[str, Any]:
     return {"file": DETECTOR, "layout": "yolo-v8", "input": list(detector.INPUT), "labels": list(detector.LABELS),
-            "score": 0.3, "iou": 0.5, "crops": list(KINDS)}  # fmt: skip
+            "score": 0.2, "iou": 0.5, "crops": list(KINDS)}  # fmt: skip
 
 
 def _language(model: Language) -> dict[str, Any]:

@@ -1,14 +1,12 @@
 """Stage 2: the encoder is frozen; the language side learns to answer from its tokens.
 
-First from all tokens, then from any number of kept tokens, chosen by saliency or by chance,
-and from coarsely quantised ones: whatever an edge may send later.
+It learns from any number of kept tokens, chosen by saliency or by chance, and from coarsely
+quantised ones: whatever an edge may send later.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,11 @@ from saccade_export.training.packing import BOS, TextRows, attention_mask, pack,
 from saccade_export.training.shards import FRAME_SIZE, Shard, shard_folders
 
 TEXT_LIMIT = 190
-FULL_SHARE = 0.15  # of the stage: all tokens, no noise
+# Kept tokens per view. Mostly few: a step is then several times cheaper, and steps are what
+# counting and searching take; the last share of the stage sees the mixture evenly.
+EARLY_BUDGETS = (16, 16, 16, 8, 32)
 BUDGETS = (64, 64, 32, 32, 16, 16, 8, 4)
+EARLY_SHARE = 0.7
 STEPS = (0.0, 0.0, 0.25, 0.5, 1.0)  # quantiser steps, in units of a feature's deviation
 
 
@@ -99,15 +100,6 @@ class Frames:
         return features[here], scores[here], boxes.clip(0, 1)
 
 
-def prefetch(frames: Frames, size: int, workers: int = 1) -> Iterator[Batch]:
-    """Batches made beside the training thread."""
-    with ThreadPoolExecutor(workers) as pool:
-        waiting = [pool.submit(frames.batch, size) for _ in range(3)]
-        while True:
-            yield waiting.pop(0).result()
-            waiting.append(pool.submit(frames.batch, size))
-
-
 def keep(batch: Batch, budget: int, step: float, by_score: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Keep ``budget`` tokens per view; -> features [B, V*K, D], ids, slots [B, V*K], boxes."""
     b, v, t, d = batch.features.shape
@@ -160,7 +152,8 @@ def train(
         step, spent = state["step"], state["spent_s"]
     clock = loop.Clock(plan, spent)
     rng = random.Random(plan.seed + step)
-    batches = prefetch(Frames(root, tokenizer, plan.seed + step), plan.batch)
+    frames = Frames(root, tokenizer, plan.seed + step)
+    batches = loop.prefetch(lambda: frames.batch(plan.batch))
 
     def store() -> None:
         loop.save(checkpoint, {
@@ -189,9 +182,8 @@ def _step(
     model: Language, batch: Batch, descent: torch.optim.Optimizer, plan: loop.Plan, done: float,
     rng: random.Random, device: str, blind: bool,
 ) -> float:  # fmt: skip
-    full = done < FULL_SHARE
-    budget = 64 if full else rng.choice(BUDGETS)
-    kept = None if blind else keep(batch, budget, 0.0 if full else rng.choice(STEPS), rng.random() < 0.7)
+    budget = rng.choice(EARLY_BUDGETS if done < EARLY_SHARE else BUDGETS)
+    kept = None if blind else keep(batch, budget, rng.choice(STEPS), rng.random() < 0.8)
     with torch.autocast(device, dtype=torch.bfloat16):
         loss = loss_of(model, batch, kept, device)
     descent.zero_grad(set_to_none=True)

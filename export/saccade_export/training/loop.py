@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,15 @@ class Clock:
             return False
         self._saved = time.monotonic()
         return True
+
+
+def prefetch(make: Callable[[], T], ahead: int = 3) -> Iterator[T]:
+    """What ``make`` gives, again and again, made beside the training thread."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(make) for _ in range(ahead)]
+        while True:
+            yield waiting.pop(0).result()
+            waiting.append(pool.submit(make))
 
 
 def progress() -> Progress:

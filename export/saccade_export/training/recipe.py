@@ -42,16 +42,16 @@ class Recipe:
 
 
 CPU = Recipe(
-    frames=36_000,
-    see=loop.Plan(minutes=28, batch=128, rate=1.5e-3),
-    answer=loop.Plan(minutes=60, batch=32),
-    blind=loop.Plan(minutes=4, batch=32),
-    detector_pictures=2600, detector_epochs=12, detector_batch=16, detector_hours=0.6,
+    frames=100_000,
+    see=loop.Plan(minutes=45, batch=128, rate=1.5e-3),
+    answer=loop.Plan(minutes=45, batch=12),
+    blind=loop.Plan(minutes=4, batch=12),
+    detector_pictures=2600, detector_epochs=10, detector_batch=16, detector_hours=0.25,
 )  # fmt: skip
 GPU = replace(
     CPU, frames=200_000, device="cuda",
-    see=loop.Plan(minutes=7, batch=1024, rate=2e-3), answer=loop.Plan(minutes=11, batch=256, rate=1.5e-3),
-    blind=loop.Plan(minutes=1, batch=256), detector_epochs=30, detector_batch=128, detector_hours=None,
+    see=loop.Plan(minutes=7, batch=1024, rate=2e-3), answer=loop.Plan(minutes=11, batch=96, rate=1.5e-3),
+    blind=loop.Plan(minutes=1, batch=96), detector_epochs=30, detector_batch=128, detector_hours=None,
 )  # fmt: skip
 RECIPES = {"cpu": CPU, "gpu": GPU}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +13,20 @@ from torch import Tensor
 from saccade_export.tiny.encoder import Encoder, EncoderConfig
 from saccade_export.tiny.heads import Heads, total
 from saccade_export.training import loop
-from saccade_export.training.letters import Letter, letter_map, shard_letters
+from saccade_export.training.letters import Letter, letter_map, shard_letters, shift
 from saccade_export.training.shards import Shard, shard_folders
 from saccade_export.training.targets import NAMES
 
+Array = npt.NDArray[Any]
+
 SHARDS_PER_BATCH = 8
-# Share of views with a legible plate: reading is the hardest thing to learn, and only one crop
-# in six shows a plate.
-PLATED_SHARE = 0.5
+# Share of views with a legible plate: reading is the hardest thing to learn, and only one view
+# in ten shows a plate.
+PLATED_SHARE = 0.6
 
 
 class Views:
-    """Random views out of however many shards there are by now."""
+    """Random views out of all shards."""
 
     def __init__(self, root: Path, seed: int) -> None:
         self.root, self.random = root, np.random.default_rng(seed)
@@ -42,20 +45,29 @@ class Views:
                 self.letters.append(shard_letters(shard))
                 self._known.add(folder)
 
-    def batch(self, size: int) -> dict[str, npt.NDArray[np.generic]]:
+    def batch(self, size: int) -> dict[str, Array]:
         """``size`` views: arrays named as in ``Targets`` and "views"."""
         picks = self.random.integers(0, len(self.shards), SHARDS_PER_BATCH)
-        parts: dict[str, list[npt.NDArray[np.generic]]] = {n: [] for n in ("views", *NAMES, "letters")}
+        parts: dict[str, list[Array]] = {n: [] for n in ("views", *NAMES, "letters")}
         for pick in picks:
             arrays = self.shards[pick].arrays
             each = size // SHARDS_PER_BATCH
-            plated = self.random.choice(self.plated[pick], round(each * PLATED_SHARE))
+            wanted = round(each * PLATED_SHARE) if len(self.plated[pick]) else 0
+            plated = self.random.choice(self.plated[pick], wanted)
             anywhere = self.random.integers(0, len(arrays["views"]), each - len(plated))
             rows = np.sort(np.concatenate([plated, anywhere]))
             for name in ("views", *NAMES):
                 parts[name].append(arrays[name][rows])
             parts["letters"].append(letter_map(parts["chars"][-1], rows, self.letters[pick]))
+            self._move_plates(*(parts[n][-1] for n in ("views", "letters", "chars")))
         return {name: np.concatenate(rows) for name, rows in parts.items()}
+
+
+    def _move_plates(self, views: Array, cells: Array, chars: Array) -> None:
+        """Shift views with plates by a few pixels, in place."""
+        for i in np.flatnonzero((cells > 0).any((1, 2))):
+            down, right = self.random.integers(-1, 2), self.random.integers(-2, 3)
+            views[i], cells[i], chars[i] = shift(views[i], cells[i], int(down), int(right))
 
 
 def augment(views: Tensor, generator: torch.Generator) -> Tensor:
@@ -87,6 +99,7 @@ def train(root: Path, checkpoint: Path, plan: loop.Plan, device: str = "cpu") ->
         step, spent = state["step"], state["spent_s"]
     clock = loop.Clock(plan, spent)
     data = Views(root, plan.seed + step)
+    batches = loop.prefetch(lambda: data.batch(plan.batch))
     generator = torch.Generator(device).manual_seed(plan.seed + step)
 
     def store() -> None:
@@ -100,13 +113,12 @@ def train(root: Path, checkpoint: Path, plan: loop.Plan, device: str = "cpu") ->
         while clock.done < 1.0:
             for group in descent.param_groups:
                 group["lr"] = loop.learning_rate(plan, clock.done)
-            losses = _step(encoder, heads, descent, data, generator, plan, parameters, device)
+            losses = _step(encoder, heads, descent, next(batches), generator, plan, parameters, device)
             step += 1
             if step % 50 == 0:
                 note = " ".join(f"{n} {v.item():.3f}" for n, v in losses.items())
                 bar.update(task, completed=clock.done, note=f"step {step}")
                 bar.console.print(f"see {step:6d} {clock.spent_s:6.0f}s shards {len(data.shards)} {note}", soft_wrap=True)
-                data.refresh()
             if clock.should_save():
                 store()
     store()
@@ -114,10 +126,10 @@ def train(root: Path, checkpoint: Path, plan: loop.Plan, device: str = "cpu") ->
 
 
 def _step(
-    encoder: Encoder, heads: Heads, descent: torch.optim.Optimizer, data: Views,
+    encoder: Encoder, heads: Heads, descent: torch.optim.Optimizer, arrays: dict[str, Array],
     generator: torch.Generator, plan: loop.Plan, parameters: list[torch.nn.Parameter], device: str,
 ) -> dict[str, Tensor]:  # fmt: skip
-    batch = {n: torch.from_numpy(a).to(device) for n, a in data.batch(plan.batch).items()}
+    batch = {n: torch.from_numpy(a).to(device) for n, a in arrays.items()}
     pixels = augment(batch["views"], generator).to(memory_format=torch.channels_last)
     with torch.autocast(device, dtype=torch.bfloat16):
         cells = encoder.look(pixels)
