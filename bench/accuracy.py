@@ -77,7 +77,9 @@ class Blind:
     def __init__(self, bundle: Bundle, threads: int) -> None:
         language = bundle.manifest.language
         words = bundle.file(language.tokenizer)
-        files = OnnxFiles(embedding=BLIND / "embed.onnx", decoder=BLIND / "decoder.onnx", tokenizer=words)
+        files = OnnxFiles(
+            embedding=BLIND / "embed.onnx", decoder=BLIND / "decoder.onnx", tokenizer=words
+        )
         shape = DecoderShape(language.layers, language.heads, language.head_dim, language.width)
         self.engine = OnnxEngine(files, shape, eos=language.eos, threads=threads)
         self.tokenizer = load_tokenizer(words)
@@ -92,13 +94,21 @@ class Blind:
             return "".join([chunk.text async for chunk in chunks])
 
 
-async def ask_all(answerer: Answerer, frame: FrameTokens, questions: Sequence[Question]) -> list[str]:
+async def ask_all(
+    answerer: Answerer, frame: FrameTokens, questions: Sequence[Question]
+) -> list[str]:
     answers = await asyncio.gather(*(answerer.answer(frame, q.text) for q in questions))
     return [a.text for a in answers]
 
 
 async def run_frame(
-    number: int, seen: Seen, arms: dict[str, Arm], answerer: Answerer, blind: Blind, bundle: Bundle, codec: str
+    number: int,
+    seen: Seen,
+    arms: dict[str, Arm],
+    answerer: Answerer,
+    blind: Blind,
+    bundle: Bundle,
+    codec: str,
 ) -> None:
     """Ask one frame's questions of every arm."""
     async for name, frame, size in variants(seen, bundle, codec):
@@ -111,7 +121,9 @@ async def run_frame(
         arms["no picture"].add(number, question, guess)
 
 
-async def variants(seen: Seen, bundle: Bundle, codec: str) -> AsyncIterator[tuple[str, FrameTokens, int]]:
+async def variants(
+    seen: Seen, bundle: Bundle, codec: str
+) -> AsyncIterator[tuple[str, FrameTokens, int]]:
     """(arm, tokens as the cloud has them, bytes of the packet)."""
     method = bundle.manifest.selection.method
     whole = tokens(seen, bundle.manifest.limits.tokens_per_view, method)
@@ -157,9 +169,20 @@ def table(arms: dict[str, Arm], frames: int) -> str:
     lines = ["".join(["type".ljust(14), "n".rjust(6), *(n.rjust(14) for n in columns)])]
     for kind in kinds:
         asked = len(arms["whole"].right[kind])
-        lines.append("".join([kind.ljust(14), f"{asked:6d}", *(f"{100 * c[kind]:14.1f}" for c in columns.values())]))
+        lines.append(
+            "".join(
+                [
+                    kind.ljust(14),
+                    f"{asked:6d}",
+                    *(f"{100 * c[kind]:14.1f}" for c in columns.values()),
+                ]
+            )
+        )
     lines.append("".join(["macro".ljust(20), *(f"{100 * a.macro:14.1f}" for a in arms.values())]))
-    spans = [f"{100 * low:.1f}-{100 * high:.1f}" for low, high in (a.interval(frames) for a in arms.values())]
+    spans = [
+        f"{100 * low:.1f}-{100 * high:.1f}"
+        for low, high in (a.interval(frames) for a in arms.values())
+    ]
     lines.append("".join(["95 % interval".ljust(20), *(s.rjust(14) for s in spans)]))
     sizes = [f"{np.mean(a.sizes):.0f}" if a.sizes else "-" for a in arms.values()]
     return "\n".join([*lines, "".join(["bytes a frame".ljust(20), *(s.rjust(14) for s in sizes)])])
@@ -177,7 +200,9 @@ def summary(arms: dict[str, Arm]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--bundle", default="crossing")
     parser.add_argument("--frames", type=int, default=500)
     parser.add_argument("--first", type=int, default=10_000, help="first held-out seed")
@@ -190,7 +215,9 @@ def main() -> None:
     crops = sum(min(len(s.scene.vehicles), 4) for _, s in results)
     missed = sum(s.missed for _, s in results)
     print(table(arms, options.frames))
-    print(f"{options.frames} frames, regions by {options.regions}: {missed} of {crops} vehicles missed")
+    print(
+        f"{options.frames} frames, regions by {options.regions}: {missed} of {crops} vehicles missed"
+    )
     if options.json:
         detail = {name: arm.by_kind() for name, arm in arms.items()}
         options.json.write_text(json.dumps({"summary": summary(arms), "arms": detail}, indent=1))

@@ -32,7 +32,8 @@ SAME_IOU = 0.5
 @dataclass(frozen=True)
 class Seen:
     """One held-out frame. ``subjects[i]``: vehicle index shown in slot i + 1, None where the
-    detector saw something else; ``missed``: vehicles that should have had a crop and have none."""
+    detector saw something else; ``missed``: vehicles that should have had a crop and have none.
+    """
 
     frame: Frame
     scene: Scene
@@ -66,7 +67,9 @@ class Eye:
         subjects = match([r.box for r in regions], rendered.scene)
         asked, missed = self._questions(rendered.scene, views, subjects, random.Random(seed))
         grids = tuple(self.encoder.encode(views))
-        return Seen(frame, rendered.scene, tuple(views), grids, tuple(subjects), missed, tuple(asked))
+        return Seen(
+            frame, rendered.scene, tuple(views), grids, tuple(subjects), missed, tuple(asked)
+        )
 
     def _regions(self, frame: Frame, scene: Scene) -> list[Region]:
         if self.detector is None:
@@ -75,16 +78,23 @@ class Eye:
         return self.plan.cropped(found)
 
     def _questions(
-        self, scene: Scene, views: Sequence[View], subjects: Sequence[int | None], rng: random.Random
+        self,
+        scene: Scene,
+        views: Sequence[View],
+        subjects: Sequence[int | None],
+        rng: random.Random,
     ) -> tuple[list[Question], int]:
         """A vehicle that the detector missed is asked about in a slot that holds nothing: the
-        detector's errors count as wrong answers."""
+        detector's errors count as wrong answers.
+        """
         expected = range(min(len(scene.vehicles), self.spec.max_crops))
         lost = [i for i in expected if i not in subjects]
         slots = [*subjects, *lost][: self.spec.max_crops]
         windows = {s: v.window for s, v in zip(subjects, views[1:], strict=True) if s is not None}
         vehicles = tuple(
-            v if i in lost or (i in windows and legible(v, windows[i], VIEW_SIZE[1])) else replace(v, plate=None)
+            v
+            if i in lost or (i in windows and legible(v, windows[i], VIEW_SIZE[1]))
+            else replace(v, plate=None)
             for i, v in enumerate(scene.vehicles)
         )
         boxes = [vehicles[s].box if s is not None else (0.0, 0.0, 1.0, 1.0) for s in slots]
@@ -120,7 +130,9 @@ def tokens(seen: Seen, budget: int, method: str) -> FrameTokens:
         window = wire_window((x0 / width, y0 / height, x1 / width, y1 / height))
         kept = select(grid, budget, method=method, seed=seen.frame.sequence)
         views.append(ViewTokens(slot, window, kept))
-    return FrameTokens(seen.frame.sequence, "bench", seen.frame.captured_ns, seen.frame.size, tuple(views))
+    return FrameTokens(
+        seen.frame.sequence, "bench", seen.frame.captured_ns, seen.frame.size, tuple(views)
+    )
 
 
 def over_the_wire(frame: FrameTokens, codec: str, bundle: Bundle) -> tuple[FrameTokens, int]:

@@ -8,10 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnxruntime as ort
+from onnxruntime.capi import (
+    onnxruntime_pybind11_state as ort_state,  # pyright: ignore[reportAttributeAccessIssue]
+)
 
 from saccade.errors import BundleError, ConfigError
 
 log = logging.getLogger(__name__)
+
+# ONNX Runtime's exceptions share no base class below Exception, so they are listed.
+LOAD_ERRORS = (
+    ort_state.Fail,
+    ort_state.InvalidArgument,
+    ort_state.InvalidGraph,
+    ort_state.InvalidProtobuf,
+    ort_state.NoSuchFile,
+    ort_state.NotImplemented,
+)
 
 # Not TensorRT: it builds engines for minutes inside the first run, so it is asked for by name.
 PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
@@ -40,7 +53,7 @@ def open_session(path: Path, settings: RuntimeSettings) -> ort.InferenceSession:
     wanted = _providers(settings.providers)
     try:
         session = ort.InferenceSession(str(path), options, providers=list(wanted))
-    except (RuntimeError, ValueError, OSError) as error:
+    except LOAD_ERRORS as error:
         raise BundleError(f"{path.name} is no model that runs here: {error}") from error
     if missing := set(wanted) - set(session.get_providers()):
         log.warning("%s runs without %s", path.name, ", ".join(sorted(missing)))

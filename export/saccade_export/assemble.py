@@ -11,7 +11,7 @@ from typing import Any
 from saccade.bundle import Manifest, write_manifest
 from saccade_export import onnx_files
 from saccade_export.crossing.scene import KINDS
-from saccade_export.tiny.encoder import Encoder, EncoderConfig
+from saccade_export.tiny.encoder import EncoderConfig
 from saccade_export.tiny.language import Language
 from saccade_export.training import detector, recipe
 from saccade_export.training.packing import PROMPT
@@ -42,7 +42,11 @@ def assemble(
     onnx_files.projector(model, encoder.config.tokens, out / "cloud/projector.onnx")
     onnx_files.embedding(model, out / "cloud/embed.onnx")
     onnx_files.decoder(model, out / "cloud/decoder.onnx")
-    files = {str(p.relative_to(out)): {"license": APACHE} for p in sorted(out.glob("[ce]*/*")) if p.suffix in (".onnx", ".json")}
+    files = {
+        str(p.relative_to(out)): {"license": APACHE}
+        for p in sorted(out.glob("[ce]*/*"))
+        if p.suffix in (".onnx", ".json")
+    }
     weights = work / "detector" / "weights" / "best.pt"
     if weights.exists():
         detector.export(weights, out / DETECTOR)

@@ -16,15 +16,23 @@ def register(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(metavar="train|bundle|clip", required=True)
     _train_arguments(commands.add_parser("train", help="train a model from scratch; resumes"))
     _bundle_arguments(commands.add_parser("bundle", help="write the bundle of a trained model"))
-    _clip_arguments(commands.add_parser("clip", help="film a clip of the demo world with its truth"))
+    _clip_arguments(
+        commands.add_parser("clip", help="film a clip of the demo world with its truth")
+    )
 
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("world", choices=["crossing"])
-    parser.add_argument("--work", type=Path, default=WORK, help="checkpoints and data (%(default)s)")
+    parser.add_argument(
+        "--work", type=Path, default=WORK, help="checkpoints and data (%(default)s)"
+    )
     parser.add_argument("--recipe", choices=["cpu", "gpu"], default="cpu")
-    parser.add_argument("--stages", help="comma-separated, default all: render,detector,see,answer,blind")
-    parser.add_argument("--scale", type=float, default=1.0, help="of all sizes and times; 0.01 is a smoke test")
+    parser.add_argument(
+        "--stages", help="comma-separated, default all: render,detector,see,answer,blind"
+    )
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="of all sizes and times; 0.01 is a smoke test"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads (all cores)")
     parser.set_defaults(run=train)
 
@@ -65,9 +73,14 @@ def bundle(options: argparse.Namespace) -> int:
 
     accuracy = json.loads(options.accuracy.read_text()) if options.accuracy else {}
     manifest = assemble(
-        options.work, options.out, accuracy=accuracy, command=f"saccade export train crossing --work {options.work.name}"
+        options.work,
+        options.out,
+        accuracy=accuracy,
+        command=f"saccade export train crossing --work {options.work.name}",
     )
-    print(f"{options.out}: bundle {manifest.name} {manifest.digest[:16]}, {len(manifest.files)} files")
+    print(
+        f"{options.out}: bundle {manifest.name} {manifest.digest[:16]}, {len(manifest.files)} files"
+    )
     return 0
 
 

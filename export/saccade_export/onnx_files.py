@@ -36,7 +36,14 @@ def encoder(model: Encoder, path: Path) -> None:
     config = model.config
     views = torch.zeros(2, config.height, config.width, 3, dtype=torch.uint8)
     outputs = ("features", "saliency", "keys")
-    write(Seeing(model.float()), [views], path, ["views"], outputs, {n: {0: "batch"} for n in ("views", *outputs)})
+    write(
+        Seeing(model.float()),
+        [views],
+        path,
+        ["views"],
+        outputs,
+        {n: {0: "batch"} for n in ("views", *outputs)},
+    )
 
 
 def projector(model: Language, places: int, path: Path) -> None:
@@ -51,7 +58,14 @@ def projector(model: Language, places: int, path: Path) -> None:
 def embedding(model: Language, path: Path) -> None:
     table = model.llama.get_input_embeddings().weight.detach().clone()
     axes = {n: {0: "batch", 1: "length"} for n in ("input_ids", "embeds")}
-    write(Embedding(table), [torch.zeros(1, 3, dtype=torch.int64)], path, ["input_ids"], ["embeds"], axes)
+    write(
+        Embedding(table),
+        [torch.zeros(1, 3, dtype=torch.int64)],
+        path,
+        ["input_ids"],
+        ["embeds"],
+        axes,
+    )
 
 
 def decoder(model: Language, path: Path) -> None:
@@ -68,5 +82,7 @@ def decoder(model: Language, path: Path) -> None:
     names = ["inputs_embeds", "attention_mask", "position_ids", *before]
     axes = {"inputs_embeds": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "total"},
             "position_ids": {0: "batch", 1: "length"}, "logits": {0: "batch", 1: "length"}}  # fmt: skip
-    axes |= {n: {0: "batch", 2: "past"} for n in before} | {n: {0: "batch", 2: "total"} for n in after}
+    axes |= {n: {0: "batch", 2: "past"} for n in before} | {
+        n: {0: "batch", 2: "total"} for n in after
+    }
     write(graph, inputs, path, names, ["logits", *after], axes)

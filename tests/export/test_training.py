@@ -15,7 +15,13 @@ from saccade_export.crossing.render import render
 from saccade_export.crossing.scene import PLATE_ALPHABET
 from saccade_export.training import evaluate, loop, recipe, see
 from saccade_export.training.shards import (
-    FIRST_TRAINING_SEED, GRID, VIEW_SIZE, WHOLE, Shard, make_sample, write_shard,
+    FIRST_TRAINING_SEED,
+    GRID,
+    VIEW_SIZE,
+    WHOLE,
+    Shard,
+    make_sample,
+    write_shard,
 )  # fmt: skip
 from saccade_export.training.targets import IGNORE, targets
 
@@ -33,7 +39,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _small(seconds: float) -> recipe.Recipe:
     plan = loop.Plan(minutes=seconds / 60, batch=16)
-    return replace(recipe.CPU, see=plan, answer=replace(plan, batch=4), blind=replace(plan, batch=4), threads=1)
+    return replace(
+        recipe.CPU, see=plan, answer=replace(plan, batch=4), blind=replace(plan, batch=4), threads=1
+    )
 
 
 def test_a_finished_stage_is_not_done_again(work: Path) -> None:

@@ -11,11 +11,15 @@ from saccade.nouns import U8, Frame, Region
 from saccade_edge.detect.base import Overview
 from saccade_edge.detect.components import components, scale_box
 
+# Changes this near to each other are one thing (rows, columns of the compared picture). Wider than
+# high: what drives or walks by leaves its two ends apart from each other, side by side.
+JOIN_CELLS = (9, 25)
+
 
 @dataclass(frozen=True, slots=True)
 class MotionSettings:
-    """``width_px`` of the grey picture that is compared, ``step`` in grey levels that counts
-    as a change, ``min_cells`` of changed pixels of that picture that count as a thing.
+    """``width_px`` of the small picture that is compared, ``step`` in levels of a channel that
+    counts as a change, ``min_cells`` of changed pixels of that picture that count as a thing.
     """
 
     width_px: int = 160
@@ -31,14 +35,15 @@ class MotionDetector:
         self._before: U8 | None = None
 
     def find(self, frame: Frame, overview: Overview) -> list[Region]:
-        now = self._grey(frame)
+        now = self._small(frame)
         before, self._before = self._before, now
         if before is None or before.shape != now.shape:
             return []
-        change = np.asarray(cv2.absdiff(now, before), np.uint8)
+        # The strongest channel: red on grey can have the grey's own brightness.
+        change = np.asarray(cv2.absdiff(now, before).max(axis=2), np.uint8)
         moved = np.asarray(change >= self._settings.step, np.uint8)
         # A thing of one colour changes at its edges only: closing joins them.
-        kernel = np.ones((7, 7), np.uint8)
+        kernel = np.ones(JOIN_CELLS, np.uint8)
         moved = np.asarray(cv2.morphologyEx(moved, cv2.MORPH_CLOSE, kernel), np.uint8)
         return [
             Region(
@@ -49,9 +54,8 @@ class MotionDetector:
             for part in components(moved, self._settings.min_cells)
         ]
 
-    def _grey(self, frame: Frame) -> U8:
+    def _small(self, frame: Frame) -> U8:
         height, width = frame.size
         small = (self._settings.width_px, max(height * self._settings.width_px // width, 1))
         picture = cv2.resize(frame.picture, small, interpolation=cv2.INTER_AREA)
-        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        return np.asarray(cv2.GaussianBlur(grey, (3, 3), 0), np.uint8)
+        return np.asarray(cv2.GaussianBlur(picture, (3, 3), 0), np.uint8)

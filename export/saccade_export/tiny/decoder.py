@@ -30,7 +30,8 @@ class Decoder(nn.Module):
         self, inputs_embeds: Tensor, attention_mask: Tensor, position_ids: Tensor, *cache: Tensor
     ) -> tuple[Tensor, ...]:
         """[B, L, D], int64 [B, P+L], int64 [B, L], 2*layers x [B, heads, P, dh] ->
-        logits [B, L, V], 2*layers x [B, heads, P+L, dh]."""
+        logits [B, L, V], 2*layers x [B, heads, P+L, dh].
+        """
         model = self.llama.model
         angles = position_ids[..., None].float() * self.frequencies
         angles = torch.cat([angles, angles], -1)[:, None]
@@ -49,7 +50,10 @@ class Decoder(nn.Module):
 
     def _heads(self, attention: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         shape = (x.shape[0], x.shape[1], self.heads, self.head_dim)
-        q, k, v = (p(x).view(shape).transpose(1, 2) for p in (attention.q_proj, attention.k_proj, attention.v_proj))
+        q, k, v = (
+            p(x).view(shape).transpose(1, 2)
+            for p in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
         return q, k, v
 
     @staticmethod

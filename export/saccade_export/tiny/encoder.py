@@ -101,7 +101,8 @@ class Encoder(nn.Module):
 
     def forward(self, views: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """uint8 [B, H, W, 3] -> features [B, T, out], saliency [B, L, heads, T], keys [B, T, dk],
-        cls [B, dim]."""
+        cls [B, dim].
+        """
         pixels = views.permute(0, 3, 1, 2).float() * (1 / 255)
         return self.think(self.look(pixels))
 

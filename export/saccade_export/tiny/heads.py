@@ -11,12 +11,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saccade_export.crossing.scene import COLOURS, HEADINGS, KINDS, LIGHTS, PLATE_ALPHABET, TIMES, WEATHERS
+from saccade_export.crossing.scene import (
+    COLOURS,
+    HEADINGS,
+    KINDS,
+    LIGHTS,
+    PLATE_ALPHABET,
+    TIMES,
+    WEATHERS,
+)
 from saccade_export.training.targets import CHARS, COVERS, IGNORE, PLATE
 
 MAX_COUNT = 6
 # (classes, weight of class 0): "nothing here" is by far the most frequent target.
-DENSE = {"cover": len(COVERS), "colour": len(COLOURS), "heading": len(HEADINGS), "light": 1 + len(LIGHTS)}
+DENSE = {
+    "cover": len(COVERS),
+    "colour": len(COLOURS),
+    "heading": len(HEADINGS),
+    "light": 1 + len(LIGHTS),
+}
 CROP = [len(KINDS), len(COLOURS), len(HEADINGS), *[len(PLATE_ALPHABET)] * PLATE]
 SCENE = [len(TIMES), len(WEATHERS), len(LIGHTS), *[MAX_COUNT] * (2 + len(KINDS) + len(COLOURS))]
 WEIGHTS = {"cover": 0.3, "light": 0.05, "chars": 0.004, "people": 0.1, "letters": 0.002}
@@ -40,8 +53,9 @@ class Heads(nn.Module):
         self.scene = nn.Linear(dim, sum(SCENE))
 
     def forward(self, features: Tensor, cls: Tensor, asked: dict[str, Tensor]) -> dict[str, Tensor]:
-        """features [B, T, out], cls [B, dim], targets as in ``Targets`` with a leading batch
-        dimension -> named losses."""
+        """Features [B, T, out], cls [B, dim], targets as in ``Targets`` with a leading batch
+        dimension -> named losses.
+        """
         inner = F.gelu(self.inner(features))
         losses = {n: _cross(self.dense[n](inner), asked[n], WEIGHTS.get(n)) for n in DENSE}
         chars = self.extra["chars"](inner).unflatten(-1, (CHARS, -1))
@@ -58,11 +72,11 @@ class Heads(nn.Module):
         losses["cls_scene"] = _split(self.scene(cls), asked["scene"], SCENE)
         return losses
 
-
     def letters(self, cells: Tensor, asked: Tensor) -> Tensor:
-        """cells [B, channels, h, w], asked [B, h, w]: 0 nothing, 1 + index of the letter whose
+        """Cells [B, channels, h, w], asked [B, h, w]: 0 nothing, 1 + index of the letter whose
         centre is there. Reading is learned where letters are larger than a cell: asked of whole
-        patches alone, it did not begin within ten minutes."""
+        patches alone, it did not begin within ten minutes.
+        """
         logits = self.cell(cells).permute(0, 2, 3, 1)
         return _cross(logits, asked, WEIGHTS["letters"])
 
@@ -83,18 +97,20 @@ def _cross(logits: Tensor, target: Tensor, nothing: float | None) -> Tensor:
     flat = target.reshape(-1).long()
     if not bool((flat != IGNORE).any()):
         return logits.sum() * 0.0
-    return F.cross_entropy(logits.float().reshape(-1, logits.shape[-1]), flat, weight, ignore_index=IGNORE)
+    return F.cross_entropy(
+        logits.float().reshape(-1, logits.shape[-1]), flat, weight, ignore_index=IGNORE
+    )
 
 
 def _presence(logits: Tensor, counts: Tensor) -> Tensor:
     """Weighted binary cross entropy: a centre falls into one patch of dozens."""
     weight = torch.where(counts > 0, 1.0, 0.1)
-    loss = F.binary_cross_entropy_with_logits(logits.float(), (counts > 0).float(), weight, reduction="sum")
+    loss = F.binary_cross_entropy_with_logits(
+        logits.float(), (counts > 0).float(), weight, reduction="sum"
+    )
     return loss / weight.sum()
 
 
 def _split(logits: Tensor, target: Tensor, sizes: list[int]) -> Tensor:
-    parts = [
-        _cross(part, target[:, i], None) for i, part in enumerate(logits.split(sizes, -1))
-    ]
+    parts = [_cross(part, target[:, i], None) for i, part in enumerate(logits.split(sizes, -1))]
     return torch.stack(parts).mean()

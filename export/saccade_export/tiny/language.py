@@ -11,7 +11,13 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 
 def plain_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float, **_: object
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor,
+    scaling: float,
+    **_: object,
 ) -> tuple[Tensor, None]:
     """Attention as matrix products in the values' own type, for training.
 
@@ -69,8 +75,9 @@ class Projector(nn.Module):
     def forward(
         self, features: Tensor, ids: Tensor, slots: Tensor, boxes: Tensor, names: Tensor
     ) -> Tensor:
-        """features [..., dim], ids and slots [...], boxes [..., 4] normalised, names
-        [1 + crops, width] -> [..., width]."""
+        """Features [..., dim], ids and slots [...], boxes [..., 4] normalised, names
+        [1 + crops, width] -> [..., width].
+        """
         x = self.down(nn.functional.gelu(self.up(features), approximate="tanh"))
         x = x + self.place(ids) + self.kind(slots.clamp(max=1)) + self.box(fourier(boxes))
         return x + self.slot_scale * names[slots]
@@ -85,7 +92,9 @@ def fourier(boxes: Tensor) -> Tensor:
 class Language(nn.Module):
     """Projector and Llama. ``slot_words``: token ids of <overview>, "vehicle 1", …"""
 
-    def __init__(self, config: LanguageConfig, dim: int, places: int, slot_words: list[int]) -> None:
+    def __init__(
+        self, config: LanguageConfig, dim: int, places: int, slot_words: list[int]
+    ) -> None:
         super().__init__()
         self.config = config
         self.llama = LlamaForCausalLM(config.llama())

@@ -10,8 +10,7 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>", "<overview>")
 

@@ -100,7 +100,9 @@ class Frames:
         return features[here], scores[here], boxes.clip(0, 1)
 
 
-def keep(batch: Batch, budget: int, step: float, by_score: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def keep(
+    batch: Batch, budget: int, step: float, by_score: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Keep ``budget`` tokens per view; -> features [B, V*K, D], ids, slots [B, V*K], boxes."""
     b, v, t, d = batch.features.shape
     order = batch.scores if by_score else torch.rand(b, v, t)
@@ -167,11 +169,17 @@ def train(
         while clock.done < 1.0:
             for group in descent.param_groups:
                 group["lr"] = loop.learning_rate(plan, clock.done)
-            losses.append(_step(model, next(batches), descent, plan, clock.done, rng, device, blind))
+            losses.append(
+                _step(model, next(batches), descent, plan, clock.done, rng, device, blind)
+            )
             step += 1
             if step % 50 == 0:
-                bar.update(task, completed=clock.done, note=f"step {step} loss {np.mean(losses[-50:]):.4f}")
-                bar.console.print(f"answer {step:6d} {clock.spent_s:6.0f}s loss {np.mean(losses[-50:]):.4f}")
+                bar.update(
+                    task, completed=clock.done, note=f"step {step} loss {np.mean(losses[-50:]):.4f}"
+                )
+                bar.console.print(
+                    f"answer {step:6d} {clock.spent_s:6.0f}s loss {np.mean(losses[-50:]):.4f}"
+                )
             if clock.should_save():
                 store()
     store()
@@ -190,4 +198,4 @@ def _step(
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
     descent.step()
-    return float(loss)
+    return loss.item()

@@ -53,11 +53,22 @@ def write_pictures(root: Path, split: str, seeds: range) -> None:
 def write_yaml(root: Path) -> Path:
     names = "\n".join(f"  {i}: {name}" for i, name in enumerate(LABELS))
     path = root / "data.yaml"
-    path.write_text(f"path: {root.resolve()}\ntrain: images/train\nval: images/val\nnames:\n{names}\n")
+    path.write_text(
+        f"path: {root.resolve()}\ntrain: images/train\nval: images/val\nnames:\n{names}\n"
+    )
     return path
 
 
-def train(root: Path, work: Path, *, epochs: int, batch: int, threads: int, device: str, hours: float | None) -> Path:
+def train(
+    root: Path,
+    work: Path,
+    *,
+    epochs: int,
+    batch: int,
+    threads: int,
+    device: str,
+    hours: float | None,
+) -> Path:
     """Train on what ``write_pictures`` wrote; returns the best weights. Resumes where it stopped."""
     import torch
     from ultralytics import YOLO
@@ -84,6 +95,8 @@ def export(weights: Path, path: Path) -> None:
     """ONNX with output (N, 4 + classes, anchors): boxes cxcywh in input pixels, sigmoid scores."""
     from ultralytics import YOLO
 
-    made = YOLO(str(weights)).export(format="onnx", imgsz=list(INPUT), simplify=False, dynamic=False, opset=18)
+    made = YOLO(str(weights)).export(
+        format="onnx", imgsz=list(INPUT), simplify=False, dynamic=False, opset=18
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(made, path)

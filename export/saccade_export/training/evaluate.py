@@ -50,7 +50,9 @@ def accuracy(
     return {kind: float(np.mean(v)) for kind, v in sorted(right.items())}
 
 
-def _batch(data: Frames, picks: list[tuple[int, int]], rng: random.Random) -> tuple[Batch, list[list[Question]]]:
+def _batch(
+    data: Frames, picks: list[tuple[int, int]], rng: random.Random
+) -> tuple[Batch, list[list[Question]]]:
     metas = [data.shards[s][0].frames[i] for s, i in picks]
     asked = [ask(readable(Scene.from_json(m["scene"]), m), m["subjects"], rng) for m in metas]
     rows = [data._frame(*pick) for pick in picks]
@@ -58,7 +60,9 @@ def _batch(data: Frames, picks: list[tuple[int, int]], rng: random.Random) -> tu
     return Batch(features.float(), scores, boxes, pack(asked, data.tokenizer, LIMIT)), asked
 
 
-def _hits(model: Language, batch: Batch, kept: tuple[torch.Tensor, ...] | None) -> list[dict[int, bool]]:
+def _hits(
+    model: Language, batch: Batch, kept: tuple[torch.Tensor, ...] | None
+) -> list[dict[int, bool]]:
     """Per row: question number -> every token of the answer right."""
     text = batch.text
     embed = model.llama.get_input_embeddings()
@@ -83,6 +87,9 @@ def table(results: dict[str, dict[str, float]]) -> str:
     kinds = sorted({k for r in results.values() for k in r})
     lines = ["kind".ljust(16) + "".join(name.rjust(12) for name in results)]
     for kind in kinds:
-        lines.append(kind.ljust(16) + "".join(f"{100 * r.get(kind, float('nan')):12.1f}" for r in results.values()))
+        lines.append(
+            kind.ljust(16)
+            + "".join(f"{100 * r.get(kind, float('nan')):12.1f}" for r in results.values())
+        )
     macro = "".join(f"{100 * np.mean(list(r.values())):12.1f}" for r in results.values())
     return "\n".join([*lines, "macro".ljust(16) + macro])

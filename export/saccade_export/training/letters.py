@@ -76,5 +76,7 @@ def _chars(cells: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
         rows, columns = np.nonzero(flat[patch] > 0)
         left_to_right = np.argsort(columns, kind="stable")[:CHARS]
         chars[patch] = 0
-        chars[patch, : len(left_to_right)] = flat[patch][rows[left_to_right], columns[left_to_right]]
+        chars[patch, : len(left_to_right)] = flat[patch][
+            rows[left_to_right], columns[left_to_right]
+        ]
     return chars

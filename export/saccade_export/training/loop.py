@@ -20,7 +20,8 @@ T = TypeVar("T")
 class Plan:
     """How one stage is trained. ``minutes`` bounds it on any machine; the learning rate follows
     the share of the time that has gone, so a slower machine sees fewer frames, not a cut-off
-    schedule."""
+    schedule.
+    """
 
     minutes: float
     batch: int

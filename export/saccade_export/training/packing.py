@@ -37,7 +37,8 @@ WEIGHTS = {"plate": 4.0}
 class TextRows:
     """``ids`` int64 [B, L] (0 padding), ``segment`` int64 [B, L] (question 1, 2, …; 0 padding),
     ``position`` int64 [B, L] within the question, ``label`` int64 [B, L]: the next token where
-    it is part of an answer, else -100; ``weight`` float32 [B, L] of that token in the loss."""
+    it is part of an answer, else -100; ``weight`` float32 [B, L] of that token in the loss.
+    """
 
     ids: Tensor
     segment: Tensor
@@ -51,7 +52,9 @@ def questions_for(meta: dict[str, Any], rng: random.Random) -> list[Question]:
     scene = readable(Scene.from_json(meta["scene"]), meta)
     asked = [q for q in ask(scene, meta["subjects"], rng, per_kind=HARD_EACH) if q.kind in HARD]
     asked += [
-        q for q in ask(scene, meta["subjects"], rng) if q.kind not in HARD and rng.random() < EASY_SHARE
+        q
+        for q in ask(scene, meta["subjects"], rng)
+        if q.kind not in HARD and rng.random() < EASY_SHARE
     ]
     extra = stepping_stones(scene, meta["subjects"], rng)
     rng.shuffle(extra)
@@ -107,7 +110,8 @@ def _lay(
 
 def attention_mask(segment: Tensor, prefix: int) -> Tensor:
     """[B, 1, P+L, P+L] float, 0 where a row may look and very negative elsewhere; the first
-    ``prefix`` columns are the visual prefix (segment 0 for all)."""
+    ``prefix`` columns are the visual prefix (segment 0 for all).
+    """
     batch = len(segment)
     head = torch.zeros(batch, prefix, dtype=segment.dtype, device=segment.device)
     whole = torch.cat([head, torch.where(segment == 0, -1, segment)], 1)

@@ -20,7 +20,10 @@ def prerender(root: Path, frames: int, workers: int) -> None:
     for i in range(-(-frames // SHARD)):
         first = FIRST_TRAINING_SEED + i * SHARD
         jobs.append((root / f"shard-{i:05d}", range(first, first + SHARD)))
-    with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool, loop.progress() as bar:
+    with (
+        ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool,
+        loop.progress() as bar,
+    ):
         task = bar.add_task("render", total=len(jobs), note="")
         for done in as_completed([pool.submit(write_shard, *job) for job in jobs]):
             done.result()

@@ -60,7 +60,11 @@ def scaled(recipe: Recipe, scale: float) -> Recipe:
     """A smaller (or larger) run of the same shape: fewer frames, shorter stages."""
 
     def plan(stage: loop.Plan) -> loop.Plan:
-        return replace(stage, minutes=stage.minutes * scale, batch=max(8, round(stage.batch * min(scale * 8, 1.0))))
+        return replace(
+            stage,
+            minutes=stage.minutes * scale,
+            batch=max(8, round(stage.batch * min(scale * 8, 1.0))),
+        )
 
     return replace(
         recipe, frames=max(20, round(recipe.frames * scale)), see=plan(recipe.see),
@@ -77,7 +81,9 @@ def tokenizer() -> Tokenizer:
 
 def new_language(words: Tokenizer, encoder: EncoderConfig) -> Language:
     slots = [words.token_to_id(name) for name in slot_names(MAX_CROPS)]
-    return Language(LanguageConfig(vocab=words.get_vocab_size()), encoder.out, encoder.tokens, slots)
+    return Language(
+        LanguageConfig(vocab=words.get_vocab_size()), encoder.out, encoder.tokens, slots
+    )
 
 
 def trained_encoder(work: Path) -> Encoder:
@@ -97,7 +103,13 @@ def run(recipe: Recipe, work: Path, stages: tuple[str, ...] = STAGES) -> None:
     """Run ``stages`` in ``work``; what is finished there is not done again."""
     torch.set_num_threads(recipe.threads)
     work.mkdir(parents=True, exist_ok=True)
-    steps = {"render": _render, "detector": _detector, "see": _see, "answer": _answer, "blind": _blind}
+    steps = {
+        "render": _render,
+        "detector": _detector,
+        "see": _see,
+        "answer": _answer,
+        "blind": _blind,
+    }
     for stage in stages:
         steps[stage](recipe, work)
 
@@ -137,4 +149,6 @@ def _language(recipe: Recipe, work: Path, name: str, plan: loop.Plan, *, blind: 
     words.save(str(work / "tokenizer.json"))
     torch.manual_seed(plan.seed)
     model = new_language(words, EncoderConfig())
-    answer.train(work / "shards", work / f"{name}.pt", model, words, plan, recipe.device, blind=blind)
+    answer.train(
+        work / "shards", work / f"{name}.pt", model, words, plan, recipe.device, blind=blind
+    )

@@ -62,7 +62,6 @@ class Views:
             self._move_plates(*(parts[n][-1] for n in ("views", "letters", "chars")))
         return {name: np.concatenate(rows) for name, rows in parts.items()}
 
-
     def _move_plates(self, views: Array, cells: Array, chars: Array) -> None:
         """Shift views with plates by a few pixels, in place."""
         for i in np.flatnonzero((cells > 0).any((1, 2))):
@@ -78,7 +77,11 @@ def augment(views: Tensor, generator: torch.Generator) -> Tensor:
         return torch.randn(len(x), *shape, generator=generator, device=x.device)
 
     noise = torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device) * 0.02
-    gain, tint, offset = 1 + 0.15 * normal(1, 1, 1), 1 + 0.03 * normal(3, 1, 1), 0.03 * normal(1, 1, 1)
+    gain, tint, offset = (
+        1 + 0.15 * normal(1, 1, 1),
+        1 + 0.03 * normal(3, 1, 1),
+        0.03 * normal(1, 1, 1),
+    )
     return (x * gain * tint + offset + noise * normal(*x.shape[1:])).clamp_(0, 1)
 
 
@@ -113,12 +116,17 @@ def train(root: Path, checkpoint: Path, plan: loop.Plan, device: str = "cpu") ->
         while clock.done < 1.0:
             for group in descent.param_groups:
                 group["lr"] = loop.learning_rate(plan, clock.done)
-            losses = _step(encoder, heads, descent, next(batches), generator, plan, parameters, device)
+            losses = _step(
+                encoder, heads, descent, next(batches), generator, plan, parameters, device
+            )
             step += 1
             if step % 50 == 0:
                 note = " ".join(f"{n} {v.item():.3f}" for n, v in losses.items())
                 bar.update(task, completed=clock.done, note=f"step {step}")
-                bar.console.print(f"see {step:6d} {clock.spent_s:6.0f}s shards {len(data.shards)} {note}", soft_wrap=True)
+                bar.console.print(
+                    f"see {step:6d} {clock.spent_s:6.0f}s shards {len(data.shards)} {note}",
+                    soft_wrap=True,
+                )
             if clock.should_save():
                 store()
     store()

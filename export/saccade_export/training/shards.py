@@ -37,7 +37,8 @@ WHOLE: Box = (0.0, 0.0, float(FRAME_SIZE[1]), float(FRAME_SIZE[0]))
 @dataclass(frozen=True)
 class Sample:
     """One frame, ready for training. ``views``: uint8 [V, 96, 160, 3], overview first;
-    ``windows``: V boxes in frame pixels; ``subjects``: vehicle index of each crop."""
+    ``windows``: V boxes in frame pixels; ``subjects``: vehicle index of each crop.
+    """
 
     views: npt.NDArray[np.uint8]
     windows: tuple[Box, ...]
@@ -64,7 +65,10 @@ def make_sample(seed: int) -> Sample:
     subjects = list(range(min(len(scene.vehicles), MAX_CROPS)))
     rng.shuffle(subjects)
     boxes = [jitter(scene.vehicles[i].box, rng) for i in subjects]
-    windows = [WHOLE, *(plan_window(b, FRAME_SIZE, VIEW_SIZE, CROP_MARGIN, CROP_MIN_PX) for b in boxes)]
+    windows = [
+        WHOLE,
+        *(plan_window(b, FRAME_SIZE, VIEW_SIZE, CROP_MARGIN, CROP_MIN_PX) for b in boxes),
+    ]
     views = np.stack([resample(picture, w, VIEW_SIZE) for w in windows])
     asked = [
         targets(scene, rendered.ids, w, s, GRID, VIEW_SIZE)
@@ -91,7 +95,9 @@ def write_shard(folder: Path, seeds: range) -> None:
     for name in NAMES:
         rows = [getattr(t, name) for s in samples for t in s.targets]
         np.save(part / f"{name}.npy", np.stack(rows))
-    meta = [{"scene": s.scene.to_json(), "windows": s.windows, "subjects": s.subjects} for s in samples]
+    meta = [
+        {"scene": s.scene.to_json(), "windows": s.windows, "subjects": s.subjects} for s in samples
+    ]
     (part / "frames.json").write_text(json.dumps(meta))
     part.rename(folder)
 
@@ -108,7 +114,11 @@ class Shard:
     def open(cls, folder: Path) -> Shard:
         names = ("views", *NAMES)
         arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r") for n in names}
-        return cls(np.load(folder / "offsets.npy"), arrays, json.loads((folder / "frames.json").read_text()))
+        return cls(
+            np.load(folder / "offsets.npy"),
+            arrays,
+            json.loads((folder / "frames.json").read_text()),
+        )
 
 
 def shard_folders(root: Path) -> list[Path]:

@@ -12,7 +12,15 @@ import numpy.typing as npt
 
 from saccade.nouns import Box
 from saccade_export.crossing.scene import (
-    COLOURS, HEADINGS, KINDS, LIGHTS, PLATE_ALPHABET, TIMES, WEATHERS, Scene, Vehicle,
+    COLOURS,
+    HEADINGS,
+    KINDS,
+    LIGHTS,
+    PLATE_ALPHABET,
+    TIMES,
+    WEATHERS,
+    Scene,
+    Vehicle,
 )  # fmt: skip
 
 I8 = npt.NDArray[np.int8]
@@ -49,7 +57,8 @@ def targets(
     grid: tuple[int, int], view_size: tuple[int, int],
 ) -> Targets:  # fmt: skip
     """``ids``: [96, 160] quarter-resolution id map; ``window`` in frame pixels; ``subject``: index
-    of the crop's vehicle, None for the overview; ``grid`` (rows, columns)."""
+    of the crop's vehicle, None for the overview; ``grid`` (rows, columns).
+    """
     place = _Place(window, grid)
     cover, colour, heading = _covers(scene, ids, place)
     tokens = grid[0] * grid[1]
@@ -66,7 +75,11 @@ def targets(
     if scene.light and (at := place.patch(_centre(scene.light.box))) is not None:
         light[at] = 1 + LIGHTS.index(scene.light.state)
     scale = view_size[1] / (window[2] - window[0])
-    chars = np.zeros((tokens, CHARS), np.int8) if subject is not None else np.full((tokens, CHARS), IGNORE, np.int8)
+    chars = (
+        np.zeros((tokens, CHARS), np.int8)
+        if subject is not None
+        else np.full((tokens, CHARS), IGNORE, np.int8)
+    )
     if subject is not None:
         _write_chars(chars, scene, place, scale)
     return Targets(
@@ -113,7 +126,9 @@ def _centre(box: Box) -> tuple[float, float]:
 def _covers(scene: Scene, ids: npt.NDArray[np.uint8], place: _Place) -> tuple[I8, I8, I8]:
     at = np.floor(place.centres() / 4).astype(int)
     inside = (at >= 0).all(1) & (at[:, 0] < ids.shape[1]) & (at[:, 1] < ids.shape[0])
-    owner = np.where(inside, ids[at[:, 1].clip(0, ids.shape[0] - 1), at[:, 0].clip(0, ids.shape[1] - 1)], 0)
+    owner = np.where(
+        inside, ids[at[:, 1].clip(0, ids.shape[0] - 1), at[:, 0].clip(0, ids.shape[1] - 1)], 0
+    )
     cover, colour, heading = (np.full(len(owner), v, np.int8) for v in (0, IGNORE, IGNORE))
     for i, vehicle in enumerate(scene.vehicles):
         here = owner == 1 + i
@@ -126,7 +141,10 @@ def _covers(scene: Scene, ids: npt.NDArray[np.uint8], place: _Place) -> tuple[I8
 
 def legible(vehicle: Vehicle, window: Box, view_width: int) -> bool:
     """Whether a vehicle's plate can be read in a view of ``window`` that is ``view_width`` wide."""
-    return vehicle.plate is not None and advance_px(vehicle, view_width / (window[2] - window[0])) >= ASKED_ADVANCE_PX
+    return (
+        vehicle.plate is not None
+        and advance_px(vehicle, view_width / (window[2] - window[0])) >= ASKED_ADVANCE_PX
+    )
 
 
 def advance_px(vehicle: Vehicle, scale: float) -> float:
@@ -157,7 +175,11 @@ def _crop(scene: Scene, subject: int | None, scale: float) -> I8:
     if subject is None:
         return out
     vehicle = scene.vehicles[subject]
-    out[:3] = KINDS.index(vehicle.kind), COLOURS.index(vehicle.colour), HEADINGS.index(vehicle.heading)
+    out[:3] = (
+        KINDS.index(vehicle.kind),
+        COLOURS.index(vehicle.colour),
+        HEADINGS.index(vehicle.heading),
+    )
     if vehicle.plate is not None and advance_px(vehicle, scale) >= MIN_ADVANCE_PX:
         out[3:] = [PLATE_ALPHABET.index(c) for c in vehicle.plate]
     return out
@@ -167,5 +189,11 @@ def _scene(scene: Scene) -> I8:
     kinds = [sum(v.kind == k for v in scene.vehicles) for k in KINDS]
     colours = [sum(v.colour == c for v in scene.vehicles) for c in COLOURS]
     light = LIGHTS.index(scene.light.state if scene.light else "none")
-    head = [TIMES.index(scene.time), WEATHERS.index(scene.weather), light, len(scene.vehicles), len(scene.pedestrians)]
+    head = [
+        TIMES.index(scene.time),
+        WEATHERS.index(scene.weather),
+        light,
+        len(scene.vehicles),
+        len(scene.pedestrians),
+    ]
     return np.asarray([*head, *kinds, *colours], np.int8)
