@@ -6,9 +6,11 @@ import time
 from pathlib import Path
 
 from saccade.bundle import Bundle
+from saccade.client.halves import EncodeOptions
 from saccade.nouns import U8, Frame, FrameTokens, Timing
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
+from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.source.pictures import as_rgb, read_picture
 from saccade_edge.stopwatch import Stopwatch
 
@@ -21,6 +23,11 @@ class ImageEncoder:
     def __init__(self, bundle: Bundle, settings: PipelineSettings | None = None) -> None:
         self._pipeline = Pipeline(bundle, settings)
         self._count = 0
+
+    @property
+    def codec(self) -> str:
+        """The name of the codec that packets go with."""
+        return self._pipeline.plan.codec
 
     def encode(self, image: U8 | str | Path) -> tuple[FrameTokens, Timing]:
         """The tokens of a picture file or of a uint8 [H, W, 3] RGB array, with stage times.
@@ -40,6 +47,19 @@ def encode_image(
 ) -> tuple[FrameTokens, Timing]:
     """One picture; ``ImageEncoder`` serves many without opening the models again."""
     return ImageEncoder(bundle, settings).encode(image)
+
+
+def open_encoder(bundle: Bundle, options: EncodeOptions) -> ImageEncoder:
+    """The edge's half of the SDK. Raises ``ConfigError`` for what the bundle does not allow."""
+    settings = PipelineSettings(
+        detector=options.detector,
+        method=options.method,
+        tokens_per_view=options.tokens_per_view,
+        codec=options.codec,
+        max_crops=options.max_crops,
+        runtime=RuntimeSettings(threads=options.threads),
+    )
+    return ImageEncoder(bundle, settings)
 
 
 def _read(path: str | Path) -> U8:

@@ -42,9 +42,7 @@ class MotionDetector:
         # The strongest channel: red on grey can have the grey's own brightness.
         change = np.asarray(cv2.absdiff(now, before).max(axis=2), np.uint8)
         moved = np.asarray(change >= self._settings.step, np.uint8)
-        # A thing of one colour changes at its edges only: closing joins them.
-        kernel = np.ones(JOIN_CELLS, np.uint8)
-        moved = np.asarray(cv2.morphologyEx(moved, cv2.MORPH_CLOSE, kernel), np.uint8)
+        moved = _join(moved)
         return [
             Region(
                 scale_box(part.box, (now.shape[0], now.shape[1]), frame.size),
@@ -59,3 +57,12 @@ class MotionDetector:
         small = (self._settings.width_px, max(height * self._settings.width_px // width, 1))
         picture = cv2.resize(frame.picture, small, interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.GaussianBlur(picture, (3, 3), 0), np.uint8)
+
+
+def _join(moved: U8) -> U8:
+    """A thing of one colour changes at its edges only: closing makes it whole."""
+    rows, columns = JOIN_CELLS
+    # A border of nothing, or what is near the picture's edge would grow out to it.
+    wide = np.pad(moved, ((rows, rows), (columns, columns)))
+    closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones(JOIN_CELLS, np.uint8))
+    return np.asarray(closed[rows:-rows, columns:-columns].copy(), np.uint8)
