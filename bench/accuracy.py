@@ -192,11 +192,15 @@ def summary(arms: dict[str, Arm]) -> dict[str, float]:
     whole, kinds = arms["whole"], arms["whole"].by_kind()
     worst = min(kinds, key=lambda k: kinds[k])
     return {
-        "macro": round(whole.macro, 4), "worst_type": round(kinds[worst], 4),
-        "plate": round(kinds["plate"], 4), "blind_share": round(arms["no picture"].macro / whole.macro, 4),
+        "macro": round(whole.macro, 4),
+        "worst_type": round(kinds[worst], 4),
+        "plate": round(kinds["plate"], 4),
+        "blind_share": round(arms["no picture"].macro / whole.macro, 4),
         "loss_16": round(100 * (whole.macro - arms["16 of 64"].macro), 2),
-        "gain_over_random_16": round(100 * (arms["16 of 64"].macro - arms["16 at random"].macro), 2),
-    }  # fmt: skip
+        "gain_over_random_16": round(
+            100 * (arms["16 of 64"].macro - arms["16 at random"].macro), 2
+        ),
+    }
 
 
 def main() -> None:
@@ -216,7 +220,8 @@ def main() -> None:
     missed = sum(s.missed for _, s in results)
     print(table(arms, options.frames))
     print(
-        f"{options.frames} frames, regions by {options.regions}: {missed} of {crops} vehicles missed"
+        f"{options.frames} frames, regions by {options.regions}: "
+        f"{missed} of {crops} vehicles missed"
     )
     if options.json:
         detail = {name: arm.by_kind() for name, arm in arms.items()}

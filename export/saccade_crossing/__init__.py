@@ -1,0 +1,1 @@
+"""The demo bundle: data, found by name through the entry-point group ``saccade.bundles``."""

@@ -1,0 +1,1 @@
+"""From checkpoints to bundles; trains the demo world's model."""

@@ -24,9 +24,14 @@ DETECTOR_LICENSE = "AGPL-3.0-only"
 
 
 def assemble(
-    work: Path, out: Path, *, command: str, accuracy: Mapping[str, float],
-    language: str = "answer", saliency_layers: tuple[int, ...] | None = None,
-) -> Manifest:  # fmt: skip
+    work: Path,
+    out: Path,
+    *,
+    command: str,
+    accuracy: Mapping[str, float],
+    language: str = "answer",
+    saliency_layers: tuple[int, ...] | None = None,
+) -> Manifest:
     """Write the bundle of the run in ``work`` to ``out``; other files there are left alone.
 
     ``accuracy`` goes into the manifest as measured by ``bench/accuracy.py``; ``saliency_layers``
@@ -52,39 +57,77 @@ def assemble(
         detector.export(weights, out / DETECTOR)
     if (out / DETECTOR).exists():
         files[DETECTOR] = {"license": DETECTOR_LICENSE}
-    return write_manifest(out, {
-        "name": "crossing", "family": "saccade-tiny",
-        "encoder": _encoder(encoder.config), "detector": _detector() if DETECTOR in files else None,
-        "selection": {"method": "cls_ensemble", "tokens_per_view": 16}, "codecs": ["f16", "int8z"],
-        "language": _language(model), "limits": {"views": 1 + MAX_CROPS, "tokens_per_view": encoder.config.tokens, "question_chars": 200},
-        "accuracy": dict(accuracy), "training": {"command": command}, "files": files,
-    })  # fmt: skip
+    return write_manifest(
+        out,
+        {
+            "name": "crossing",
+            "family": "saccade-tiny",
+            "encoder": _encoder(encoder.config),
+            "detector": _detector() if DETECTOR in files else None,
+            "selection": {"method": "cls_ensemble", "tokens_per_view": 16},
+            "codecs": ["f16", "int8z"],
+            "language": _language(model),
+            "limits": {
+                "views": 1 + MAX_CROPS,
+                "tokens_per_view": encoder.config.tokens,
+                "question_chars": 200,
+            },
+            "accuracy": dict(accuracy),
+            "training": {"command": command},
+            "files": files,
+        },
+    )
 
 
 def _encoder(config: EncoderConfig) -> dict[str, Any]:
     return {
         "file": "edge/encoder.onnx",
-        "input": {"name": "views", "height": config.height, "width": config.width, "channels": 3, "dtype": "uint8"},
-        "grid": [1, config.rows, config.columns], "dim": config.out,
+        "input": {
+            "name": "views",
+            "height": config.height,
+            "width": config.width,
+            "channels": 3,
+            "dtype": "uint8",
+        },
+        "grid": [1, config.rows, config.columns],
+        "dim": config.out,
         "outputs": {"features": "features", "saliency": "saliency", "keys": "keys"},
-        "max_crops": MAX_CROPS, "crop_margin": CROP_MARGIN, "crop_min_px": int(CROP_MIN_PX),
-    }  # fmt: skip
+        "max_crops": MAX_CROPS,
+        "crop_margin": CROP_MARGIN,
+        "crop_min_px": int(CROP_MIN_PX),
+    }
 
 
 def _detector() -> dict[str, Any]:
-    return {"file": DETECTOR, "layout": "yolo-v8", "input": list(detector.INPUT), "labels": list(detector.LABELS),
-            "score": 0.2, "iou": 0.5, "crops": list(KINDS)}  # fmt: skip
+    return {
+        "file": DETECTOR,
+        "layout": "yolo-v8",
+        "input": list(detector.INPUT),
+        "labels": list(detector.LABELS),
+        "score": 0.2,
+        "iou": 0.5,
+        "crops": list(KINDS),
+    }
 
 
 def _language(model: Language) -> dict[str, Any]:
     config = model.config
     return {
-        "projector": "cloud/projector.onnx", "embedding": "cloud/embed.onnx", "decoder": "cloud/decoder.onnx",
-        "tokenizer": "cloud/tokenizer.json", "layers": config.layers, "heads": config.heads,
-        "head_dim": config.width // config.heads, "width": config.width, "vocab": config.vocab,
-        "bos": "<bos>", "eos": "<eos>", "max_tokens": 24, "max_context": config.context,
+        "projector": "cloud/projector.onnx",
+        "embedding": "cloud/embed.onnx",
+        "decoder": "cloud/decoder.onnx",
+        "tokenizer": "cloud/tokenizer.json",
+        "layers": config.layers,
+        "heads": config.heads,
+        "head_dim": config.width // config.heads,
+        "width": config.width,
+        "vocab": config.vocab,
+        "bos": "<bos>",
+        "eos": "<eos>",
+        "max_tokens": 24,
+        "max_context": config.context,
         "template": ["<bos>", "{visual}", PROMPT],
-    }  # fmt: skip
+    }
 
 
 def add_file(out: Path, source: Path, name: str) -> None:

@@ -18,21 +18,32 @@ OPSET = 18
 
 
 def write(
-    module: nn.Module, inputs: Sequence[Tensor], path: Path,
-    names: Sequence[str], outputs: Sequence[str], axes: dict[str, dict[int, str]],
-) -> None:  # fmt: skip
+    module: nn.Module,
+    inputs: Sequence[Tensor],
+    path: Path,
+    names: Sequence[str],
+    outputs: Sequence[str],
+    axes: dict[str, dict[int, str]],
+) -> None:
     """Export one module; ``axes`` names the dynamic dimensions of inputs and outputs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # tracer warnings about Python integers: all are sizes
         torch.onnx.export(
-            module.eval(), tuple(inputs), str(path), input_names=list(names), output_names=list(outputs),
-            dynamic_axes=axes, opset_version=OPSET, dynamo=False,
-        )  # fmt: skip
+            module.eval(),
+            tuple(inputs),
+            str(path),
+            input_names=list(names),
+            output_names=list(outputs),
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
     onnx.checker.check_model(str(path), full_check=True)
 
 
 def encoder(model: Encoder, path: Path) -> None:
+    """Views uint8 [B, H, W, 3] -> features, saliency, keys."""
     config = model.config
     views = torch.zeros(2, config.height, config.width, 3, dtype=torch.uint8)
     outputs = ("features", "saliency", "keys")
@@ -47,6 +58,7 @@ def encoder(model: Encoder, path: Path) -> None:
 
 
 def projector(model: Language, places: int, path: Path) -> None:
+    """Features [K, D], ids, slots [K], boxes [K, 4] -> embeds [K, width]; ``places``: patches."""
     k = 7
     dim = model.projector.up.in_features
     inputs = [torch.randn(k, dim), torch.arange(k) % places, torch.arange(k) % 2, torch.rand(k, 4)]
@@ -56,6 +68,7 @@ def projector(model: Language, places: int, path: Path) -> None:
 
 
 def embedding(model: Language, path: Path) -> None:
+    """Token ids [B, L] -> embeds [B, L, width]."""
     table = model.llama.get_input_embeddings().weight.detach().clone()
     axes = {n: {0: "batch", 1: "length"} for n in ("input_ids", "embeds")}
     write(
@@ -69,19 +82,25 @@ def embedding(model: Language, path: Path) -> None:
 
 
 def decoder(model: Language, path: Path) -> None:
+    """Embeds, mask, positions and cache -> logits and the longer cache."""
     graph = Decoder(model.llama)
     batch, past, length = 2, 3, 4
     cache = [torch.randn(batch, graph.heads, past, graph.head_dim) for _ in range(2 * graph.layers)]
     inputs = [
         torch.randn(batch, length, model.config.width),
         torch.ones(batch, past + length, dtype=torch.int64),
-        torch.arange(past, past + length).expand(batch, -1).contiguous(), *cache,
-    ]  # fmt: skip
+        torch.arange(past, past + length).expand(batch, -1).contiguous(),
+        *cache,
+    ]
     before = [f"past_key_values.{i}.{n}" for i in range(graph.layers) for n in ("key", "value")]
     after = [f"present.{i}.{n}" for i in range(graph.layers) for n in ("key", "value")]
     names = ["inputs_embeds", "attention_mask", "position_ids", *before]
-    axes = {"inputs_embeds": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "total"},
-            "position_ids": {0: "batch", 1: "length"}, "logits": {0: "batch", 1: "length"}}  # fmt: skip
+    axes = {
+        "inputs_embeds": {0: "batch", 1: "length"},
+        "attention_mask": {0: "batch", 1: "total"},
+        "position_ids": {0: "batch", 1: "length"},
+        "logits": {0: "batch", 1: "length"},
+    }
     axes |= {n: {0: "batch", 2: "past"} for n in before} | {
         n: {0: "batch", 2: "total"} for n in after
     }

@@ -1,0 +1,1 @@
+"""The demo bundle's small model: encoder, language model, tokenizer."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from transformers import LlamaForCausalLM
 
 
@@ -80,7 +80,7 @@ class Embedding(nn.Module):
         self.table = table
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        return F.embedding(input_ids, self.table)
+        return functional.embedding(input_ids, self.table)
 
 
 class Placing(nn.Module):

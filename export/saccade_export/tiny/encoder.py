@@ -71,7 +71,7 @@ class Block(nn.Module):
         self.up, self.down = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, 1+T, dim] -> (same, CLS attention [B, heads, T], head-mean keys [B, T, dim/heads])."""
+        """[B, 1+T, dim] -> same, CLS attention [B, heads, T], head-mean keys [B, T, dim/heads]."""
         batch, length, dim = x.shape
         qkv = self.qkv(self.norm1(x)).view(batch, length, 3, self.heads, dim // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)

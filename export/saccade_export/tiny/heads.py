@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from saccade_export.crossing.scene import (
     COLOURS,
@@ -42,11 +42,16 @@ class Heads(nn.Module):
         super().__init__()
         self.chars_out = CHARS * (1 + len(PLATE_ALPHABET))
         self.dense = nn.ModuleDict({name: nn.Linear(3 * out, n) for name, n in DENSE.items()})
-        self.extra = nn.ModuleDict({
-            "chars": nn.Linear(3 * out, self.chars_out),
-            "kinds": nn.Linear(3 * out, len(KINDS)), "colours": nn.Linear(3 * out, len(COLOURS)),
-            "people": nn.Linear(3 * out, 4), "time": nn.Linear(3 * out, len(TIMES)), "weather": nn.Linear(3 * out, len(WEATHERS)),
-        })  # fmt: skip
+        self.extra = nn.ModuleDict(
+            {
+                "chars": nn.Linear(3 * out, self.chars_out),
+                "kinds": nn.Linear(3 * out, len(KINDS)),
+                "colours": nn.Linear(3 * out, len(COLOURS)),
+                "people": nn.Linear(3 * out, 4),
+                "time": nn.Linear(3 * out, len(TIMES)),
+                "weather": nn.Linear(3 * out, len(WEATHERS)),
+            }
+        )
         self.inner = nn.Linear(out, 3 * out)
         self.cell = nn.Conv2d(cells, 1 + len(PLATE_ALPHABET), 1)
         self.crop = nn.Linear(dim, sum(CROP))
@@ -56,7 +61,7 @@ class Heads(nn.Module):
         """Features [B, T, out], cls [B, dim], targets as in ``Targets`` with a leading batch
         dimension -> named losses.
         """
-        inner = F.gelu(self.inner(features))
+        inner = functional.gelu(self.inner(features))
         losses = {n: _cross(self.dense[n](inner), asked[n], WEIGHTS.get(n)) for n in DENSE}
         chars = self.extra["chars"](inner).unflatten(-1, (CHARS, -1))
         losses["chars"] = _cross(chars, asked["chars"], WEIGHTS["chars"])
@@ -81,8 +86,17 @@ class Heads(nn.Module):
         return _cross(logits, asked, WEIGHTS["letters"])
 
 
-SHARES = {"letters": 3.0, "chars": 3.0, "kinds": 4.0, "colours": 4.0, "people": 1.0, "time": 0.3, "weather": 0.5,
-          "cls_crop": 3.0, "cls_scene": 2.0}  # fmt: skip
+SHARES = {
+    "letters": 3.0,
+    "chars": 3.0,
+    "kinds": 4.0,
+    "colours": 4.0,
+    "people": 1.0,
+    "time": 0.3,
+    "weather": 0.5,
+    "cls_crop": 3.0,
+    "cls_scene": 2.0,
+}
 
 
 def total(losses: dict[str, Tensor]) -> Tensor:
@@ -97,7 +111,7 @@ def _cross(logits: Tensor, target: Tensor, nothing: float | None) -> Tensor:
     flat = target.reshape(-1).long()
     if not bool((flat != IGNORE).any()):
         return logits.sum() * 0.0
-    return F.cross_entropy(
+    return functional.cross_entropy(
         logits.float().reshape(-1, logits.shape[-1]), flat, weight, ignore_index=IGNORE
     )
 
@@ -105,7 +119,7 @@ def _cross(logits: Tensor, target: Tensor, nothing: float | None) -> Tensor:
 def _presence(logits: Tensor, counts: Tensor) -> Tensor:
     """Weighted binary cross entropy: a centre falls into one patch of dozens."""
     weight = torch.where(counts > 0, 1.0, 0.1)
-    loss = F.binary_cross_entropy_with_logits(
+    loss = functional.binary_cross_entropy_with_logits(
         logits.float(), (counts > 0).float(), weight, reduction="sum"
     )
     return loss / weight.sum()

@@ -1,4 +1,4 @@
-"""The demo bundle's language side: projector and a Hugging Face Llama of about a million weights."""
+"""The demo bundle's language side: projector and a Hugging Face Llama of a million weights."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ ALL_ATTENTION_FUNCTIONS.register("saccade_plain", plain_attention)
 
 @dataclass(frozen=True)
 class LanguageConfig:
+    """Sizes of the Llama; ``inner`` is the width of its feed-forward part."""
+
     vocab: int
     width: int = 128
     layers: int = 5
@@ -90,7 +92,7 @@ def fourier(boxes: Tensor) -> Tensor:
 
 
 class Language(nn.Module):
-    """Projector and Llama. ``slot_words``: token ids of <overview>, "vehicle 1", …"""
+    """Projector and Llama. ``slot_words``: token ids of <overview>, "vehicle 1" and so on."""
 
     def __init__(
         self, config: LanguageConfig, dim: int, places: int, slot_words: list[int]

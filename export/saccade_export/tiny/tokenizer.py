@@ -16,7 +16,7 @@ SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>", "<overview>")
 
 
 def slot_names(crops: int) -> list[str]:
-    """The words that stand for slots 0, 1, …: <overview>, "vehicle 1", …"""
+    """The words that stand for slots 0, 1 and so on: <overview>, "vehicle 1", "vehicle 2"."""
     return ["<overview>", *(f"vehicle {i}" for i in range(1, crops + 1))]
 
 

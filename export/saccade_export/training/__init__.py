@@ -1,0 +1,1 @@
+"""The demo bundle's training recipe."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from saccade_export.tiny.encoder import Encoder
 from saccade_export.tiny.language import Language
@@ -133,7 +133,7 @@ def loss_of(model: Language, batch: Batch, kept: tuple[Tensor, ...] | None, devi
     )  # fmt: skip
     asked = text.label >= 0
     logits = model.llama.lm_head(out.last_hidden_state[:, prefix:][asked])
-    each = F.cross_entropy(logits.float(), text.label[asked], reduction="none")
+    each = functional.cross_entropy(logits.float(), text.label[asked], reduction="none")
     weight = text.weight[asked]
     return (each * weight).sum() / weight.sum()
 

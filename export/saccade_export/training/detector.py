@@ -51,6 +51,7 @@ def write_pictures(root: Path, split: str, seeds: range) -> None:
 
 
 def write_yaml(root: Path) -> Path:
+    """The data set's description, as Ultralytics reads it."""
     names = "\n".join(f"  {i}: {name}" for i, name in enumerate(LABELS))
     path = root / "data.yaml"
     path.write_text(
@@ -69,11 +70,11 @@ def train(
     device: str,
     hours: float | None,
 ) -> Path:
-    """Train on what ``write_pictures`` wrote; returns the best weights. Resumes where it stopped."""
+    """Train on what ``write_pictures`` wrote; resumes. Returns the best weights."""
     import torch
     from ultralytics import YOLO
 
-    def use_threads(trainer: Any) -> None:
+    def use_threads(_: object) -> None:
         torch.set_num_threads(threads)  # Ultralytics chooses its own number when it starts
 
     last = work / "detector" / "weights" / "last.pt"

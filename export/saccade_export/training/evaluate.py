@@ -87,9 +87,7 @@ def table(results: dict[str, dict[str, float]]) -> str:
     kinds = sorted({k for r in results.values() for k in r})
     lines = ["kind".ljust(16) + "".join(name.rjust(12) for name in results)]
     for kind in kinds:
-        lines.append(
-            kind.ljust(16)
-            + "".join(f"{100 * r.get(kind, float('nan')):12.1f}" for r in results.values())
-        )
+        cells = (f"{100 * r.get(kind, float('nan')):12.1f}" for r in results.values())
+        lines += ["".join([kind.ljust(16), *cells])]
     macro = "".join(f"{100 * np.mean(list(r.values())):12.1f}" for r in results.values())
     return "\n".join([*lines, "macro".ljust(16) + macro])

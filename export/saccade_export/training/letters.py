@@ -27,7 +27,7 @@ def shard_letters(shard: Shard) -> dict[int, list[Letter]]:
 
 
 def _letters(scene: Scene, window: list[float]) -> list[Letter]:
-    x0, y0, x1, y1 = window
+    x0, y0, x1, _ = window
     scale = VIEW_SIZE[1] / (x1 - x0)
     out: list[Letter] = []
     for vehicle in scene.vehicles:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
 
 T = TypeVar("T")
 
@@ -41,7 +42,8 @@ def learning_rate(plan: Plan, done: float) -> float:
     return plan.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(phase, 1.0))))
 
 
-def optimizer(parameters: Any, plan: Plan) -> torch.optim.AdamW:
+def optimizer(parameters: Iterable[Tensor], plan: Plan) -> torch.optim.AdamW:
+    """AdamW as small transformers like it."""
     return torch.optim.AdamW(parameters, lr=plan.rate, betas=(0.9, 0.98), weight_decay=plan.decay)
 
 
@@ -54,6 +56,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
+    """A checkpoint, tensors only: nothing in it can run."""
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
@@ -90,6 +93,7 @@ def prefetch(make: Callable[[], T], ahead: int = 3) -> Iterator[T]:
 
 
 def progress() -> Progress:
+    """A bar with a share done, times and a note."""
     return Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:5.1f} %"),
         TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),

@@ -46,13 +46,22 @@ CPU = Recipe(
     see=loop.Plan(minutes=45, batch=128, rate=1.5e-3),
     answer=loop.Plan(minutes=45, batch=12),
     blind=loop.Plan(minutes=4, batch=12),
-    detector_pictures=2600, detector_epochs=10, detector_batch=16, detector_hours=0.25,
-)  # fmt: skip
+    detector_pictures=2600,
+    detector_epochs=10,
+    detector_batch=16,
+    detector_hours=0.25,
+)
 GPU = replace(
-    CPU, frames=200_000, device="cuda",
-    see=loop.Plan(minutes=7, batch=1024, rate=2e-3), answer=loop.Plan(minutes=11, batch=96, rate=1.5e-3),
-    blind=loop.Plan(minutes=1, batch=96), detector_epochs=30, detector_batch=128, detector_hours=None,
-)  # fmt: skip
+    CPU,
+    frames=200_000,
+    device="cuda",
+    see=loop.Plan(minutes=7, batch=1024, rate=2e-3),
+    answer=loop.Plan(minutes=11, batch=96, rate=1.5e-3),
+    blind=loop.Plan(minutes=1, batch=96),
+    detector_epochs=30,
+    detector_batch=128,
+    detector_hours=None,
+)
 RECIPES = {"cpu": CPU, "gpu": GPU}
 
 
@@ -67,19 +76,24 @@ def scaled(recipe: Recipe, scale: float) -> Recipe:
         )
 
     return replace(
-        recipe, frames=max(20, round(recipe.frames * scale)), see=plan(recipe.see),
-        answer=plan(recipe.answer), blind=plan(recipe.blind),
+        recipe,
+        frames=max(20, round(recipe.frames * scale)),
+        see=plan(recipe.see),
+        answer=plan(recipe.answer),
+        blind=plan(recipe.blind),
         detector_pictures=max(16, round(recipe.detector_pictures * scale)),
         detector_epochs=max(1, round(recipe.detector_epochs * scale)),
         detector_hours=recipe.detector_hours and recipe.detector_hours * scale,
-    )  # fmt: skip
+    )
 
 
 def tokenizer() -> Tokenizer:
+    """The tokenizer of the demo world."""
     return build([*VOCABULARY, "answer"], MAX_CROPS)
 
 
 def new_language(words: Tokenizer, encoder: EncoderConfig) -> Language:
+    """An untrained language side for ``encoder``'s tokens."""
     slots = [words.token_to_id(name) for name in slot_names(MAX_CROPS)]
     return Language(
         LanguageConfig(vocab=words.get_vocab_size()), encoder.out, encoder.tokens, slots
@@ -87,12 +101,14 @@ def new_language(words: Tokenizer, encoder: EncoderConfig) -> Language:
 
 
 def trained_encoder(work: Path) -> Encoder:
+    """The encoder of the run in ``work``."""
     encoder = Encoder(EncoderConfig())
     encoder.load_state_dict(loop.load(work / "see.pt")["encoder"])
     return encoder.eval()
 
 
 def trained_language(work: Path, name: str = "answer") -> tuple[Language, Tokenizer]:
+    """The language side of the run in ``work``: ``answer`` or ``blind``."""
     words = Tokenizer.from_file(str(work / "tokenizer.json"))
     model = new_language(words, EncoderConfig())
     model.load_state_dict(loop.load(work / f"{name}.pt")["model"])
@@ -124,9 +140,14 @@ def _detector(recipe: Recipe, work: Path) -> None:
     detector.write_pictures(root, "train", range(first, first + recipe.detector_pictures))
     detector.write_pictures(root, "val", range(first - 200, first))
     detector.train(
-        root, work, epochs=recipe.detector_epochs, batch=recipe.detector_batch, threads=recipe.threads,
-        device=recipe.device, hours=recipe.detector_hours,
-    )  # fmt: skip
+        root,
+        work,
+        epochs=recipe.detector_epochs,
+        batch=recipe.detector_batch,
+        threads=recipe.threads,
+        device=recipe.device,
+        hours=recipe.detector_hours,
+    )
 
 
 def _see(recipe: Recipe, work: Path) -> None:

@@ -48,6 +48,7 @@ class Sample:
 
 
 def jitter(box: Box, rng: random.Random) -> Box:
+    """The box as a detector might have drawn it."""
     w, h = box[2] - box[0], box[3] - box[1]
     dx0, dx1 = (rng.gauss(0, JITTER) * w for _ in range(2))
     dy0, dy1 = (rng.gauss(0, JITTER) * h for _ in range(2))
@@ -122,4 +123,5 @@ class Shard:
 
 
 def shard_folders(root: Path) -> list[Path]:
+    """The finished shards, in order."""
     return sorted(p for p in root.glob("shard-*") if not p.name.endswith(".part"))

@@ -21,7 +21,7 @@ from saccade_export.crossing.scene import (
     WEATHERS,
     Scene,
     Vehicle,
-)  # fmt: skip
+)
 
 I8 = npt.NDArray[np.int8]
 IGNORE = -1
@@ -53,9 +53,13 @@ NAMES = tuple(f.name for f in fields(Targets))
 
 
 def targets(
-    scene: Scene, ids: npt.NDArray[np.uint8], window: Box, subject: int | None,
-    grid: tuple[int, int], view_size: tuple[int, int],
-) -> Targets:  # fmt: skip
+    scene: Scene,
+    ids: npt.NDArray[np.uint8],
+    window: Box,
+    subject: int | None,
+    grid: tuple[int, int],
+    view_size: tuple[int, int],
+) -> Targets:
     """``ids``: [96, 160] quarter-resolution id map; ``window`` in frame pixels; ``subject``: index
     of the crop's vehicle, None for the overview; ``grid`` (rows, columns).
     """
@@ -83,9 +87,16 @@ def targets(
     if subject is not None:
         _write_chars(chars, scene, place, scale)
     return Targets(
-        chars, cover, colour, heading, kinds, colours, light,
-        _crop(scene, subject, scale), _scene(scene) if subject is None else np.full(SCENE_WIDTH, IGNORE, np.int8),
-    )  # fmt: skip
+        chars,
+        cover,
+        colour,
+        heading,
+        kinds,
+        colours,
+        light,
+        _crop(scene, subject, scale),
+        _scene(scene) if subject is None else np.full(SCENE_WIDTH, IGNORE, np.int8),
+    )
 
 
 class _Place:
