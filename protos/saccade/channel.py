@@ -1,0 +1,58 @@
+"""How every client of ours reaches a cloud: its address and the options of its gRPC channel."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from saccade.errors import ConfigError
+
+# Routers forget idle connections after a minute or more; the server allows a ping every 10 s.
+KEEPALIVE_MS = 20_000
+Options = list[tuple[str, int]]
+
+
+def check_address(cloud: str, *, plain: bool, insecure: bool) -> None:
+    """Is ``cloud`` HOST:PORT, and may it be spoken to? Raises ``ConfigError``.
+
+    Tokens are personal data like the picture they came from: ``plain`` text goes to loopback
+    only, unless ``insecure`` says otherwise.
+    """
+    host = host_of(cloud)
+    if plain and not insecure and not is_loopback(host):
+        raise ConfigError(
+            f"{cloud} is another machine and no TLS is set up: accept plain text with --insecure"
+        )
+
+
+def channel_options(cloud: str, message_bytes: int) -> Options:
+    """For a channel to ``cloud`` whose messages have at most ``message_bytes``."""
+    return [
+        ("grpc.max_send_message_length", message_bytes),
+        ("grpc.max_receive_message_length", message_bytes),
+        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        # Our callers decide when to try again; gRPC's own pauses must not add to theirs.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        # A proxy of the environment knows nothing of this machine's own ports.
+        ("grpc.enable_http_proxy", int(not is_loopback(host_of(cloud)))),
+    ]
+
+
+def host_of(cloud: str) -> str:
+    """The host of HOST:PORT or [IPV6]:PORT. Raises ``ConfigError``."""
+    host, colon, port = cloud.rpartition(":")
+    if not (colon and host and port.isdecimal() and 0 < int(port) < 65536):
+        raise ConfigError(f"{cloud!r} is no address: give HOST:PORT with a port below 65536")
+    return host.removeprefix("[").removesuffix("]")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine, by its name or number alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,25 @@
+"""The SDK: one interface to ask about pictures and cameras, remote or local.
+
+Its names are those of `saccade` itself: ``saccade.connect(...)``, ``saccade.local()``.
+"""
+
+from saccade.client.base import AsyncVision, Picture, Vision
+from saccade.client.halves import EncodeOptions
+from saccade.client.nouns import Camera, WatchedAnswer
+from saccade.client.opening import connect, connect_async, local, local_async
+from saccade.client.streams import AnswerStream, AsyncAnswerStream
+
+__all__ = [
+    "AnswerStream",
+    "AsyncAnswerStream",
+    "AsyncVision",
+    "Camera",
+    "EncodeOptions",
+    "Picture",
+    "Vision",
+    "WatchedAnswer",
+    "connect",
+    "connect_async",
+    "local",
+    "local_async",
+]

@@ -1,0 +1,127 @@
+"""The one interface of the SDK, synchronous and asynchronous.
+
+`Vision` and `AsyncVision` promise the same, method by method; each has a remote implementation
+(gRPC) and a local one (both halves in one process). In all four the same picture and question
+have the same answer: the local ones, too, code and decode the tokens.
+
+Every call raises a `saccade.errors.SaccadeError` when it fails: `SourceError` for what is no
+usable picture, `QuestionError` for a question that can't be asked, `Unreachable` for a cloud
+that doesn't answer within ``timeout_s`` seconds, and so on.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from saccade.client.nouns import Camera, WatchedAnswer
+from saccade.client.streams import AnswerStream, AsyncAnswerStream
+from saccade.nouns import U8, Answer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class PilImage(Protocol):
+    """What we need of ``PIL.Image.Image``."""
+
+    def convert(self, mode: str) -> object: ...
+
+
+# uint8 [H, W, 3] RGB, a file's path, or a PIL image.
+Picture = U8 | str | os.PathLike[str] | PilImage
+
+
+class Vision(ABC):
+    """Answers questions about pictures. Safe to use from several threads.
+
+    Close it, or use it in a ``with`` statement. ``max_tokens`` 0 is the bundle's maximum.
+    """
+
+    def ask(self, image: Picture, question: str, *, max_tokens: int = 0) -> Answer:
+        """The answer to a question about one picture."""
+        with self.stream(image, question, max_tokens=max_tokens) as pieces:
+            return pieces.answer()
+
+    @abstractmethod
+    def stream(self, image: Picture, question: str, *, max_tokens: int = 0) -> AnswerStream:
+        """The answer's text as it comes. Nothing happens, or fails, before the first piece is
+        asked for.
+        """
+
+    @abstractmethod
+    def cameras(self) -> tuple[Camera, ...]:
+        """Every camera that the cloud knows, by device and name."""
+
+    @abstractmethod
+    def ask_camera(self, camera: str, question: str, *, max_tokens: int = 0) -> Answer:
+        """The answer to a question about a camera's newest frame.
+
+        ``camera``: "device/name", or the name where it is unique.
+        """
+
+    @abstractmethod
+    def watch(
+        self, camera: str | None = None, *, for_s: float | None = None
+    ) -> Iterator[WatchedAnswer]:
+        """Every answer from now on, of one camera or all, for so many seconds or for ever."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release connection and models. Closing twice is safe."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncVision(ABC):
+    """`Vision` for asyncio; belongs to one event loop."""
+
+    async def ask(self, image: Picture, question: str, *, max_tokens: int = 0) -> Answer:
+        """The answer to a question about one picture."""
+        async with self.stream(image, question, max_tokens=max_tokens) as pieces:
+            return await pieces.answer()
+
+    @abstractmethod
+    def stream(self, image: Picture, question: str, *, max_tokens: int = 0) -> AsyncAnswerStream:
+        """See `Vision.stream`."""
+
+    @abstractmethod
+    async def cameras(self) -> tuple[Camera, ...]:
+        """See `Vision.cameras`."""
+
+    @abstractmethod
+    async def ask_camera(self, camera: str, question: str, *, max_tokens: int = 0) -> Answer:
+        """See `Vision.ask_camera`."""
+
+    @abstractmethod
+    def watch(
+        self, camera: str | None = None, *, for_s: float | None = None
+    ) -> AsyncIterator[WatchedAnswer]:
+        """See `Vision.watch`."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Release connection and models. Closing twice is safe."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()

@@ -1,0 +1,96 @@
+"""What the synchronous and the asynchronous client say and hear on the wire."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import time
+from typing import Literal
+
+import grpc
+
+from saccade.bundle import Bundle
+from saccade.client.eye import EPOCH_UNIX_MS, Seen
+from saccade.errors import RemoteError, SaccadeError, Unreachable
+from saccade.limits import Limits
+from saccade.nouns import Answer, Timing
+from saccade.session import PROTOCOL
+from saccade.status import from_rpc
+from saccade.v1 import fleet_pb2
+from saccade.v1 import vision_pb2 as pb
+
+# An InferRequest holds a hello and a question beside its packet.
+MESSAGE_BYTES = Limits().message_bytes + 64 * 1024
+_MAX_DEVICE_CHARS = 64  # the cloud takes no longer names
+
+
+def infer_request(bundle: Bundle, seen: Seen, question: str, max_tokens: int) -> pb.InferRequest:
+    """One question about one picture, with all that the cloud needs to understand it."""
+    hello = pb.Hello(
+        protocol=PROTOCOL,
+        device=socket.gethostname()[:_MAX_DEVICE_CHARS],
+        boot=secrets.randbits(64),
+        bundle_digest=bundle.digest,
+        cameras=[seen.tokens.camera],
+        epoch_unix_ms=EPOCH_UNIX_MS,
+    )
+    return pb.InferRequest(
+        hello=hello, packet=seen.packet, question=question, max_tokens=max_tokens
+    )
+
+
+class Hearing:
+    """Puts an answer together from one call's replies; create it when the request is sent.
+
+    ``before``: the stages so far. What neither end accounts for is the stage ``link``; where the
+    caller reads pieces slowly, its time is in there, too.
+    """
+
+    def __init__(self, camera: str, before: Timing | None = None) -> None:
+        self._camera = camera
+        self._before = before or Timing()
+        self._started = time.perf_counter()
+        self._texts: list[str] = []
+        self._last: pb.InferReply | fleet_pb2.AskReply | None = None
+
+    def hear(self, reply: pb.InferReply | fleet_pb2.AskReply) -> str:
+        """The next reply's text."""
+        self._texts.append(reply.text)
+        if reply.last:
+            self._last = reply
+        return reply.text
+
+    def answer_about(self, seen: Seen) -> Answer:
+        """The whole answer to `infer_request`. Raises ``RemoteError`` if its end is missing."""
+        return self._answer(seen.tokens.sequence, seen.packet.ByteSize())
+
+    def answer_of_camera(self) -> Answer:
+        """The whole answer to an AskRequest. Raises ``RemoteError`` if its end is missing."""
+        last = self._last
+        if not isinstance(last, fleet_pb2.AskReply):
+            raise RemoteError("the cloud ended the call before its answer was whole")
+        return self._answer(last.sequence, last.packet_bytes)
+
+    def _answer(self, sequence: int, bytes_sent: int) -> Answer:
+        passed_ms = (time.perf_counter() - self._started) * 1e3
+        if self._last is None:
+            raise RemoteError("the cloud ended the call before its answer was whole")
+        cloud = Timing({entry.stage: float(entry.ms) for entry in self._last.timing})
+        link = {"link": max(passed_ms - cloud.total_ms, 0.0)}
+        finish: Literal["stop", "length"] = "length" if self._last.finish == "length" else "stop"
+        return Answer(
+            text="".join(self._texts),
+            sequence=sequence,
+            camera=self._camera,
+            timing=Timing(self._before.stages | link | cloud.stages),
+            bytes_sent=bytes_sent,
+            finish=finish,
+        )
+
+
+def translated(error: grpc.RpcError, cloud: str) -> SaccadeError:
+    """What a failed call raises: the cloud's own error, or which cloud is not there."""
+    known = from_rpc(error)
+    if isinstance(known, Unreachable):
+        return Unreachable(f"the cloud at {cloud} does not answer: {known}")
+    return known

@@ -1,0 +1,72 @@
+"""From a picture to the packet that carries it, in this process."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+from saccade.bundle import Bundle
+from saccade.client.base import Picture
+from saccade.client.halves import EncodeOptions, PictureEncoder, open_encoder
+from saccade.limits import Limits, check
+from saccade.nouns import U8, FrameTokens, Timing
+from saccade.packet import pack
+from saccade.v1 import tokens_pb2
+
+EPOCH_UNIX_MS = 0  # a single picture opens no session from which to count
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An encoded picture. ``timing``: the edge's stages."""
+
+    tokens: FrameTokens
+    packet: tokens_pb2.FramePacket
+    timing: Timing
+
+
+class Eye:
+    """Opens the bundle and its models when the first picture comes. Safe from several threads."""
+
+    def __init__(self, bundle: str | Path | Bundle, options: EncodeOptions) -> None:
+        self._named = bundle
+        self._options = options
+        self._encoder: PictureEncoder | None = None
+        self._opened: Bundle | None = bundle if isinstance(bundle, Bundle) else None
+        self._lock = Lock()
+
+    @property
+    def bundle(self) -> Bundle:
+        """Raises ``BundleError``."""
+        if self._opened is None:
+            self._opened = Bundle.open(self._named)  # type: ignore[arg-type]  # not a Bundle here
+        return self._opened
+
+    def see(self, image: Picture) -> Seen:
+        """Raises ``ConfigError`` where the edge's half is missing, ``BundleError``,
+        ``SourceError`` for what is no usable picture, ``LimitExceeded``.
+        """
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = open_encoder(self.bundle, self._options)
+            tokens, timing = self._encoder.encode(plain(image))
+            started = time.perf_counter()
+            packet = pack(tokens, self._encoder.codec, epoch_unix_ms=EPOCH_UNIX_MS)
+            code_ms = (time.perf_counter() - started) * 1e3
+        limit = Limits.of(self.bundle.manifest).message_bytes
+        check("bytes in a packet", packet.ByteSize(), limit)
+        return Seen(tokens, packet, Timing(timing.stages | {"code": code_ms}))
+
+
+def plain(image: Picture) -> U8 | str:
+    """An array or a path; a PIL image becomes an array, without its EXIF rotation."""
+    if isinstance(image, np.ndarray):
+        return image
+    if isinstance(image, (str, os.PathLike)):
+        return os.fspath(image)
+    return np.asarray(image.convert("RGB"), np.uint8)

@@ -1,0 +1,127 @@
+"""Both halves in this process, with the packet between them that the wire would carry."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from threading import Lock
+
+from saccade.client.base import AsyncVision, Picture, Vision
+from saccade.client.eye import EPOCH_UNIX_MS, Eye, Seen
+from saccade.client.halves import TokenAnswerer, open_answerer
+from saccade.client.nouns import Camera, WatchedAnswer
+from saccade.client.streams import AnswerStream, AsyncAnswerStream, AsyncItems, Items
+from saccade.errors import LocalError, QuestionError
+from saccade.limits import Limits
+from saccade.nouns import Answer, FrameTokens, Timing
+from saccade.packet import unpack
+
+_NO_CAMERAS = "one process has no cameras: connect to a cloud to {}"
+
+
+class LocalVision(Vision):
+    """Opens its models with the first question. Questions of several threads are batched."""
+
+    def __init__(self, eye: Eye) -> None:
+        self._eye = eye
+        self._mind: TokenAnswerer | None = None
+        self._opening = Lock()
+        self._closed = False
+
+    def stream(self, image: Picture, question: str, *, max_tokens: int = 0) -> AnswerStream:
+        return AnswerStream(self._answer(image, question, max_tokens))
+
+    def cameras(self) -> tuple[Camera, ...]:
+        return ()
+
+    def ask_camera(self, camera: str, question: str, *, max_tokens: int = 0) -> Answer:
+        raise QuestionError(_NO_CAMERAS.format(f"ask about {camera!r}"))
+
+    def watch(
+        self, camera: str | None = None, *, for_s: float | None = None
+    ) -> Iterator[WatchedAnswer]:
+        raise QuestionError(_NO_CAMERAS.format("watch some"))
+
+    def close(self) -> None:
+        with self._opening:
+            self._closed = True
+            if self._mind is not None:
+                self._mind.close()
+
+    def _answer(self, image: Picture, question: str, max_tokens: int) -> Items:
+        mind = self._open()
+        seen = self._eye.see(image)
+        started = time.perf_counter()
+        received = self._receive(seen)
+        stages = seen.timing.stages | {"decode": (time.perf_counter() - started) * 1e3}
+        texts = []
+        for piece in mind.stream(received, question, max_tokens):
+            texts.append(piece.text)
+            if piece.text:
+                yield piece.text
+            if piece.finish is not None:
+                yield Answer(
+                    text="".join(texts),
+                    sequence=received.sequence,
+                    camera=received.camera,
+                    timing=Timing(stages | (piece.timing.stages if piece.timing else {})),
+                    bytes_sent=seen.packet.ByteSize(),
+                    finish=piece.finish,
+                )
+
+    def _open(self) -> TokenAnswerer:
+        with self._opening:
+            if self._closed:
+                raise LocalError("this vision is closed")
+            if self._mind is None:
+                self._mind = open_answerer(self._eye.bundle)
+            return self._mind
+
+    def _receive(self, seen: Seen) -> FrameTokens:
+        return unpack(
+            seen.packet,
+            limits=Limits.of(self._eye.bundle.manifest),
+            cameras=[seen.tokens.camera],
+            epoch_unix_ms=EPOCH_UNIX_MS,
+        )
+
+
+class AsyncLocalVision(AsyncVision):
+    """`LocalVision` for asyncio, a thread for each step."""
+
+    def __init__(self, eye: Eye) -> None:
+        self._local = LocalVision(eye)
+
+    def stream(self, image: Picture, question: str, *, max_tokens: int = 0) -> AsyncAnswerStream:
+        return AsyncAnswerStream(_in_thread(self._local._answer(image, question, max_tokens)))
+
+    async def cameras(self) -> tuple[Camera, ...]:
+        return self._local.cameras()
+
+    async def ask_camera(self, camera: str, question: str, *, max_tokens: int = 0) -> Answer:
+        return self._local.ask_camera(camera, question, max_tokens=max_tokens)
+
+    def watch(
+        self, camera: str | None = None, *, for_s: float | None = None
+    ) -> AsyncIterator[WatchedAnswer]:
+        raise QuestionError(_NO_CAMERAS.format("watch some"))
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._local.close)
+
+
+async def _in_thread(items: Items) -> AsyncItems:
+    step: asyncio.Future[str | Answer | None] | None = None
+    try:
+        while True:
+            step = asyncio.ensure_future(asyncio.to_thread(next, items, None))
+            item = await asyncio.shield(step)
+            if item is None:
+                return
+            yield item
+    finally:
+        # A generator that runs in another thread can't be closed: its step ends first.
+        if step is not None and not step.done():
+            await asyncio.wait({step})
+        await asyncio.to_thread(items.close)

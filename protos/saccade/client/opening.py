@@ -1,0 +1,61 @@
+"""The ways to a `Vision`: over the wire or in this process, synchronous or asynchronous."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+
+from saccade.bundle import Bundle
+from saccade.client.base import AsyncVision, Vision
+from saccade.client.eye import Eye
+from saccade.client.halves import EncodeOptions
+from saccade.client.in_process import AsyncLocalVision, LocalVision
+from saccade.client.remote import TIMEOUT_S, Link, RemoteVision
+from saccade.client.remote_async import AsyncRemoteVision
+
+BUNDLE = "crossing"
+AnyBundle = str | Path | Bundle
+
+
+def connect(
+    cloud: str,
+    *,
+    bundle: AnyBundle = BUNDLE,
+    encode: EncodeOptions | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
+    insecure: bool = False,
+    timeout_s: float = TIMEOUT_S,
+) -> Vision:
+    """A client of the cloud at ``HOST:PORT``.
+
+    ``bundle``: a path or a name, the same bundle as the cloud's; it is opened, and the edge's
+    half needed, only when a picture is asked about. ``credentials`` None is plain text, which
+    goes to this machine only unless ``insecure``. Raises ``ConfigError``; connects later.
+    """
+    eye = Eye(bundle, encode or EncodeOptions())
+    return RemoteVision(Link(cloud, credentials, insecure, timeout_s), eye)
+
+
+def connect_async(
+    cloud: str,
+    *,
+    bundle: AnyBundle = BUNDLE,
+    encode: EncodeOptions | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
+    insecure: bool = False,
+    timeout_s: float = TIMEOUT_S,
+) -> AsyncVision:
+    """`connect` for asyncio: call it inside the event loop."""
+    eye = Eye(bundle, encode or EncodeOptions())
+    return AsyncRemoteVision(Link(cloud, credentials, insecure, timeout_s), eye)
+
+
+def local(bundle: AnyBundle = BUNDLE, *, encode: EncodeOptions | None = None) -> Vision:
+    """Both halves in this process; needs ``pip install 'saccade[edge,cloud]'``."""
+    return LocalVision(Eye(bundle, encode or EncodeOptions()))
+
+
+def local_async(bundle: AnyBundle = BUNDLE, *, encode: EncodeOptions | None = None) -> AsyncVision:
+    """`local` for asyncio."""
+    return AsyncLocalVision(Eye(bundle, encode or EncodeOptions()))
