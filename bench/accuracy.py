@@ -83,7 +83,7 @@ class Blind:
         shape = DecoderShape(language.layers, language.heads, language.head_dim, language.width)
         self.engine = OnnxEngine(files, shape, eos=language.eos, threads=threads)
         self.tokenizer = load_tokenizer(words)
-        self.start = self.tokenizer.token_to_id(language.bos)
+        self.start = self.tokenizer.get_vocab()[language.bos]
         self.template = language.template[-1]
 
     async def answer(self, question: str) -> str:

@@ -69,7 +69,7 @@ def projector(model: Language, places: int, path: Path) -> None:
 
 def embedding(model: Language, path: Path) -> None:
     """Token ids [B, L] -> embeds [B, L, width]."""
-    table = model.llama.get_input_embeddings().weight.detach().clone()
+    table = model.llama.model.embed_tokens.weight.detach().clone()
     axes = {n: {0: "batch", 1: "length"} for n in ("input_ids", "embeds")}
     write(
         Embedding(table),

@@ -86,7 +86,7 @@ def test_closing_a_live_source_wakes_its_consumer_and_leaves_no_thread(
 
 def test_a_camera_that_comes_back_is_read_on_with_rising_numbers(make_video: MakeVideo) -> None:
     box = Box(make_video(frames=20, fps=10, name="street.ts"))
-    numbers = []
+    numbers: list[int] = []
     with LiveSource(
         lambda: Video(box.url, box.url, driver="mpegts", timeout_s=5), "gate", retry_pauses_s=(0.1,)
     ) as source:

@@ -14,7 +14,7 @@ from saccade_export import onnx_files
 from saccade_export.crossing.questions import Question
 from saccade_export.tiny.decoder import Decoder
 from saccade_export.tiny.language import Language, LanguageConfig
-from saccade_export.tiny.tokenizer import build, slot_names
+from saccade_export.tiny.tokenizer import build, slot_ids
 from saccade_export.training.packing import BOS, attention_mask, pack
 
 WORDS = ["what", "is", "a", "red", "blue", "car", "?", "answer", ":", "plate"]
@@ -24,15 +24,15 @@ WORDS = ["what", "is", "a", "red", "blue", "car", "?", "answer", ":", "plate"]
 def language() -> Language:
     torch.manual_seed(3)
     words = build(WORDS, 2)
-    slots = [words.token_to_id(name) for name in slot_names(2)]
+    slots = slot_ids(words, 2)
     config = LanguageConfig(vocab=words.get_vocab_size(), width=32, layers=2, heads=2, inner=48)
     return Language(config, dim=8, places=16, slot_words=slots).eval()
 
 
 def _reference(llama: LlamaForCausalLM, embeds: torch.Tensor) -> np.ndarray:
-    llama.config._attn_implementation = "eager"
+    llama.set_attn_implementation("eager")
     with torch.no_grad():
-        return llama(inputs_embeds=embeds).logits.numpy()
+        return np.asarray(llama(inputs_embeds=embeds).logits)
 
 
 def test_the_exported_decoder_gives_the_logits_of_transformers(
@@ -91,7 +91,7 @@ def test_questions_packed_into_one_row_are_answered_as_if_asked_alone(language: 
             position_ids=torch.cat([torch.arange(4)[None], rows.position + 4], 1),
             use_cache=False,
         )
-        return out.last_hidden_state[0, 4:]
+        return torch.as_tensor(out.last_hidden_state[0, 4:])
 
     with torch.no_grad():
         together, alone = logits(questions), [logits([q]) for q in questions]

@@ -13,6 +13,7 @@ from saccade.bundle import Bundle
 from saccade_export.assemble import assemble
 from saccade_export.crossing.render import render
 from saccade_export.crossing.scene import PLATE_ALPHABET
+from saccade_export.tiny.encoder import Encoder, EncoderConfig
 from saccade_export.training import evaluate, loop, recipe, see
 from saccade_export.training.shards import (
     FIRST_TRAINING_SEED,
@@ -77,7 +78,7 @@ def test_learning_lowers_the_loss(work: Path, tmp_path: Path) -> None:
     data = see.Views(work / "shards", seed=0)
     batch = data.batch(16)
     assert batch["views"].shape == (16, *VIEW_SIZE, 3)
-    fresh = recipe.Encoder(recipe.EncoderConfig())
+    fresh = Encoder(EncoderConfig())
     trained = recipe.trained_encoder(work)
     # What a few seconds teach for certain: features are no longer those of a random encoder.
     views = torch.from_numpy(batch["views"])

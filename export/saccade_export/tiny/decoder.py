@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaAttention
 
 
 class Decoder(nn.Module):
@@ -22,8 +23,9 @@ class Decoder(nn.Module):
         self.layers, self.heads = config.num_hidden_layers, config.num_attention_heads
         self.head_dim = config.hidden_size // self.heads
         self.llama = llama
-        base = float(config.rope_parameters["rope_theta"])
+        base: float = (config.rope_parameters or {})["rope_theta"]  # type: ignore[assignment]
         half = torch.arange(0, self.head_dim, 2, dtype=torch.float32) / self.head_dim
+        self.frequencies: Tensor
         self.register_buffer("frequencies", base**-half, persistent=False)
 
     def forward(
@@ -48,7 +50,7 @@ class Decoder(nn.Module):
             x = x + layer.mlp(layer.post_attention_layernorm(x))
         return (self.llama.lm_head(model.norm(x)), *present)
 
-    def _heads(self, attention: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _heads(self, attention: LlamaAttention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         shape = (x.shape[0], x.shape[1], self.heads, self.head_dim)
         q, k, v = (
             p(x).view(shape).transpose(1, 2)

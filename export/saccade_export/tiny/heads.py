@@ -7,6 +7,8 @@ the CLS heads make CLS look for what questions are about, which is what its atte
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -126,5 +128,9 @@ def _presence(logits: Tensor, counts: Tensor) -> Tensor:
 
 
 def _split(logits: Tensor, target: Tensor, sizes: list[int]) -> Tensor:
-    parts = [_cross(part, target[:, i], None) for i, part in enumerate(logits.split(sizes, -1))]
+    ends = list(itertools.accumulate(sizes, initial=0))
+    parts = [
+        _cross(logits[:, a:b], target[:, i], None)
+        for i, (a, b) in enumerate(itertools.pairwise(ends))
+    ]
     return torch.stack(parts).mean()

@@ -51,7 +51,7 @@ class LanguageConfig:
             num_attention_heads=self.heads, num_key_value_heads=self.heads,
             intermediate_size=self.inner, max_position_embeddings=self.context,
             tie_word_embeddings=True, rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=2,
-            pad_token_id=0, attn_implementation="saccade_plain", initializer_range=0.02,
+            pad_token_id=0, initializer_range=0.02,
         )  # fmt: skip
 
 
@@ -82,7 +82,8 @@ class Projector(nn.Module):
         """
         x = self.down(nn.functional.gelu(self.up(features), approximate="tanh"))
         x = x + self.place(ids) + self.kind(slots.clamp(max=1)) + self.box(fourier(boxes))
-        return x + self.slot_scale * names[slots]
+        placed: Tensor = x + self.slot_scale * names[slots]
+        return placed
 
 
 def fourier(boxes: Tensor) -> Tensor:
@@ -100,13 +101,16 @@ class Language(nn.Module):
         super().__init__()
         self.config = config
         self.llama = LlamaForCausalLM(config.llama())
+        self.llama.set_attn_implementation("saccade_plain")
         self.projector = Projector(dim, config.width, places, len(slot_words))
+        self.slot_words: Tensor
         self.register_buffer("slot_words", torch.tensor(slot_words), persistent=False)
 
     def names(self) -> Tensor:
         """[1 + crops, width]: the vectors of the slots."""
-        table: Tensor = self.llama.get_input_embeddings().weight
-        return table[self.slot_words]
+        table = self.llama.model.embed_tokens.weight
+        named: Tensor = table[self.slot_words]
+        return named
 
     def visual(self, features: Tensor, ids: Tensor, slots: Tensor, boxes: Tensor) -> Tensor:
         out: Tensor = self.projector(features, ids, slots, boxes, self.names())

@@ -20,6 +20,12 @@ def slot_names(crops: int) -> list[str]:
     return ["<overview>", *(f"vehicle {i}" for i in range(1, crops + 1))]
 
 
+def slot_ids(tokenizer: Tokenizer, crops: int) -> list[int]:
+    """Token ids of ``slot_names``; raises KeyError for a tokenizer without them."""
+    vocab = tokenizer.get_vocab()
+    return [vocab[name] for name in slot_names(crops)]
+
+
 def build(words: Iterable[str], crops: int) -> Tokenizer:
     """A tokenizer that knows ``words`` and every printable ASCII character."""
     characters = sorted(set(string.printable) - set(string.whitespace))

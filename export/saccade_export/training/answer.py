@@ -7,6 +7,7 @@ quantised ones: whatever an edge may send later.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,45 +158,26 @@ def train(
     frames = Frames(root, tokenizer, plan.seed + step)
     batches = loop.prefetch(lambda: frames.batch(plan.batch))
 
-    def store() -> None:
-        loop.save(checkpoint, {
-            "model": model.state_dict(), "optimizer": descent.state_dict(),
-            "step": step, "spent_s": clock.spent_s,
-        })  # fmt: skip
-
     losses: list[float] = []
-    with loop.progress() as bar:
-        task = bar.add_task("answer", total=1.0, completed=clock.done, note="")
-        while clock.done < 1.0:
-            for group in descent.param_groups:
-                group["lr"] = loop.learning_rate(plan, clock.done)
-            losses.append(
-                _step(model, next(batches), descent, plan, clock.done, rng, device, blind)
-            )
-            step += 1
-            if step % 50 == 0:
-                bar.update(
-                    task, completed=clock.done, note=f"step {step} loss {np.mean(losses[-50:]):.4f}"
-                )
-                bar.console.print(
-                    f"answer {step:6d} {clock.spent_s:6.0f}s loss {np.mean(losses[-50:]):.4f}"
-                )
-            if clock.should_save():
-                store()
-    store()
+
+    def take_step() -> Callable[[], str]:
+        loss = _loss(model, next(batches), clock.done, rng, device, blind)
+        loop.descend(loss, descent, model.parameters(), plan)
+        losses.append(loss.item())
+        return lambda: f"loss {np.mean(losses[-loop.REPORT_STEPS :]):.4f}"
+
+    def store(steps: int) -> None:
+        state = {"model": model.state_dict(), "optimizer": descent.state_dict()}
+        loop.save(checkpoint, {**state, "step": steps, "spent_s": clock.spent_s})
+
+    loop.run("answer", clock, descent, step, take_step, store)
     return model
 
 
-def _step(
-    model: Language, batch: Batch, descent: torch.optim.Optimizer, plan: loop.Plan, done: float,
-    rng: random.Random, device: str, blind: bool,
-) -> float:  # fmt: skip
+def _loss(
+    model: Language, batch: Batch, done: float, rng: random.Random, device: str, blind: bool
+) -> Tensor:
     budget = rng.choice(EARLY_BUDGETS if done < EARLY_SHARE else BUDGETS)
     kept = None if blind else keep(batch, budget, rng.choice(STEPS), rng.random() < 0.8)
     with torch.autocast(device, dtype=torch.bfloat16):
-        loss = loss_of(model, batch, kept, device)
-    descent.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
-    descent.step()
-    return loss.item()
+        return loss_of(model, batch, kept, device)

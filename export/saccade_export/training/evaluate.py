@@ -18,8 +18,8 @@ from tokenizers import Tokenizer
 from saccade_export.crossing.questions import Question, ask
 from saccade_export.crossing.scene import Scene
 from saccade_export.tiny.language import Language
-from saccade_export.training.answer import BOS, Batch, Frames, keep
-from saccade_export.training.packing import attention_mask, pack, readable
+from saccade_export.training.answer import Batch, Frames, keep
+from saccade_export.training.packing import BOS, attention_mask, pack, readable
 
 LIMIT = 400
 

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor
 
 T = TypeVar("T")
+REPORT_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,44 @@ def prefetch(make: Callable[[], T], ahead: int = 3) -> Iterator[T]:
         while True:
             yield waiting.pop(0).result()
             waiting.append(pool.submit(make))
+
+
+def descend(
+    loss: Tensor, descent: torch.optim.Optimizer, parameters: Iterable[Tensor], plan: Plan
+) -> None:
+    """One step down the gradient, clipped."""
+    descent.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(parameters, plan.clip)
+    descent.step()
+
+
+def run(
+    name: str,
+    clock: Clock,
+    descent: torch.optim.Optimizer,
+    step: int,
+    take_step: Callable[[], Callable[[], str]],
+    store: Callable[[int], None],
+) -> None:
+    """Take steps until the clock has run out, with a progress bar and checkpoints.
+
+    ``take_step`` gives a description of what it saw; ``store`` gets the number of steps.
+    """
+    with progress() as bar:
+        task = bar.add_task(name, total=1000, note="")
+        while clock.done < 1.0:
+            for group in descent.param_groups:
+                group["lr"] = learning_rate(clock.plan, clock.done)
+            describe = take_step()
+            step += 1
+            if step % REPORT_STEPS == 0:
+                bar.update(task, completed=int(1000 * clock.done), note=f"step {step}")
+                line = f"{name} {step:6d} {clock.spent_s:6.0f}s {describe()}"
+                bar.console.print(line, soft_wrap=True)
+            if clock.should_save():
+                store(step)
+    store(step)
 
 
 def progress() -> Progress:

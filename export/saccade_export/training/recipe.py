@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from saccade_export.crossing.questions import VOCABULARY
 from saccade_export.tiny.encoder import Encoder, EncoderConfig
 from saccade_export.tiny.language import Language, LanguageConfig
-from saccade_export.tiny.tokenizer import build, slot_names
+from saccade_export.tiny.tokenizer import build, slot_ids
 from saccade_export.training import answer, detector, loop, prerender, see
 from saccade_export.training.shards import MAX_CROPS, shard_folders
 
@@ -94,7 +94,7 @@ def tokenizer() -> Tokenizer:
 
 def new_language(words: Tokenizer, encoder: EncoderConfig) -> Language:
     """An untrained language side for ``encoder``'s tokens."""
-    slots = [words.token_to_id(name) for name in slot_names(MAX_CROPS)]
+    slots = slot_ids(words, MAX_CROPS)
     return Language(
         LanguageConfig(vocab=words.get_vocab_size()), encoder.out, encoder.tokens, slots
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,8 @@ def train(root: Path, checkpoint: Path, plan: loop.Plan, device: str = "cpu") ->
     """Train until ``plan.minutes`` are spent; resumes from ``checkpoint`` when it is there."""
     torch.manual_seed(plan.seed)
     config = EncoderConfig()
-    encoder = Encoder(config).to(device, memory_format=torch.channels_last)
+    encoder = Encoder(config).to(device)
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     heads = Heads(config.dim, config.out, config.stem[-1]).to(device)
     parameters = [*encoder.parameters(), *heads.parameters()]
     descent = loop.optimizer(parameters, plan)
@@ -105,48 +107,32 @@ def train(root: Path, checkpoint: Path, plan: loop.Plan, device: str = "cpu") ->
     batches = loop.prefetch(lambda: data.batch(plan.batch))
     generator = torch.Generator(device).manual_seed(plan.seed + step)
 
-    def store() -> None:
-        loop.save(checkpoint, {
-            "encoder": encoder.state_dict(), "heads": heads.state_dict(),
-            "optimizer": descent.state_dict(), "step": step, "spent_s": clock.spent_s,
-        })  # fmt: skip
+    def take_step() -> Callable[[], str]:
+        losses = _losses(encoder, heads, next(batches), generator, device)
+        loop.descend(total(losses), descent, parameters, plan)
+        return lambda: " ".join(f"{n} {v.item():.3f}" for n, v in losses.items())
 
-    with loop.progress() as bar:
-        task = bar.add_task("see", total=1.0, completed=clock.done, note="")
-        while clock.done < 1.0:
-            for group in descent.param_groups:
-                group["lr"] = loop.learning_rate(plan, clock.done)
-            losses = _step(
-                encoder, heads, descent, next(batches), generator, plan, parameters, device
-            )
-            step += 1
-            if step % 50 == 0:
-                note = " ".join(f"{n} {v.item():.3f}" for n, v in losses.items())
-                bar.update(task, completed=clock.done, note=f"step {step}")
-                bar.console.print(
-                    f"see {step:6d} {clock.spent_s:6.0f}s shards {len(data.shards)} {note}",
-                    soft_wrap=True,
-                )
-            if clock.should_save():
-                store()
-    store()
+    def store(steps: int) -> None:
+        state: dict[str, Any] = {"encoder": encoder.state_dict(), "heads": heads.state_dict()}
+        state |= {"optimizer": descent.state_dict(), "step": steps, "spent_s": clock.spent_s}
+        loop.save(checkpoint, state)
+
+    loop.run("see", clock, descent, step, take_step, store)
     return encoder
 
 
-def _step(
-    encoder: Encoder, heads: Heads, descent: torch.optim.Optimizer, arrays: dict[str, Array],
-    generator: torch.Generator, plan: loop.Plan, parameters: list[torch.nn.Parameter], device: str,
-) -> dict[str, Tensor]:  # fmt: skip
+def _losses(
+    encoder: Encoder,
+    heads: Heads,
+    arrays: dict[str, Array],
+    generator: torch.Generator,
+    device: str,
+) -> dict[str, Tensor]:
     batch = {n: torch.from_numpy(a).to(device) for n, a in arrays.items()}
     pixels = augment(batch["views"], generator).to(memory_format=torch.channels_last)
     with torch.autocast(device, dtype=torch.bfloat16):
         cells = encoder.look(pixels)
         features, _, _, cls = encoder.think(cells)
-        losses = heads(features, cls, batch)
+        losses: dict[str, Tensor] = heads(features, cls, batch)
         losses["letters"] = heads.letters(cells, batch["letters"])
-    loss = total(losses)
-    descent.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(parameters, plan.clip)
-    descent.step()
     return losses

@@ -80,7 +80,8 @@ def make_sample(seed: int) -> Sample:
 
 def _recompress(picture: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:
     _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1])
 
 
 def write_shard(folder: Path, seeds: range) -> None:
