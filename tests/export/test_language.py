@@ -44,7 +44,7 @@ def test_the_exported_decoder_gives_the_logits_of_transformers(
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     feed = _feed(embeds.numpy(), language)
     expected = _reference(language.llama, embeds)
-    np.testing.assert_allclose(session.run(["logits"], feed)[0], expected, atol=2e-5)
+    np.testing.assert_allclose(_logits(session, feed), expected, atol=2e-5)
 
 
 def test_a_cache_continues_where_the_prompt_stopped(language: Language, tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_cache_continues_where_the_prompt_stopped(language: Language, tmp_path
     onnx_files.decoder(language, path)
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     embeds = np.random.default_rng(0).normal(size=(1, 9, 32)).astype(np.float32)
-    whole = session.run(["logits"], _feed(embeds, language))[0]
+    whole = _logits(session, _feed(embeds, language))
     names = [o.name for o in session.get_outputs()]
     first = dict(zip(names, session.run(names, _feed(embeds[:, :6], language)), strict=True))
     feed = {
@@ -61,7 +61,7 @@ def test_a_cache_continues_where_the_prompt_stopped(language: Language, tmp_path
         "position_ids": np.arange(6, 9)[None],
         **{n.replace("present", "past_key_values"): v for n, v in first.items() if "present" in n},
     }
-    np.testing.assert_allclose(session.run(["logits"], feed)[0], whole[:, 6:], atol=2e-5)
+    np.testing.assert_allclose(_logits(session, feed), whole[:, 6:], atol=2e-5)
 
 
 def test_left_padding_changes_no_logit(language: Language) -> None:
@@ -111,6 +111,10 @@ def test_a_plate_is_spelled_and_a_slot_is_one_token() -> None:
         "vehicle 2", "plate", "7", "##K", "##X", "##M",
     ]  # fmt: skip
     assert words.decode(words.encode("a red car 7KXM").ids) == "a red car 7KXM"
+
+
+def _logits(session: ort.InferenceSession, feed: dict[str, np.ndarray]) -> np.ndarray:
+    return np.asarray(session.run(["logits"], feed)[0])
 
 
 def _feed(embeds: np.ndarray, language: Language) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import LlamaForCausalLM
-from transformers.models.llama.modeling_llama import LlamaAttention
+from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecoderLayer
 
 
 class Decoder(nn.Module):
@@ -40,6 +40,7 @@ class Decoder(nn.Module):
         mask = self._mask(attention_mask, inputs_embeds.shape[1])
         x, present = inputs_embeds, []
         for i, layer in enumerate(model.layers):
+            assert isinstance(layer, LlamaDecoderLayer)
             q, k, v = self._heads(layer.self_attn, layer.input_layernorm(x))
             k = torch.cat([cache[2 * i], _rotate(k, angles)], 2)
             v = torch.cat([cache[2 * i + 1], v], 2)

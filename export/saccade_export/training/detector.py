@@ -72,7 +72,7 @@ def train(
 ) -> Path:
     """Train on what ``write_pictures`` wrote; resumes. Returns the best weights."""
     import torch
-    from ultralytics import YOLO
+    from ultralytics import YOLO  # pyright: ignore[reportMissingImports]
 
     def use_threads(_: object) -> None:
         torch.set_num_threads(threads)  # Ultralytics chooses its own number when it starts
@@ -94,7 +94,7 @@ def train(
 
 def export(weights: Path, path: Path) -> None:
     """ONNX with output (N, 4 + classes, anchors): boxes cxcywh in input pixels, sigmoid scores."""
-    from ultralytics import YOLO
+    from ultralytics import YOLO  # pyright: ignore[reportMissingImports]
 
     made = YOLO(str(weights)).export(
         format="onnx", imgsz=list(INPUT), simplify=False, dynamic=False, opset=18
