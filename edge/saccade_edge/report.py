@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from saccade.nouns import Timing
+from saccade.nouns import Region, Timing
 from saccade_edge.events import Event, FrameAnswered, FrameSent, FrameSkipped, Summary
+from saccade_edge.pipeline import Sight
 from saccade_edge.uplink.events import Acknowledged, Answered, Bounded, Connected, Lost, Refused
 
 
@@ -77,17 +78,33 @@ def look_record(event: FrameSent | FrameSkipped) -> dict[str, Any]:
         "stages_ms": _rounded(look.timing),
     }
     if isinstance(event, FrameSent) and look.sight is not None:
-        regions = [
-            {"label": r.label, "score": round(r.score, 3), "box": [round(v, 1) for v in r.box]}
-            for r in look.sight.regions
-        ]
         record |= {
-            "regions": regions,
-            "views": len(look.sight.views),
+            "size": list(look.frame.size),
+            "regions": [_region_record(region) for region in look.sight.regions],
+            "views": _view_records(look.sight),
             "tokens": look.sight.tokens.kept,
             "packet_bytes": event.packet_bytes,
         }
     return record
+
+
+def _region_record(region: Region) -> dict[str, Any]:
+    """The box in pixels of the frame."""
+    box = [round(v, 1) for v in region.box]
+    return {"label": region.label, "score": round(region.score, 3), "box": box}
+
+
+def _view_records(sight: Sight) -> list[dict[str, Any]]:
+    """What each view looked at, in pixels of the frame, and which places of its grid were kept."""
+    return [
+        {
+            "window": [round(v, 1) for v in view.window],
+            "region": _region_record(view.region) if view.region else None,
+            "grid": list(kept.tokens.grid),
+            "ids": kept.tokens.ids.tolist(),
+        }
+        for view, kept in zip(sight.views, sight.tokens.views, strict=True)
+    ]
 
 
 def _sent_line(record: dict[str, Any], packet_bytes: int) -> str:

@@ -1,0 +1,40 @@
+"""The frames that the edge saw, read once more for showing."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from saccade.errors import SourceError
+from saccade.nouns import U8
+from saccade_edge.source import open_source
+
+
+class Pictures:
+    """Walks through a recording in step with an edge that reads the same at the same ``fps``.
+
+    Raises ``SourceError`` for what can't be read, and for a camera: it can't be read twice.
+    """
+
+    def __init__(self, source: str, fps: float) -> None:
+        self._source = open_source(source, "demo", fps=fps)
+        if self._source.live:
+            self._source.close()
+            raise SourceError(f"the demo shows recordings: {source} is a camera")
+
+    def at(self, sequence: int) -> U8:
+        """Frame ``sequence``, after all that were asked for before: uint8 [H, W, 3] RGB."""
+        for frame in self._source:
+            if frame.sequence == sequence:
+                return frame.picture
+        raise SourceError(f"the recording has no frame {sequence} any more")
+
+    def __enter__(self) -> Pictures:  # noqa: PYI034 - typing.Self is Python 3.11
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._source.close()

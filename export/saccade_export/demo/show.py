@@ -1,0 +1,123 @@
+"""The demo from start to end: two processes, their events, a table, a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from saccade.bundle import Bundle
+from saccade.errors import ConfigError, RemoteError
+from saccade_export.demo.events import parse
+from saccade_export.demo.page import Album, write_page
+from saccade_export.demo.pictures import Pictures
+from saccade_export.demo.processes import Process, address_of, running
+from saccade_export.demo.rows import Rows
+from saccade_export.demo.standing import STANDING, Truth
+from saccade_export.demo.summary import print_summary
+from saccade_export.demo.table import display
+from saccade_export.demo.tally import Tally, Totals
+
+SILENCE_S = 60.0  # an edge that says nothing for so long is stuck
+CLIP = "clip.mp4"
+# Asked of the user's own clip when nothing else is.
+USUAL_QUESTIONS = ("describe the scene .", "how many vehicles are there ?", "what is vehicle 1 ?")
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """``source`` None: the bundle's clip. ``edge_options``: further words for the edge."""
+
+    bundle: str = "crossing"
+    source: str | None = None
+    questions: tuple[str, ...] = ()
+    fps: float = 5.0
+    out: Path = Path("demo-out")
+    edge_options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Settled: what is watched and what is asked."""
+
+    bundle: Bundle
+    source: str
+    questions: tuple[str, ...]
+    truth: Truth
+
+
+def show(settings: DemoSettings, console: Console | None = None) -> bool:
+    """Run it all; whether every frame was settled.
+
+    Raises ``BundleError``, ``ConfigError``, ``SourceError``, or ``RemoteError`` with what one of
+    the processes said when it failed.
+    """
+    console = console or Console()
+    plan = _settle(settings)
+    with Pictures(plan.source, settings.fps) as pictures:
+        view_size = plan.bundle.manifest.encoder.view_size
+        rows = Rows(pictures, plan.truth, view_size, len(plan.questions))
+        album = Album()
+        totals, failure = _watch(plan, settings, rows, album, console)
+    print_summary(console, totals)
+    _write(settings.out, album, totals, plan)
+    console.print(f"{settings.out / 'demo.html'} shows frames, regions, kept tokens and answers")
+    if failure:
+        raise RemoteError(failure)
+    return totals.refused == 0
+
+
+def _settle(settings: DemoSettings) -> _Plan:
+    bundle = Bundle.open(settings.bundle)
+    source = settings.source or str(bundle.folder / CLIP)
+    if settings.source is None and not Path(source).is_file():
+        raise ConfigError(f"bundle {bundle.manifest.name!r} has no {CLIP}: give --source")
+    truth = Truth.beside(Path(source), bundle.manifest.encoder.view_size[1])
+    usual = tuple(each.text for each in STANDING) if truth.known else USUAL_QUESTIONS
+    return _Plan(bundle, source, settings.questions or usual, truth)
+
+
+def _watch(
+    plan: _Plan, settings: DemoSettings, rows: Rows, album: Album, console: Console
+) -> tuple[Totals, str]:
+    """The totals, and what the edge said if it failed."""
+    tally = Tally()
+    bundle = str(plan.bundle.folder)
+    serve = ("cloud", "serve", "--listen=127.0.0.1:0", f"--bundle={bundle}", "--drain=1")
+    with running("cloud", serve) as cloud:
+        address = address_of(cloud)
+        console.print(f"cloud: {' '.join(('saccade', *serve))} -> {address}", highlight=False)
+        watch = _edge_words(plan, settings, address)
+        with running("edge", watch) as edge, display(console) as table:
+            for at_s, line in _lines(edge):
+                event = parse(line)
+                if event is None:
+                    continue
+                tally.between(at_s)
+                for row in rows.take(event):
+                    tally.add(row)
+                    album.add(row)
+                    table.add(row, tally.score)
+            failure = edge.failure()
+    return tally.totals(rows.skipped), failure
+
+
+def _edge_words(plan: _Plan, settings: DemoSettings, address: str) -> list[str]:
+    asked = [f"--ask={question}" for question in plan.questions]
+    words = ["edge", "run", "--json", f"--cloud={address}", f"--bundle={plan.bundle.folder}"]
+    return [*words, f"--fps={settings.fps:g}", *settings.edge_options, *asked, "--", plan.source]
+
+
+def _lines(edge: Process) -> Iterator[tuple[float, str]]:
+    while line := edge.line(SILENCE_S):
+        yield line
+
+
+def _write(out: Path, album: Album, totals: Totals, plan: _Plan) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    record = totals.to_json() | {"source": Path(plan.source).name, "questions": plan.questions}
+    (out / "summary.json").write_text(json.dumps(record, indent=1) + "\n")
+    write_page(out / "demo.html", album, totals, Path(plan.source).name)

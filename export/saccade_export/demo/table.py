@@ -1,0 +1,127 @@
+"""The demo on a terminal: a live table where there is one, plain lines where there isn't."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from saccade_export.demo.rows import Asked, Row
+from saccade_export.demo.tally import Score
+
+ROWS = 14  # what fits above the totals on 24 lines
+EDGE_STAGES = frozenset({"gate", "detect", "views", "encode", "select", "code"})
+_COLUMNS = ("frame", "regions", "tokens", "sent", "JPEG", "WebP", "AVIF")
+_TIMES = ("edge ms", "link ms", "cloud ms")
+
+
+class Display(Protocol):
+    """Shows rows as they come."""
+
+    def add(self, row: Row, score: Score) -> None: ...
+
+
+@contextmanager
+def display(console: Console) -> Iterator[Display]:
+    """For as long as the ``with`` statement lasts."""
+    if not console.is_terminal:
+        yield Lines(console)
+        return
+    with Live(console=console, refresh_per_second=8, vertical_overflow="crop") as live:
+        yield LiveTable(live)
+
+
+class LiveTable:
+    """The newest rows, and how many answers were right so far."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._rows: deque[list[Text]] = deque(maxlen=ROWS)
+        self._count = 0
+
+    def add(self, row: Row, score: Score) -> None:
+        self._rows.append(_cells(row, picked(row, self._count)))
+        self._count += 1
+        self._live.update(Group(self._table(), Text(f"  {score_text(score)}", style="bold")))
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=True, header_style="bold cyan")
+        for name in (*_COLUMNS, *_TIMES):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("question", no_wrap=True, ratio=2)
+        table.add_column("answer", no_wrap=True, ratio=2)
+        for cells in self._rows:
+            table.add_row(*cells)
+        return table
+
+
+class Lines:
+    """One line a frame, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._count = 0
+
+    def add(self, row: Row, score: Score) -> None:
+        asked = picked(row, self._count)
+        self._count += 1
+        sent = row.sent
+        line = (
+            f"frame {sent.sequence:>4}  {len(sent.regions)} regions  {sent.tokens:>3} tokens  "
+            f"{sent.packet_bytes:>5,} bytes sent  {row.sizes.jpeg:>6,} JPEG  "
+            f"{row.sizes.avif:>6,} AVIF"
+        )
+        said = f"  {asked.question} {asked.answer}{_mark(asked)}" if asked else ""
+        self._console.print(line + said, soft_wrap=True, markup=False, highlight=False)
+
+
+def picked(row: Row, turn: int) -> Asked | None:
+    """The question that a row shows: another one each turn, of those that can be judged."""
+    judged = [asked for asked in row.asked if asked.right is not None] or list(row.asked)
+    return judged[turn % len(judged)] if judged else None
+
+
+def score_text(score: Score) -> str:
+    """As in: 310 of 320 answers right (96.9 %)."""
+    if not score.judged:
+        return "no ground truth: nobody says what is right"
+    share = 100 * score.right / score.judged
+    return f"{score.right} of {score.judged} answers right ({share:.1f} %)"
+
+
+def split_ms(asked: Asked) -> tuple[float, float, float]:
+    """Milliseconds on the edge, on the link, in the cloud."""
+    stages = asked.reply.stages_ms
+    edge = sum(ms for stage, ms in stages.items() if stage in EDGE_STAGES)
+    link = stages.get("link", 0.0)
+    return edge, link, sum(stages.values()) - edge - link
+
+
+def _cells(row: Row, asked: Asked | None) -> list[Text]:
+    sent, sizes = row.sent, row.sizes
+    numbers = (sent.sequence, len(sent.regions), sent.tokens)
+    weights = (sizes.jpeg, sizes.webp, sizes.avif)
+    cells = [Text(str(number)) for number in numbers]
+    cells.append(Text(f"{sent.packet_bytes:,}", style="bold green"))
+    cells += [Text(f"{weight:,}", style="dim") for weight in weights]
+    times = split_ms(asked) if asked else ()
+    cells += [Text(f"{ms:.0f}") for ms in times] or [Text("")] * len(_TIMES)
+    if asked is None:
+        return [*cells, Text(""), Text("")]
+    return [*cells, Text(asked.question), Text(asked.answer + _mark(asked), style=_style(asked))]
+
+
+def _mark(asked: Asked) -> str:
+    if asked.right is None:
+        return ""
+    return "  ✓" if asked.right else f"  ✗ {asked.truth}"
+
+
+def _style(asked: Asked) -> str:
+    return {True: "green", False: "red", None: "default"}[asked.right]
