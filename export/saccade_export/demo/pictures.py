@@ -7,6 +7,7 @@ from types import TracebackType
 from saccade.errors import SourceError
 from saccade.nouns import U8
 from saccade_edge.source import open_source
+from saccade_edge.source.opening import redact
 
 
 class Pictures:
@@ -16,10 +17,9 @@ class Pictures:
     """
 
     def __init__(self, source: str, fps: float) -> None:
+        if "://" in source and not source.startswith("file://"):
+            raise SourceError(f"the demo shows recordings, {redact(source)} is none")
         self._source = open_source(source, "demo", fps=fps)
-        if self._source.live:
-            self._source.close()
-            raise SourceError(f"the demo shows recordings: {source} is a camera")
 
     def at(self, sequence: int) -> U8:
         """Frame ``sequence``, after all that were asked for before: uint8 [H, W, 3] RGB."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from saccade.nouns import U8
@@ -51,12 +51,16 @@ class Rows:
     """``take`` every event; a frame's row comes with its last answer, in the frames' order."""
 
     def __init__(
-        self, pictures: Pictures, truth: Truth, view_size: tuple[int, int], questions: int
+        self,
+        pictures: Pictures,
+        truth: Truth,
+        view_size: tuple[int, int],
+        questions: Sequence[str],
     ) -> None:
         self._pictures = pictures
         self._truth = truth
         self._view_size = view_size
-        self._questions = questions
+        self._questions = list(questions)
         self._open: dict[int, _Open] = {}
         self.skipped = 0
 
@@ -85,7 +89,8 @@ class Rows:
 
     def _done(self, sequence: int) -> Row | None:
         row = self._open[sequence]
-        if len(row.asked) < self._questions:
+        if len(row.asked) < len(self._questions):
             return None
         del self._open[sequence]
-        return Row(row.sent, row.picture, row.sizes, tuple(row.asked))
+        asked = sorted(row.asked, key=lambda each: self._questions.index(each.question))
+        return Row(row.sent, row.picture, row.sizes, tuple(asked))

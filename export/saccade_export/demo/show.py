@@ -59,9 +59,11 @@ def show(settings: DemoSettings, console: Console | None = None) -> bool:
     plan = _settle(settings)
     with Pictures(plan.source, settings.fps) as pictures:
         view_size = plan.bundle.manifest.encoder.view_size
-        rows = Rows(pictures, plan.truth, view_size, len(plan.questions))
+        rows = Rows(pictures, plan.truth, view_size, plan.questions)
         album = Album()
         totals, failure = _watch(plan, settings, rows, album, console)
+    if failure and not totals.sent:
+        raise RemoteError(failure)
     print_summary(console, totals)
     _write(settings.out, album, totals, plan)
     console.print(f"{settings.out / 'demo.html'} shows frames, regions, kept tokens and answers")

@@ -17,8 +17,10 @@ from saccade_export.demo.tally import Score
 
 ROWS = 14  # what fits above the totals on 24 lines
 EDGE_STAGES = frozenset({"gate", "detect", "views", "encode", "select", "code"})
-_COLUMNS = ("frame", "regions", "tokens", "sent", "JPEG", "WebP", "AVIF")
+WIDE = 118  # characters that all columns need; narrower terminals see the others
+_NUMBERS = ("frame", "regions", "tokens", "sent", "JPEG", "WebP", "AVIF")
 _TIMES = ("edge ms", "link ms", "cloud ms")
+_WIDE_ONLY = frozenset({"regions", "JPEG", "WebP", *_TIMES})
 
 
 class Display(Protocol):
@@ -42,7 +44,7 @@ class LiveTable:
 
     def __init__(self, live: Live) -> None:
         self._live = live
-        self._rows: deque[list[Text]] = deque(maxlen=ROWS)
+        self._rows: deque[dict[str, Text]] = deque(maxlen=ROWS)
         self._count = 0
 
     def add(self, row: Row, score: Score) -> None:
@@ -51,13 +53,15 @@ class LiveTable:
         self._live.update(Group(self._table(), Text(f"  {score_text(score)}", style="bold")))
 
     def _table(self) -> Table:
-        table = Table(box=None, pad_edge=True, header_style="bold cyan")
-        for name in (*_COLUMNS, *_TIMES):
+        wide = self._live.console.width >= WIDE
+        table = Table(box=None, header_style="bold cyan")
+        numbers = [name for name in (*_NUMBERS, *_TIMES) if wide or name not in _WIDE_ONLY]
+        for name in numbers:
             table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("question", no_wrap=True, ratio=2)
-        table.add_column("answer", no_wrap=True, ratio=2)
+        table.add_column("question", no_wrap=True)
+        table.add_column("answer", no_wrap=True)
         for cells in self._rows:
-            table.add_row(*cells)
+            table.add_row(*(cells[name] for name in (*numbers, "question", "answer")))
         return table
 
 
@@ -103,18 +107,23 @@ def split_ms(asked: Asked) -> tuple[float, float, float]:
     return edge, link, sum(stages.values()) - edge - link
 
 
-def _cells(row: Row, asked: Asked | None) -> list[Text]:
+def _cells(row: Row, asked: Asked | None) -> dict[str, Text]:
     sent, sizes = row.sent, row.sizes
-    numbers = (sent.sequence, len(sent.regions), sent.tokens)
-    weights = (sizes.jpeg, sizes.webp, sizes.avif)
-    cells = [Text(str(number)) for number in numbers]
-    cells.append(Text(f"{sent.packet_bytes:,}", style="bold green"))
-    cells += [Text(f"{weight:,}", style="dim") for weight in weights]
-    times = split_ms(asked) if asked else ()
-    cells += [Text(f"{ms:.0f}") for ms in times] or [Text("")] * len(_TIMES)
+    cells = {
+        "frame": Text(str(sent.sequence)),
+        "regions": Text(str(len(sent.regions))),
+        "tokens": Text(str(sent.tokens)),
+        "sent": Text(f"{sent.packet_bytes:,}", style="bold green"),
+        "JPEG": Text(f"{sizes.jpeg:,}", style="dim"),
+        "WebP": Text(f"{sizes.webp:,}", style="dim"),
+        "AVIF": Text(f"{sizes.avif:,}", style="dim"),
+    }
     if asked is None:
-        return [*cells, Text(""), Text("")]
-    return [*cells, Text(asked.question), Text(asked.answer + _mark(asked), style=_style(asked))]
+        return cells | {name: Text("") for name in (*_TIMES, "question", "answer")}
+    times = zip(_TIMES, split_ms(asked), strict=True)
+    cells |= {name: Text(f"{ms:.0f}") for name, ms in times}
+    answer = Text(asked.answer + _mark(asked), style=_style(asked))
+    return cells | {"question": Text(asked.question), "answer": answer}
 
 
 def _mark(asked: Asked) -> str:
