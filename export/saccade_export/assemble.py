@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,14 +26,15 @@ def assemble(
     work: Path,
     out: Path,
     *,
-    command: str,
+    training: Mapping[str, Any],
     accuracy: Mapping[str, float],
     language: str = "answer",
     saliency_layers: tuple[int, ...] | None = None,
 ) -> Manifest:
     """Write the bundle of the run in ``work`` to ``out``; other files there are left alone.
 
-    ``accuracy`` goes into the manifest as measured by ``bench/accuracy.py``; ``saliency_layers``
+    ``accuracy`` goes into the manifest as measured by ``bench/accuracy.py``, ``training`` as the
+    command and what else there is to know about the run; ``saliency_layers``
     are the encoder layers whose CLS rows are exported.
     """
     encoder = recipe.trained_encoder(work)
@@ -73,7 +73,7 @@ def assemble(
                 "question_chars": 200,
             },
             "accuracy": dict(accuracy),
-            "training": {"command": command},
+            "training": dict(training),
             "files": files,
         },
     )
@@ -130,7 +130,8 @@ def _language(model: Language) -> dict[str, Any]:
     }
 
 
-def add_file(out: Path, source: Path, name: str) -> None:
-    """Copy one more file into a bundle folder; list it by assembling again."""
-    (out / name).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, out / name)
+def write_blind(work: Path, out: Path) -> None:
+    """The no-picture baseline of the run in ``work``, for ``bench/accuracy.py``."""
+    model, _ = recipe.trained_language(work, "blind")
+    onnx_files.embedding(model, out / "embed.onnx")
+    onnx_files.decoder(model, out / "decoder.onnx")

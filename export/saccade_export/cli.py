@@ -41,6 +41,7 @@ def _bundle_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="the bundle's folder")
     parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--accuracy", type=Path, help="JSON that bench/accuracy.py wrote")
+    parser.add_argument("--blind", type=Path, help="also write the no-picture baseline there")
     parser.set_defaults(run=bundle)
 
 
@@ -69,15 +70,17 @@ def bundle(options: argparse.Namespace) -> int:
     """Write ONNX files and manifest."""
     import json
 
-    from saccade_export.assemble import assemble
+    from saccade_export.assemble import assemble, write_blind
 
     accuracy = json.loads(options.accuracy.read_text()) if options.accuracy else {}
     manifest = assemble(
         options.work,
         options.out,
         accuracy=accuracy,
-        command=f"saccade export train crossing --work {options.work.name}",
+        training={"command": f"saccade export train crossing --work {options.work.name}"},
     )
+    if options.blind:
+        write_blind(options.work, options.blind)
     print(
         f"{options.out}: bundle {manifest.name} {manifest.digest[:16]}, {len(manifest.files)} files"
     )

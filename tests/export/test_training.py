@@ -60,7 +60,7 @@ def test_an_interrupted_stage_goes_on_from_its_checkpoint(work: Path) -> None:
 
 
 def test_the_run_becomes_a_bundle_that_verifies(work: Path, tmp_path: Path) -> None:
-    assemble(work, tmp_path, command="test", accuracy={})
+    assemble(work, tmp_path, training={"command": "test"}, accuracy={})
     bundle = Bundle.open(tmp_path)
     bundle.verify()
     assert bundle.manifest.encoder.dim == 32
