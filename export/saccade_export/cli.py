@@ -33,6 +33,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scale", type=float, default=1.0, help="of all sizes and times; 0.01 is a smoke test"
     )
+    parser.add_argument("--start", type=Path, help="begin with the see.pt and answer.pt there")
     parser.add_argument("--threads", type=int, help="CPU threads (all cores)")
     parser.set_defaults(run=train)
 
@@ -60,6 +61,9 @@ def train(options: argparse.Namespace) -> int:
     if unknown := set(stages) - set(recipe.STAGES):
         raise ConfigError(f"unknown stages {sorted(unknown)}, there are {list(recipe.STAGES)}")
     chosen = recipe.scaled(recipe.RECIPES[options.recipe], options.scale)
+    if options.start and not (options.start / "see.pt").is_file():
+        raise ConfigError(f"{options.start} holds no see.pt")
+    chosen = replace(chosen, start=options.start)
     if options.threads:
         chosen = replace(chosen, threads=options.threads)
     recipe.run(chosen, options.work, stages)

@@ -14,7 +14,7 @@ from saccade_export.assemble import assemble
 from saccade_export.crossing.render import render
 from saccade_export.crossing.scene import PLATE_ALPHABET
 from saccade_export.tiny.encoder import Encoder, EncoderConfig
-from saccade_export.training import evaluate, loop, recipe, see
+from saccade_export.training import answer, evaluate, loop, recipe, see
 from saccade_export.training.shards import (
     FIRST_TRAINING_SEED,
     GRID,
@@ -57,6 +57,29 @@ def test_an_interrupted_stage_goes_on_from_its_checkpoint(work: Path) -> None:
     after = loop.load(work / "answer.pt")
     assert after["step"] > before["step"]
     assert after["spent_s"] > before["spent_s"]
+
+
+def test_a_run_can_begin_with_the_weights_of_another(work: Path, tmp_path: Path) -> None:
+    (tmp_path / "shards").symlink_to(work / "shards")
+    nothing = replace(_small(seconds=0), start=work)
+    recipe.run(nothing, tmp_path, ("see",))
+    for one, other in zip(
+        recipe.trained_encoder(work).parameters(),
+        recipe.trained_encoder(tmp_path).parameters(),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_features_are_made_anew_for_other_weights(work: Path) -> None:
+    shard = work / "shards" / "shard-00000"
+    fresh = Encoder(EncoderConfig())
+    stamp = (shard / "features.stamp").read_text()
+    before = np.load(shard / "features.npy")
+    answer.cache_features(fresh, shard, "cpu", stamp)
+    np.testing.assert_array_equal(np.load(shard / "features.npy"), before)
+    answer.cache_features(fresh, shard, "cpu", "other")
+    assert not np.array_equal(np.load(shard / "features.npy"), before)
 
 
 def test_the_run_becomes_a_bundle_that_verifies(work: Path, tmp_path: Path) -> None:

@@ -45,9 +45,13 @@ class Batch:
 
 
 @torch.no_grad()
-def cache_features(encoder: Encoder, folder: Path, device: str) -> None:
-    """Run the frozen encoder over one shard; features float16 and saliency scores beside it."""
-    if (folder / "features.npy").exists():
+def cache_features(encoder: Encoder, folder: Path, device: str, stamp: str) -> None:
+    """Run the frozen encoder over one shard; features float16 and saliency scores beside it.
+
+    ``stamp`` names the encoder's weights: features of other weights are made anew.
+    """
+    made_by = folder / "features.stamp"
+    if made_by.exists() and made_by.read_text() == stamp:
         return
     encoder.eval()
     views = np.load(folder / "views.npy", mmap_mode="r")
@@ -60,6 +64,7 @@ def cache_features(encoder: Encoder, folder: Path, device: str) -> None:
         scores.append(s.float().mean(2).sum(1).cpu().numpy())
     np.save(folder / "scores.npy", np.concatenate(scores).astype(np.float32))
     np.save(folder / "features.npy", np.concatenate(features))
+    made_by.write_text(stamp)
 
 
 class Frames:

@@ -75,7 +75,8 @@ class Clock:
 
     @property
     def done(self) -> float:
-        return min(self.spent_s / (60 * self.plan.minutes), 1.0)
+        planned_s = 60 * self.plan.minutes
+        return min(self.spent_s / planned_s, 1.0) if planned_s > 0 else 1.0
 
     def should_save(self) -> bool:
         if time.monotonic() - self._saved < self.plan.save_every_s:

@@ -38,6 +38,7 @@ class Recipe:
     detector_batch: int
     detector_hours: float | None
     device: str = "cpu"
+    start: Path | None = None  # a folder with see.pt and answer.pt to begin from
     threads: int = os.cpu_count() or 1
 
 
@@ -151,13 +152,15 @@ def _detector(recipe: Recipe, work: Path) -> None:
 
 
 def _see(recipe: Recipe, work: Path) -> None:
-    see.train(work / "shards", work / "see.pt", recipe.see, recipe.device)
+    start = recipe.start / "see.pt" if recipe.start else None
+    see.train(work / "shards", work / "see.pt", recipe.see, recipe.device, start)
 
 
 def _answer(recipe: Recipe, work: Path) -> None:
     encoder = trained_encoder(work).to(recipe.device)
+    stamp = str(loop.load(work / "see.pt")["step"])
     for folder in shard_folders(work / "shards"):
-        answer.cache_features(encoder, folder, recipe.device)
+        answer.cache_features(encoder, folder, recipe.device, stamp)
     _language(recipe, work, "answer", recipe.answer, blind=False)
 
 
@@ -170,6 +173,8 @@ def _language(recipe: Recipe, work: Path, name: str, plan: loop.Plan, *, blind: 
     words.save(str(work / "tokenizer.json"))
     torch.manual_seed(plan.seed)
     model = new_language(words, EncoderConfig())
+    if recipe.start and not blind:
+        model.load_state_dict(loop.load(recipe.start / "answer.pt")["model"])
     answer.train(
         work / "shards", work / f"{name}.pt", model, words, plan, recipe.device, blind=blind
     )

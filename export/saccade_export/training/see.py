@@ -86,8 +86,16 @@ def augment(views: Tensor, generator: torch.Generator) -> Tensor:
     return (x * gain * tint + offset + noise * normal(*x.shape[1:])).clamp_(0, 1)
 
 
-def train(root: Path, checkpoint: Path, plan: loop.Plan, device: str = "cpu") -> Encoder:
-    """Train until ``plan.minutes`` are spent; resumes from ``checkpoint`` when it is there."""
+def train(
+    root: Path,
+    checkpoint: Path,
+    plan: loop.Plan,
+    device: str = "cpu",
+    start: Path | None = None,
+) -> Encoder:
+    """Train until ``plan.minutes`` are spent; resumes from ``checkpoint`` when it is there, else
+    begins with the weights in ``start``.
+    """
     torch.manual_seed(plan.seed)
     config = EncoderConfig()
     encoder = Encoder(config).to(device)
@@ -102,6 +110,10 @@ def train(root: Path, checkpoint: Path, plan: loop.Plan, device: str = "cpu") ->
         heads.load_state_dict(state["heads"])
         descent.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent_s"]
+    elif start:
+        state = loop.load(start)
+        encoder.load_state_dict(state["encoder"])
+        heads.load_state_dict(state["heads"])
     clock = loop.Clock(plan, spent)
     data = Views(root, plan.seed + step)
     batches = loop.prefetch(lambda: data.batch(plan.batch))
