@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test lint protos protos-check clean
+.PHONY: demo test lint protos protos-check bench-accuracy clean
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
@@ -22,6 +22,9 @@ lint: .venv/ready  ## style, types and borders
 	.venv/bin/mypy
 	.venv/bin/pyright --pythonpath .venv/bin/python
 	.venv/bin/lint-imports
+
+bench-accuracy: .venv/ready  ## right answers by type of question, whole and pruned, and baselines
+	.venv/bin/python -m bench.accuracy $(BENCH_ARGS)
 
 protos: .venv/ready  ## write the generated code anew
 	.venv/bin/python protos/generate.py
