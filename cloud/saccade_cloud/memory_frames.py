@@ -1,4 +1,4 @@
-"""A frame store that forgets: the newest frames of each camera, lost when the cloud ends."""
+"""A frame store that forgets: a few frames of each camera, lost when the cloud ends."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ class _Camera:
     sessions: int = 0
     count: int = 0
     bytes: int = 0
-    frames: list[StoredFrame] = field(default_factory=list)  # by capture time, oldest first
+    frames: list[StoredFrame] = field(default_factory=list)  # as they came
 
 
 class MemoryFrames:
     """A ``FrameStore`` of ``per_camera`` frames for each of at most ``max_cameras`` cameras.
 
-    A new camera beyond that takes the place of the one that disconnected longest ago.
+    The frame that came first makes room, because questions follow what came last, also where that
+    is a backlog or a recording; the newest by capture always stays. A new camera beyond
+    ``max_cameras`` takes the place of the one that disconnected longest ago.
     """
 
     def __init__(self, per_camera: int = 16, max_cameras: int = 256) -> None:
@@ -52,9 +54,10 @@ class MemoryFrames:
         camera.bytes += frame.packet_bytes
         self._frames[frame.identity] = frame
         camera.frames.append(frame)
-        camera.frames.sort(key=lambda kept: kept.tokens.captured_ns)  # a backlog comes late
         if len(camera.frames) > self._per_camera:
-            del self._frames[camera.frames.pop(0).identity]
+            newest = _newest(camera)
+            first = next(i for i, kept in enumerate(camera.frames) if kept is not newest)
+            del self._frames[camera.frames.pop(first).identity]
         return True
 
     def get(self, device: str, boot: int, sequence: int) -> StoredFrame | None:
@@ -64,7 +67,7 @@ class MemoryFrames:
     def newest(self, device: str, camera: str) -> StoredFrame | None:
         """See ``FrameStore.newest``."""
         known = self._cameras.get((device, camera))
-        return known.frames[-1] if known and known.frames else None
+        return _newest(known) if known else None
 
     def cameras(self) -> list[CameraState]:
         """See ``FrameStore.cameras``."""
@@ -88,8 +91,14 @@ class MemoryFrames:
                 del self._frames[frame.identity]
 
 
+def _newest(camera: _Camera) -> StoredFrame | None:
+    """By capture; of two captured at once the one that came later."""
+    return max(reversed(camera.frames), key=lambda kept: kept.tokens.captured_ns, default=None)
+
+
 def _state(device: str, name: str, camera: _Camera) -> CameraState:
-    last = camera.frames[-1].tokens if camera.frames else None
+    newest = _newest(camera)
+    last = newest.tokens if newest else None
     return CameraState(
         device=device,
         name=name,

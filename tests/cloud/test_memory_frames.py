@@ -36,11 +36,12 @@ def test_the_newest_frames_stay() -> None:
     assert (state.frames, state.bytes, state.last_sequence) == (7, 700, 7)
 
 
-def test_a_backlog_does_not_push_out_what_is_newer() -> None:
+def test_a_backlog_can_be_asked_about_and_does_not_push_out_the_newest() -> None:
     frames = connected(MemoryFrames(per_camera=3))
-    for sequence, captured_ns in ((7, 70), (8, 80), (1, 10), (2, 20), (9, 90)):
+    for sequence, captured_ns in ((7, 70), (9, 90), (8, 80), (1, 10), (2, 20)):
         frames.put(frame(sequence, captured_ns))
-    assert sequences(frames, 9) == [7, 8, 9]
+        assert frames.get("kerb", 1, sequence) is not None
+    assert sequences(frames, 9) == [1, 2, 9]
     newest = frames.newest("kerb", "north")
     assert newest is not None
     assert newest.tokens.sequence == 9
