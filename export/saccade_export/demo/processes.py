@@ -19,6 +19,7 @@ from saccade.errors import RemoteError
 
 READY_S = 30.0  # loading a model from a cold disk takes seconds
 STOP_S = 5.0
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _READY = re.compile(r"serving .* on (\S+)")
 
 Line = tuple[float, str]  # monotonic time of arrival, text
@@ -82,11 +83,28 @@ class Process:
 @contextmanager
 def running(name: str, words: Sequence[str]) -> Iterator[Process]:
     """A process that has ended when the ``with`` statement has."""
-    process = Process(name, words)
+    process: Process | None = None
     try:
+        with _uninterrupted():
+            process = Process(name, words)
         yield process
     finally:
-        process.stop()
+        if process is not None:
+            process.stop()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """An interrupt waits for the end: none may come between a process and who stops it."""
+    heard: list[int] = []
+    handlers = {n: signal.signal(n, lambda n, _: heard.append(n)) for n in _INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if heard:
+        raise KeyboardInterrupt
 
 
 def address_of(cloud: Process) -> str:

@@ -91,9 +91,9 @@ def _watch(
     serve = ("cloud", "serve", "--listen=127.0.0.1:0", f"--bundle={bundle}", "--drain=1")
     with running("cloud", serve) as cloud:
         address = address_of(cloud)
-        console.print(f"cloud: {' '.join(('saccade', *serve))} -> {address}", highlight=False)
         watch = _edge_words(plan, settings, address)
         with running("edge", watch) as edge, display(console) as table:
+            _introduce(console, plan, address)
             for at_s, line in _lines(edge):
                 event = parse(line)
                 if event is None:
@@ -105,6 +105,12 @@ def _watch(
                     table.add(row, tally.score)
             failure = edge.failure()
     return tally.totals(rows.skipped), failure
+
+
+def _introduce(console: Console, plan: _Plan, address: str) -> None:
+    name = plan.bundle.manifest.name
+    watched = f"{Path(plan.source).name} and asks {len(plan.questions)} questions about each frame"
+    console.print(f"a cloud with bundle {name!r} on {address}, an edge that watches {watched}")
 
 
 def _edge_words(plan: _Plan, settings: DemoSettings, address: str) -> list[str]:

@@ -1,0 +1,60 @@
+"""What the demo takes for true is what the model was taught."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+from saccade_export.crossing.asking import look
+from saccade_export.crossing.questions import ask
+from saccade_export.crossing.scene import Scene
+from saccade_export.demo.standing import STANDING, Truth, judge
+
+CLIP = Path(__file__).resolve().parents[2] / "export" / "saccade_crossing" / "clip.mp4"
+WHOLE = (0.0, 0.0, 640.0, 384.0)
+
+
+def scenes() -> list[Scene]:
+    frames = json.loads(CLIP.with_suffix(".json").read_text())["frames"]
+    return [Scene.from_json(frame) for frame in frames]
+
+
+def test_the_truth_is_that_of_the_worlds_own_questions() -> None:
+    compared: Counter[str] = Counter()
+    for number, scene in enumerate(scenes()):
+        boxes = [vehicle.box for vehicle in scene.vehicles[:4]]
+        view = look(scene, boxes)
+        for question in ask(scene, boxes, random.Random(number), per_kind=12):
+            if any(question.text == each.text for each in STANDING):
+                verdict = judge(question.text, view)
+                assert (verdict.kind, verdict.truth) == (question.kind, question.answer)
+                compared[question.text] += 1
+    assert min(compared[each.text] for each in STANDING) >= 10
+
+
+def test_a_first_region_that_is_no_vehicle_leaves_its_questions_open() -> None:
+    scene = next(each for each in scenes() if each.vehicles)
+    view = look(scene, [(0.0, 0.0, 9.0, 9.0)])
+    assert judge("what is vehicle 1 ?", view).truth is None
+    assert judge("how many vehicles are there ?", view).truth == str(len(scene.vehicles))
+
+
+def test_a_plate_too_small_to_read_is_not_asked() -> None:
+    number, scene = next(
+        (n, s) for n, s in enumerate(scenes(), 1) if s.vehicles and s.vehicles[0].plate
+    )
+    truth = Truth.beside(CLIP, 160)
+    box = scene.vehicles[0].box
+    close, far = truth.of(number, [box], [box]), truth.of(number, [box], [WHOLE])
+    assert judge("what is the plate of vehicle 1 ?", close).truth == scene.vehicles[0].plate
+    assert judge("what is the plate of vehicle 1 ?", far).truth is None
+
+
+def test_where_nobody_knows_nothing_is_judged(tmp_path: Path) -> None:
+    truth = Truth.beside(tmp_path / "own.mp4", 160)
+    assert not truth.known
+    assert truth.of(1, [], []) is None
+    assert judge("how many vehicles are there ?", None).truth is None
+    assert judge("is it mine ?", look(scenes()[0], [])).kind == "other"
