@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test lint protos protos-check bench-accuracy clean
+.PHONY: demo test lint protos protos-check bench-accuracy bench-end-to-end clean
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
@@ -25,6 +25,9 @@ lint: .venv/ready  ## style, types and borders
 
 bench-accuracy: .venv/ready  ## right answers by type of question, whole and pruned, and baselines
 	.venv/bin/python -m bench.accuracy $(BENCH_ARGS)
+
+bench-end-to-end: .venv-demo/ready  ## time by stage, frames a second, bytes at the socket
+	.venv-demo/bin/python -m bench.end_to_end $(BENCH_ARGS)
 
 protos: .venv/ready  ## write the generated code anew
 	.venv/bin/python protos/generate.py
