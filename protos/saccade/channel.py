@@ -20,7 +20,8 @@ def check_address(cloud: str, *, plain: bool, insecure: bool) -> None:
     host = host_of(cloud)
     if plain and not insecure and not is_loopback(host):
         raise ConfigError(
-            f"{cloud} is another machine and no TLS is set up: accept plain text with --insecure"
+            f"{cloud} is another machine and no TLS is set up: plain text has to be allowed "
+            "(--insecure, in Python insecure=True)"
         )
 
 
