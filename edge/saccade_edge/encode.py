@@ -9,7 +9,7 @@ import numpy as np
 from saccade.bundle import Bundle
 from saccade.errors import BundleError
 from saccade.nouns import F32, TokenGrid, View
-from saccade_edge.runtime import RuntimeSettings, open_session
+from saccade_edge.runtime import Model, RuntimeSettings
 
 
 class Encoder:
@@ -22,13 +22,13 @@ class Encoder:
         self._spec = bundle.manifest.encoder
         outputs = self._spec.outputs
         self._outputs = [outputs.features, outputs.saliency, outputs.keys]
-        self._session = open_session(bundle.file(self._spec.file), runtime or RuntimeSettings())
+        self._model = Model(bundle.file(self._spec.file), runtime or RuntimeSettings())
         self._check_names()
 
     @property
     def providers(self) -> tuple[str, ...]:
         """What really runs the model, first choice first."""
-        return tuple(self._session.get_providers())
+        return self._model.providers
 
     @property
     def view_size(self) -> tuple[int, int]:
@@ -40,21 +40,20 @@ class Encoder:
         if not views:
             return []
         batch = np.stack([view.picture for view in views])
-        arrays = self._session.run(self._outputs, {self._spec.input.name: batch})
-        features, saliency, keys = (np.asarray(a, np.float32) for a in arrays)
+        feeds = {self._spec.input.name: batch}
+        features, saliency, keys = self._model.run(self._outputs, feeds)
         self._check_shapes(len(views), features, saliency, keys)
         return [
             TokenGrid(features[i], saliency[i], keys[i], self._spec.grid) for i in range(len(views))
         ]
 
     def _check_names(self) -> None:
-        inputs = [entry.name for entry in self._session.get_inputs()]
+        inputs = [port.name for port in self._model.inputs]
         if inputs != [self._spec.input.name]:
             raise BundleError(
                 f"the encoder takes {inputs}, the manifest says {self._spec.input.name!r}"
             )
-        offered = {entry.name for entry in self._session.get_outputs()}
-        if missing := [name for name in self._outputs if name not in offered]:
+        if missing := [name for name in self._outputs if name not in self._model.outputs]:
             raise BundleError(f"the encoder has no output {', '.join(missing)}")
 
     def _check_shapes(self, views: int, features: F32, saliency: F32, keys: F32) -> None:

@@ -1,33 +1,49 @@
-"""ONNX Runtime sessions on the best device that really works."""
+"""ONNX models on the best device that really works."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 from onnxruntime.capi import (
     onnxruntime_pybind11_state as ort_state,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
 from saccade.errors import BundleError, ConfigError
+from saccade.nouns import F32
 
 log = logging.getLogger(__name__)
 
-# ONNX Runtime's exceptions share no base class below Exception, so they are listed.
-LOAD_ERRORS = (
+# Not TensorRT: it builds engines for minutes inside the first run, so it is asked for by name.
+PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+# ONNX Runtime's exceptions have no base class of their own.
+_ERRORS = (
+    ort_state.EPFail,
     ort_state.Fail,
     ort_state.InvalidArgument,
     ort_state.InvalidGraph,
     ort_state.InvalidProtobuf,
     ort_state.NoSuchFile,
     ort_state.NotImplemented,
+    ort_state.RuntimeException,
 )
 
-# Not TensorRT: it builds engines for minutes inside the first run, so it is asked for by name.
-PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input: ``shape`` has names or None where the size is free."""
+
+    name: str
+    kind: str  # "tensor(float)", "tensor(uint8)"
+    shape: tuple[int | str | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +56,48 @@ class RuntimeSettings:
     threads: int = 0
 
 
-def open_session(path: Path, settings: RuntimeSettings) -> ort.InferenceSession:
-    """A session for the model at ``path``.
+class Model:
+    """An ONNX file on the best provider that works.
 
-    Raises ``ConfigError`` for providers that are not installed, ``BundleError`` for a file
-    that is no model. Providers can fail silently: ask the session which ones it got.
+    Raises ``ConfigError`` for providers that are not installed, ``BundleError`` for a file that
+    is no model. A provider can fail in silence: ``providers`` says which ones the session got.
     """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = settings.threads
-    # Spinning threads burn the small computer's power between frames.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    wanted = _providers(settings.providers)
-    try:
-        session = ort.InferenceSession(str(path), options, providers=list(wanted))
-    except LOAD_ERRORS as error:
-        raise BundleError(f"{path.name} is no model that runs here: {error}") from error
-    if missing := set(wanted) - set(session.get_providers()):
-        log.warning("%s runs without %s", path.name, ", ".join(sorted(missing)))
-    return session
+
+    def __init__(self, path: Path, settings: RuntimeSettings) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = settings.threads
+        options.log_severity_level = 3  # errors: those are raised anyway
+        # Spinning threads burn the small computer's power between frames.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        wanted = _providers(settings.providers)
+        self.name = path.name
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=list(wanted))
+        except _ERRORS as error:
+            raise BundleError(f"{self.name} is no model that runs here: {error}") from error
+        if missing := set(wanted) - set(self.providers):
+            log.warning("%s runs without %s", self.name, ", ".join(sorted(missing)))
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """What really runs it, first choice first."""
+        return tuple(self._session.get_providers())
+
+    @property
+    def inputs(self) -> list[Port]:
+        return [Port(i.name, i.type, tuple(i.shape)) for i in self._session.get_inputs()]
+
+    @property
+    def outputs(self) -> list[str]:
+        return [output.name for output in self._session.get_outputs()]
+
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, npt.NDArray[Any]]) -> list[F32]:
+        """The named outputs. Raises ``BundleError`` when the model fails."""
+        try:
+            arrays = self._session.run(list(outputs), dict(feeds))
+        except _ERRORS as error:
+            raise BundleError(f"{self.name} failed: {error}") from error
+        return [np.asarray(array, np.float32) for array in arrays]
 
 
 def _providers(asked: Sequence[str] | None) -> tuple[str, ...]:

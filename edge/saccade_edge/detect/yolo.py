@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from saccade.errors import BundleError
 from saccade.nouns import F32, U8, Frame, Region
 from saccade_edge.detect.base import Overview
 from saccade_edge.detect.layouts import read_output
 from saccade_edge.detect.letterbox import letterbox
-from saccade_edge.runtime import RuntimeSettings, open_session
+from saccade_edge.runtime import Model, RuntimeSettings
 
 
 class YoloDetector:
@@ -28,8 +27,8 @@ class YoloDetector:
         iou: float,
         runtime: RuntimeSettings,
     ) -> None:
-        self._session = open_session(model, runtime)
-        self._input = _check_input(self._session, size, model.name)
+        self._model = Model(model, runtime)
+        self._input = _check_input(self._model, size)
         self._size = size
         self._labels = labels
         self._score = score
@@ -38,12 +37,11 @@ class YoloDetector:
     @property
     def providers(self) -> tuple[str, ...]:
         """What really runs the model, first choice first."""
-        return tuple(self._session.get_providers())
+        return self._model.providers
 
     def find(self, frame: Frame, overview: Overview) -> list[Region]:
         canvas, box = letterbox(frame.picture, self._size)
-        output = self._session.run(None, {self._input: _blob(canvas)})[0]
-        output = np.asarray(output, np.float32)
+        (output,) = self._model.run(self._model.outputs[:1], {self._input: _blob(canvas)})
         found = read_output(output, len(self._labels), self._score, self._iou)
         return [
             Region((float(x0), float(y0), float(x1), float(y1)), self._labels[kind], float(score))
@@ -60,15 +58,17 @@ def _blob(canvas: U8) -> F32:
     return np.asarray(planes / np.float32(255), np.float32)
 
 
-def _check_input(session: ort.InferenceSession, size: tuple[int, int], name: str) -> str:
+def _check_input(model: Model, size: tuple[int, int]) -> str:
     """The input's name, when it takes float32 [1, 3, height, width]."""
-    (entry, *others) = session.get_inputs()
-    fits = len(entry.shape) == 4 and all(
+    (port, *others) = model.inputs
+    wanted = (1, 3, *size)
+    fits = len(port.shape) == 4 and all(
         not isinstance(has, int) or has == wants
-        for has, wants in zip(entry.shape, (1, 3, *size), strict=True)
+        for has, wants in zip(port.shape, wanted, strict=True)
     )
-    if others or not fits or entry.type != "tensor(float)":
+    if others or not fits or port.kind != "tensor(float)":
         raise BundleError(
-            f"{name} takes {entry.type} {entry.shape}, the manifest says float32 {[1, 3, *size]}"
+            f"{model.name} takes {port.kind} {list(port.shape)}, "
+            f"the manifest says float32 {list(wanted)}"
         )
-    return str(entry.name)
+    return port.name

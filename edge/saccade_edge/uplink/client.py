@@ -7,8 +7,9 @@ import itertools
 import math
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
@@ -26,6 +27,7 @@ from saccade.session import PROTOCOL
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
+from saccade_edge.tasks import end, first_done
 from saccade_edge.uplink.backoff import Backoff
 from saccade_edge.uplink.channel import open_channel, wait_ready
 from saccade_edge.uplink.conversation import Conversation
@@ -136,7 +138,8 @@ class Uplink:
         )
         async with channel:
             timeout_s = min(settings.connect_timeout_s, settings.patience_s)
-            await wait_ready(channel, settings.cloud, timeout_s)
+            if not await self._ready(wait_ready(channel, settings.cloud, timeout_s)):
+                return
             call = VisionStub(channel).Connect()
             hearing = Hearing(self._outbox, self._tell)
             talk = Conversation(call, self._outbox, hearing.hear)
@@ -152,6 +155,18 @@ class Uplink:
             finally:
                 self._outbox.suspend()
                 self._connected_s = time.monotonic()
+
+    async def _ready(self, connecting: Coroutine[Any, Any, None]) -> bool:
+        """Whether a connection came before the end: nobody waits for a cloud to say bye to it."""
+        ready = asyncio.ensure_future(connecting)
+        finishing = asyncio.ensure_future(self._finishing.wait())
+        try:
+            await first_done(ready, finishing)
+            if ready.done():
+                ready.result()
+            return ready.done()
+        finally:
+            await end(ready, finishing)
 
     async def _pause(self, error: SaccadeError, pause_s: float) -> None:
         waited_s = time.monotonic() - self._connected_s

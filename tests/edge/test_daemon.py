@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import pytest
+
+from saccade.bundle import Bundle
+from saccade.errors import ConfigError, SourceError, Unreachable
+from saccade.limits import Limits
+from saccade.packet import unpack
+from saccade.v1 import vision_pb2 as pb
+from saccade_edge.daemon import Watch, WatchSettings
+from saccade_edge.events import Event, FrameAnswered, FrameSent, FrameSkipped, Summary
+from saccade_edge.gate import GateSettings
+from saccade_edge.plan import PipelineSettings
+from saccade_edge.report import to_line, to_record
+from saccade_edge.runtime import RuntimeSettings
+from saccade_testing.scripted_cloud import Line, scripted_cloud, serve
+
+T = TypeVar("T")
+MakeVideo = Callable[..., Path]
+EVERY_FRAME = PipelineSettings(
+    gate=GateSettings(threshold=0), runtime=RuntimeSettings(threads=1), codec="f16"
+)
+OURS = ("saccade-frames", "camera-")
+
+
+def play(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs the test and sees that it leaves no thread behind."""
+    asyncio.run(asyncio.wait_for(test(), 60))
+    assert [t.name for t in threading.enumerate() if t.name.startswith(OURS)] == []
+
+
+def settings(source: Path | str, cloud: str, **changes: Any) -> WatchSettings:
+    usual = WatchSettings(str(source), cloud, camera="north", device="kerb", pipeline=EVERY_FRAME)
+    return replace(usual, **changes)
+
+
+def kinds(events: list[Event], kind: type[T]) -> list[T]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def test_every_frame_of_a_video_is_sent_and_every_question_answered(
+    bundle: Bundle, make_video: MakeVideo
+) -> None:
+    async def test() -> None:
+        events: list[Event] = []
+        async with scripted_cloud(bundle) as cloud:
+            asked = ("what is it?", "how many are there?")
+            chosen = settings(make_video(frames=6), cloud.address, questions=asked)
+            summary = await Watch(bundle, chosen, events.append).run()
+        (line,) = cloud.lines
+        packets = line.said("packet")
+        total = sum(p.ByteSize() for p in packets)
+        assert summary == Summary(
+            frames=6, sent=6, answers=12, refused=0, packet_bytes=total, complete=True
+        )
+        assert events[-1] == summary
+        assert [p.sequence for p in packets] == [1, 2, 3, 4, 5, 6]
+        assert [e.packet_bytes for e in kinds(events, FrameSent)] == [p.ByteSize() for p in packets]
+        hello = line.said("hello")[0]
+        there = unpack(
+            packets[2],
+            limits=Limits.of(bundle.manifest),
+            cameras=hello.cameras,
+            epoch_unix_ms=hello.epoch_unix_ms,
+        )
+        (sent,) = (e.look for e in kinds(events, FrameSent) if e.look.frame.sequence == 3)
+        assert (there.camera, there.size) == ("north", (96, 160))
+        assert abs(there.captured_ns - sent.frame.captured_ns) < 1_000_000
+        for answered in kinds(events, FrameAnswered):
+            stages = list(answered.answer.timing.stages)
+            assert stages[:6] == ["gate", "detect", "views", "encode", "select", "code"]
+            assert stages[6:] == ["link", "prefill"]
+            assert (answered.answer.text, answered.answer.finish) == ("blue car", "stop")
+
+    play(test)
+
+
+def test_frames_without_news_are_not_sent(bundle: Bundle, make_video: MakeVideo) -> None:
+    async def test() -> None:
+        events: list[Event] = []
+        async with scripted_cloud(bundle) as cloud:
+            gated = replace(EVERY_FRAME, gate=GateSettings(threshold=200))
+            chosen = settings(make_video(frames=6), cloud.address, pipeline=gated)
+            summary = await Watch(bundle, chosen, events.append).run()
+        assert (summary.frames, summary.sent) == (6, 1)
+        assert len(kinds(events, FrameSkipped)) == 5
+
+    play(test)
+
+
+def test_the_clouds_bound_holds_from_then_on(bundle: Bundle, make_video: MakeVideo) -> None:
+    async def bounds(line: Line) -> None:
+        await line.greet(limits=pb.Limits(in_flight_packets=1))
+        first = await line.hear()
+        assert first is not None
+        await line.say(budget=pb.Budget(tokens_per_frame=8, reason="load"))
+        await line.ack(first.packet)
+        await serve(line)
+
+    async def test() -> None:
+        events: list[Event] = []
+        async with scripted_cloud(bundle, bounds) as cloud:
+            await Watch(bundle, settings(make_video(frames=4), cloud.address), events.append).run()
+        kept = [e.look.sight.tokens.kept for e in kinds(events, FrameSent) if e.look.sight]
+        assert kept == [32, 8, 8, 8]
+
+    play(test)
+
+
+def test_a_stop_takes_no_further_frame_and_settles_what_was_sent(
+    bundle: Bundle, make_video: MakeVideo
+) -> None:
+    async def test() -> None:
+        events: list[Event] = []
+        async with scripted_cloud(bundle) as cloud:
+            chosen = settings(make_video(frames=100, fps=20), cloud.address, live=True)
+            watch = Watch(bundle, chosen, events.append)
+            asyncio.get_running_loop().call_later(1.0, watch.stop)
+            summary = await watch.run()
+        assert summary.complete
+        assert 0 < summary.sent < 100
+        assert len(cloud.lines[0].said("bye")) == 1
+
+    play(test)
+
+
+def test_a_second_stop_does_not_wait_for_answers(bundle: Bundle, make_video: MakeVideo) -> None:
+    async def silent(line: Line) -> None:
+        await line.greet()
+        while await line.hear() is not None:
+            pass
+
+    async def test() -> None:
+        async with scripted_cloud(bundle, silent) as cloud:
+            chosen = settings(make_video(frames=3), cloud.address, questions=("what is it?",))
+            watch = Watch(bundle, chosen, lambda event: None)
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            loop.call_later(0.5, watch.stop)
+            loop.call_later(0.6, watch.stop)
+            summary = await watch.run()
+            assert not summary.complete
+            assert loop.time() - began < 3
+
+    play(test)
+
+
+def test_a_source_that_breaks_off_says_so_once_the_rest_is_settled(
+    bundle: Bundle, tmp_path: Path, make_frame: Callable[..., Any]
+) -> None:
+    async def test() -> None:
+        cv2.imwrite(str(tmp_path / "1.png"), make_frame(0).picture)
+        (tmp_path / "2.png").write_bytes(b"no picture")
+        events: list[Event] = []
+        async with scripted_cloud(bundle) as cloud:
+            watch = Watch(bundle, settings(tmp_path, cloud.address), events.append)
+            with pytest.raises(SourceError, match=r"2\.png is neither"):
+                await watch.run()
+        assert len(cloud.lines[0].said("packet")) == 1
+        assert len(cloud.lines[0].said("bye")) == 1
+
+    play(test)
+
+
+def test_what_is_wrong_from_the_start_is_said_before_anybody_is_called(
+    bundle: Bundle, make_video: MakeVideo
+) -> None:
+    async def test() -> None:
+        async with scripted_cloud(bundle) as cloud:
+            video = make_video()
+            for chosen, error in (
+                (settings("gone.mp4", cloud.address), SourceError),
+                (settings(video, "cloud"), ConfigError),
+                (settings(video, "10.0.0.1:7860"), ConfigError),
+                (
+                    settings(video, cloud.address, pipeline=replace(EVERY_FRAME, codec="zip")),
+                    ConfigError,
+                ),
+            ):
+                with pytest.raises(error):
+                    await Watch(bundle, chosen, lambda event: None).run()
+            assert cloud.lines == []
+
+    play(test)
+
+
+def test_a_cloud_that_is_not_there_ends_a_files_watch(
+    bundle: Bundle, make_video: MakeVideo
+) -> None:
+    async def test() -> None:
+        chosen = settings(make_video(), "127.0.0.1:9", patience_s=0.3)
+        with pytest.raises(Unreachable, match="not reachable"):
+            await Watch(bundle, chosen, lambda event: None).run()
+
+    play(test)
+
+
+def test_every_event_is_a_line_or_a_record(bundle: Bundle, make_video: MakeVideo) -> None:
+    async def test() -> None:
+        events: list[Event] = []
+        async with scripted_cloud(bundle) as cloud:
+            chosen = settings(make_video(frames=2), cloud.address, questions=("what is it?",))
+            await Watch(bundle, chosen, events.append).run()
+        lines = [line for event in events if (line := to_line(event))]
+        assert lines[0] == f"connected to {cloud.address}"
+        assert any("what is it? -> blue car" in line for line in lines)
+        assert lines[-1].startswith("2 frames, 2 sent, 2 answers, 0 refused")
+        records = [json.loads(json.dumps(r)) for e in events if (r := to_record(e))]
+        by_kind = {record["event"]: record for record in records}
+        assert by_kind["FrameSent"]["regions"][0]["label"] == "car"
+        assert by_kind["FrameAnswered"]["answer"] == "blue car"
+        assert by_kind["Summary"]["complete"] is True
+
+    play(test)
