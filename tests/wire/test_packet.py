@@ -83,9 +83,10 @@ class TestBytes:
 
     @pytest.mark.parametrize("codec", codecs.names())
     def test_the_format_is_the_golden_one(self, codec: str) -> None:
+        """One view of few features: zstd, whose bytes differ between versions, can't shorten it."""
         tokens = token_set([0, 9, 10, 11, 40, 63], dim=4)
         tokens.features[:] = np.outer([0, 1, 2, 3, -4, 64], [1, -0.5, 0.25, 127 / 128])
-        packet = packed(frame_tokens([tokens, tokens], sequence=300), codec)
+        packet = packed(frame_tokens([tokens], sequence=300), codec)
         golden = bytes.fromhex((GOLDEN / f"packet-{codec}.hex").read_text())
         assert packet.SerializeToString(deterministic=True).hex() == golden.hex()
 
