@@ -48,7 +48,7 @@ def test_its_summary_adds_up(shown: tuple[str, dict[str, Any], dict[str, Any]]) 
     assert set(summary["by_kind"]) >= {"class", "colour", "heading", "count_kind", "light", "exist"}
 
 
-def test_it_sends_less_than_any_picture_codec(
+def test_it_sends_less_than_the_pictures_that_it_is_shown_beside(
     shown: tuple[str, dict[str, Any], dict[str, Any]],
 ) -> None:
     _, summary, _ = shown

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from saccade.nouns import U8
-from saccade_export.demo.baselines import QUALITY, encoded
+from saccade_export.demo.baselines import FRAME_QUALITY, QUALITY, encoded
 from saccade_export.demo.rows import Row
 from saccade_export.demo.table import split_ms
 from saccade_export.demo.tally import Totals
@@ -52,7 +52,7 @@ def write_page(path: Path, album: Album, totals: Totals, source: str) -> None:
         "source": source,
         "frames": album.frames,
         "totals": totals.to_json(),
-        "quality": QUALITY,
+        "quality": QUALITY | {"frame": FRAME_QUALITY},
     }
     # "</" would end the script element that holds it.
     text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
@@ -67,7 +67,9 @@ def _frame(row: Row) -> dict[str, Any]:
     return {
         "number": sent.sequence,
         "size": [width, height],
-        "jpeg": base64.b64encode(encoded(_shrunk(row.picture), "JPEG")).decode("ascii"),
+        "jpeg": base64.b64encode(encoded(_shrunk(row.picture), "JPEG", FRAME_QUALITY)).decode(
+            "ascii"
+        ),
         "regions": [[region.label, *region.box] for region in sent.regions],
         "views": [
             {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from saccade_export.demo.baselines import QUALITY
+from saccade_export.demo.baselines import FRAME_QUALITY, QUALITY
 from saccade_export.demo.table import EDGE_STAGES, score_text
 from saccade_export.demo.tally import Totals
 
@@ -15,7 +15,7 @@ _NAMES = {
     "jpeg": f"the same views as JPEG (quality {QUALITY['JPEG']})",
     "webp": f"the same views as WebP (quality {QUALITY['WEBP']})",
     "avif": f"the same views as AVIF (quality {QUALITY['AVIF']})",
-    "frame_jpeg": f"the whole frame as JPEG (quality {QUALITY['JPEG']})",
+    "frame_jpeg": f"the whole frame as JPEG (quality {FRAME_QUALITY})",
     "frame_raw": "the whole frame, raw pixels",
 }
 
