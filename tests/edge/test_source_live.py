@@ -84,6 +84,16 @@ def test_closing_a_live_source_wakes_its_consumer_and_leaves_no_thread(
     assert camera_threads() == []
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_reader_that_breaks_down_is_an_error_and_no_endless_wait() -> None:
+    def defective() -> Video:
+        raise ZeroDivisionError
+
+    source = LiveSource(defective, "gate")
+    with source, pytest.raises(SourceError, match="reader of camera gate broke down"):
+        next(source)
+
+
 def test_a_camera_that_comes_back_is_read_on_with_rising_numbers(make_video: MakeVideo) -> None:
     box = Box(make_video(frames=20, fps=10, name="street.ts"))
     numbers: list[int] = []

@@ -51,6 +51,7 @@ class LiveSource(Source):
         self._stop = threading.Event()
         self._count = 0
         self._error: SourceError | None = None
+        self._ended = False
         self._thread = threading.Thread(target=self._read, name=f"camera-{camera}", daemon=True)
         self._thread.start()
 
@@ -67,8 +68,12 @@ class LiveSource(Source):
         frame = self._slot.take()
         if frame is not None:
             return frame
-        if self._error is not None and not self._stop.is_set():
+        if self._stop.is_set():
+            raise StopIteration
+        if self._error is not None:
             raise self._error
+        if not self._ended:
+            raise SourceError(f"the reader of camera {self._camera} broke down, see the log")
         raise StopIteration
 
     def close(self) -> None:
@@ -78,6 +83,13 @@ class LiveSource(Source):
         self._thread.join(SILENCE_LIMIT_S + 1)
 
     def _read(self) -> None:
+        try:
+            self._read_on()
+            self._ended = True
+        finally:
+            self._slot.close()  # also after a defect: nobody waits for a thread that is gone
+
+    def _read_on(self) -> None:
         failures = 0
         while not self._stop.is_set():
             before = self._count
@@ -92,7 +104,6 @@ class LiveSource(Source):
             failures += 1
             log.warning("camera %s: %s; again in %g s", self._camera, self._error, pause_s)
             self._stop.wait(pause_s)
-        self._slot.close()
 
     def _play(self) -> None:
         video = self._open_video()
