@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from saccade import packet as packets
 from saccade.bundle import Bundle
@@ -16,12 +16,10 @@ from saccade_edge.detect import make_detector, prioritise
 from saccade_edge.encode import Encoder
 from saccade_edge.plan import PipelineSettings, settle
 from saccade_edge.runtime import RuntimeSettings
-from saccade_edge.views import plan_views
+from saccade_edge.views import Closeup, Cutter
 from saccade_export.crossing.questions import Question, ask
 from saccade_export.crossing.render import render
 from saccade_export.crossing.scene import Scene
-from saccade_export.training.shards import VIEW_SIZE
-from saccade_export.training.targets import legible
 
 # Training uses seeds from 1,000,000 on, the detector from 899,800; choices made during
 # development were made on 0..799.
@@ -51,7 +49,7 @@ class Eye:
         self.bundle, self.regions = bundle, regions
         runtime = RuntimeSettings(threads=threads)
         self.encoder = Encoder(bundle, runtime)
-        self.spec = bundle.manifest.encoder
+        self.cutter = Cutter.of(bundle.manifest.encoder)
         self.plan = settle(bundle.manifest, PipelineSettings())
         self.detector = make_detector("yolo", bundle, runtime) if regions == "detector" else None
 
@@ -59,46 +57,36 @@ class Eye:
         """Render, detect, cut and encode one frame; ask its questions."""
         rendered = render(seed)
         frame = Frame(rendered.picture, seed * 1_000_000_000, "bench", seed)
-        regions = self._regions(frame, rendered.scene)[: self.spec.max_crops]
-        views = plan_views(
-            frame, regions, view_size=self.spec.view_size, max_crops=self.spec.max_crops,
-            margin=self.spec.crop_margin, min_px=self.spec.crop_min_px,
-        )  # fmt: skip
-        subjects = match([r.box for r in regions], rendered.scene)
-        asked, missed = self._questions(rendered.scene, views, subjects, random.Random(seed))
+        crops, closeups = self._regions(frame, rendered.scene)
+        views = self.cutter.views(frame, crops, closeups)
+        subjects = match([r.box for r in crops], rendered.scene)
+        asked, missed = self._questions(rendered.scene, subjects, random.Random(seed))
         grids = tuple(self.encoder.encode(views))
         return Seen(
             frame, rendered.scene, tuple(views), grids, tuple(subjects), missed, tuple(asked)
         )
 
-    def _regions(self, frame: Frame, scene: Scene) -> list[Region]:
+    def _regions(self, frame: Frame, scene: Scene) -> tuple[list[Region], list[Closeup]]:
         if self.detector is None:
-            return [Region(v.box, v.kind, 1.0) for v in scene.vehicles]
+            shown = scene.vehicles[: self.plan.max_crops]
+            plates = [(slot, v.plate_box) for slot, v in enumerate(shown, 1)]
+            closeups = [Closeup(slot, Region(box, "plate", 1.0)) for slot, box in plates if box]
+            return [Region(v.box, v.kind, 1.0) for v in shown], closeups
         found = prioritise(self.detector.find(frame, lambda: self.encoder.encode([])[0]))
-        return self.plan.cropped(found)
+        crops = self.plan.cropped(found)
+        return crops, self.plan.closeups(found, crops)
 
     def _questions(
-        self,
-        scene: Scene,
-        views: Sequence[View],
-        subjects: Sequence[int | None],
-        rng: random.Random,
+        self, scene: Scene, subjects: Sequence[int | None], rng: random.Random
     ) -> tuple[list[Question], int]:
-        """A vehicle that the detector missed is asked about in a slot that holds nothing: the
-        detector's errors count as wrong answers.
+        """A vehicle that the detector missed is asked about in a slot that holds nothing, and a
+        plate that it missed is asked for all the same: its errors count as wrong answers.
         """
-        expected = range(min(len(scene.vehicles), self.spec.max_crops))
+        expected = range(min(len(scene.vehicles), self.plan.max_crops))
         lost = [i for i in expected if i not in subjects]
-        slots = [*subjects, *lost][: self.spec.max_crops]
-        windows = {s: v.window for s, v in zip(subjects, views[1:], strict=True) if s is not None}
-        vehicles = tuple(
-            v
-            if i in lost or (i in windows and legible(v, windows[i], VIEW_SIZE[1]))
-            else replace(v, plate=None)
-            for i, v in enumerate(scene.vehicles)
-        )
-        boxes = [vehicles[s].box if s is not None else (0.0, 0.0, 1.0, 1.0) for s in slots]
-        return ask(replace(scene, vehicles=vehicles), boxes, rng), len(lost)
+        slots = [*subjects, *lost][: self.plan.max_crops]
+        boxes = [scene.vehicles[s].box if s is not None else (0.0, 0.0, 1.0, 1.0) for s in slots]
+        return ask(scene, boxes, rng), len(lost)
 
 
 def match(boxes: Sequence[Box], scene: Scene) -> list[int | None]:
@@ -129,7 +117,7 @@ def tokens(seen: Seen, budget: int, method: str) -> FrameTokens:
         x0, y0, x1, y1 = view.window
         window = wire_window((x0 / width, y0 / height, x1 / width, y1 / height))
         kept = select(grid, budget, method=method, seed=seen.frame.sequence)
-        views.append(ViewTokens(slot, window, kept))
+        views.append(ViewTokens(slot, window, kept, closeup_of=view.closeup_of))
     return FrameTokens(
         seen.frame.sequence, "bench", seen.frame.captured_ns, seen.frame.size, tuple(views)
     )

@@ -21,6 +21,7 @@ from saccade.errors import (
 )
 from saccade.session import Role, Session, State
 from saccade.status import to_failure
+from saccade.tasks import end, next_or_none, within
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade_cloud.engines.base import TokenChunk
@@ -29,7 +30,6 @@ from saccade_cloud.handshake import check_hello, welcome
 from saccade_cloud.hub import Hub
 from saccade_cloud.pipe import Pipe
 from saccade_cloud.stages import stage_times
-from saccade_cloud.tasks import cancel, next_or_none, within
 
 OUTBOX_MESSAGES = 64
 NS_PER_MS = 1_000_000
@@ -54,7 +54,7 @@ class Conversation:
             async for message in self._outbox:
                 yield message
         finally:
-            await cancel([serving, *self._answers])
+            await end(serving, *self._answers)
             if self._hello is not None:
                 self._hub.frames.disconnect(self._hello.device, self._hello.cameras)
 
@@ -94,7 +94,7 @@ class Conversation:
             if reading.done():
                 reading.result()
         finally:
-            await cancel([reading, stopping])
+            await end(reading, stopping)
         await asyncio.gather(*self._answers)
         if self._hub.stopping.is_set():
             raise Unreachable("the cloud is stopping")

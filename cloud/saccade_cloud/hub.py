@@ -14,13 +14,13 @@ from saccade.errors import LimitExceeded
 from saccade.limits import Limits
 from saccade.nouns import FrameTokens, Timing
 from saccade.packet import unpack
+from saccade.tasks import next_or_none, within
 from saccade.v1 import tokens_pb2, vision_pb2
 from saccade_cloud.answering import Answerer
 from saccade_cloud.board import AnswerBoard, Posted
 from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.frames import FrameStore, StoredFrame
 from saccade_cloud.settings import ServerSettings
-from saccade_cloud.tasks import next_or_none, within
 
 
 def _one_worker() -> ThreadPoolExecutor:

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from saccade.bundle import Bundle
 from saccade.errors import EngineError
 from saccade.nouns import Answer, FrameTokens
+from saccade.tasks import next_or_none
 from saccade_cloud.assemble import open_answerer, open_engine
 from saccade_cloud.engines.base import TokenChunk
-from saccade_cloud.tasks import next_or_none
 
 T = TypeVar("T")
 

@@ -92,8 +92,16 @@ class MemoryFrames:
 
 
 def _newest(camera: _Camera) -> StoredFrame | None:
-    """By capture; of two captured at once the one that came later."""
-    return max(reversed(camera.frames), key=lambda kept: kept.tokens.captured_ns, default=None)
+    """By capture; of two captured at once the one that came later.
+
+    Nothing is captured after it came: a clock that runs ahead, or a recording that is read faster
+    than it was filmed, would outrank what comes later for as long as it lies in the future.
+    """
+    return max(
+        reversed(camera.frames),
+        key=lambda kept: min(kept.tokens.captured_ns, kept.received_ns),
+        default=None,
+    )
 
 
 def _state(device: str, name: str, camera: _Camera) -> CameraState:

@@ -1,6 +1,7 @@
 """From kept tokens back to a visual segment: project, put in place, check.
 
-Visual order is the bundle's: the overview first, then the crops, ids ascending inside a view.
+Visual order is the bundle's: the overview first, then the crops, then the close-ups, ids
+ascending inside a view. A close-up has its crop's slot: what it shows belongs to that thing.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class Reconstructor:
     """
 
     def __init__(self, projector: Path, limits: Limits, width: int) -> None:
-        self._projector = Graph(projector, ("features", "ids", "slots", "boxes"), ("embeds",))
+        inputs = ("features", "ids", "slots", "boxes", "kinds")
+        self._projector = Graph(projector, inputs, ("embeds",))
         self._limits = limits
         self._width = width
 
@@ -33,18 +35,21 @@ class Reconstructor:
         """The frame's visual segment: embeds [K, width] float32, positions [K, 3] int32."""
         self._check_views(frame)
         counts = [len(view.tokens.ids) for view in frame.views]
-        slots = np.repeat(np.array([view.slot for view in frame.views], np.int64), counts)
+        slots = [view.slot if view.closeup_of is None else view.closeup_of for view in frame.views]
+        kinds = [_kind(view) for view in frame.views]
         windows = np.array([view.window for view in frame.views], np.float32)
         ids = np.concatenate([view.tokens.ids for view in frame.views]).astype(np.int64)
         feeds = {
             "features": np.concatenate([view.tokens.features for view in frame.views]),
             "ids": ids,
-            "slots": slots,
+            "slots": np.repeat(np.array(slots, np.int64), counts),
             "boxes": np.repeat(windows, counts, axis=0),
+            "kinds": np.repeat(np.array(kinds, np.int64), counts),
         }
         embeds = self._projector.run(feeds)[0]
         self._check_embeds(embeds, len(ids))
-        return VisualSegment(embeds, positions(ids, slots, self._limits.grid))
+        order = np.repeat(np.array([view.slot for view in frame.views], np.int64), counts)
+        return VisualSegment(embeds, positions(ids, order, self._limits.grid))
 
     def _check_views(self, frame: FrameTokens) -> None:
         if not frame.kept:
@@ -53,6 +58,8 @@ class Reconstructor:
         if slots != sorted(set(slots)) or slots[0] < 0 or slots[-1] >= self._limits.views:
             raise PacketError(f"slots {slots} do not ascend within 0..{self._limits.views - 1}")
         for view in frame.views:
+            if view.closeup_of is not None and not 1 <= view.closeup_of < view.slot:
+                raise PacketError(f"view {view.slot} is a close-up of view {view.closeup_of}")
             self._check_view(view)
 
     def _check_view(self, view: ViewTokens) -> None:
@@ -78,6 +85,11 @@ class Reconstructor:
             raise EngineError(f"the projector gave {embeds.shape}, expected {(count, self._width)}")
         if not np.isfinite(embeds).all():
             raise EngineError("the projector gave embeddings that are not finite")
+
+
+def _kind(view: ViewTokens) -> int:
+    """0 overview, 1 crop, 2 close-up, as the projector knows them."""
+    return 2 if view.closeup_of is not None else min(view.slot, 1)
 
 
 def positions(ids: npt.NDArray[np.int64], slots: npt.NDArray[np.int64], grid: Grid) -> I32:

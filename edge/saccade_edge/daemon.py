@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 import grpc
 
 from saccade.bundle import Bundle
+from saccade.tasks import end, first_done
 from saccade_edge.events import Event, Summary
 from saccade_edge.feed import Feed
 from saccade_edge.ledger import Ledger
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.source import open_source
-from saccade_edge.tasks import end, first_done
 from saccade_edge.uplink import Bounded, Uplink, UplinkEvent, UplinkSettings
 
 # How long a recording's owner waits for a cloud that is not there; cameras wait for ever.

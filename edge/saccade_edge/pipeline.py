@@ -20,7 +20,7 @@ from saccade_edge.encode import Encoder
 from saccade_edge.gate import Gate, Verdict
 from saccade_edge.plan import PipelineSettings, settle
 from saccade_edge.stopwatch import Stopwatch
-from saccade_edge.views import plan_views
+from saccade_edge.views import Cutter
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class Pipeline:
         self.plan = settle(bundle.manifest, self.settings)
         self.encoder = encoder or Encoder(bundle, self.settings.runtime)
         self._detector = make_detector(self.settings.detector, bundle, self.settings.runtime)
+        self._cutter = Cutter.of(bundle.manifest.encoder)
         self._gate = Gate(self.settings.gate)
 
     def look(self, frame: Frame, *, tokens_per_frame: int | None = None) -> Look:
@@ -85,22 +86,13 @@ class Pipeline:
         with watch.stage("detect"):
             regions = prioritise(self._detector.find(frame, overview))
         with watch.stage("views"):
-            views = self._plan_views(frame, self.plan.cropped(regions))
+            crops = self.plan.cropped(regions)
+            views = self._cutter.views(frame, crops, self.plan.closeups(regions, crops))
         with watch.stage("encode"):
             grids = self._encode(views, overview.grid)
         with watch.stage("select"):
             tokens = self._select(frame, views, grids, tokens_per_frame)
         return Sight(tuple(regions), tuple(views), tokens)
-
-    def _plan_views(self, frame: Frame, regions: Sequence[Region]) -> list[View]:
-        return plan_views(
-            frame,
-            regions,
-            view_size=self.encoder.view_size,
-            max_crops=self.plan.max_crops,
-            margin=self.plan.crop_margin,
-            min_px=self.plan.crop_min_px,
-        )
 
     def _encode(self, views: Sequence[View], overview: TokenGrid | None) -> list[TokenGrid]:
         """All views, but the overview only where the detector has not asked for it already."""
@@ -131,6 +123,7 @@ class Pipeline:
                     tokens,
                     view.region.label if view.region else "",
                     view.region.score if view.region else 0.0,
+                    view.closeup_of,
                 )
                 for slot, (view, tokens) in enumerate(placed)
             ),
@@ -149,8 +142,8 @@ class _Overview:
     def __call__(self) -> TokenGrid:
         if self.grid is None:
             with self._watch.stage("encode"):
-                views = self._pipeline._plan_views(self._frame, [])
-                (self.grid,) = self._pipeline.encoder.encode(views)
+                view = self._pipeline._cutter.overview(self._frame)
+                (self.grid,) = self._pipeline.encoder.encode([view])
         return self.grid
 
 

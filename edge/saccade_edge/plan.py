@@ -11,6 +11,7 @@ from saccade.nouns import Region
 from saccade.selection import METHODS
 from saccade_edge.gate import GateSettings
 from saccade_edge.runtime import RuntimeSettings
+from saccade_edge.views import Closeup, holder
 
 # The codec where nobody chose one, if the bundle has it.
 USUAL_CODEC = "int8z"
@@ -36,22 +37,33 @@ class PipelineSettings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Settled and within the bundle's limits. ``crop_min_px`` in pixels of the frame;
-    ``crop_labels``: regions of other labels get no crop, all get one where it is None.
+    """Settled and within the bundle's limits. ``crop_labels``: regions of other labels get no crop,
+    all get one where it is None; ``closeup_labels``: regions that get a view of their own inside
+    a crop, and no crop.
     """
 
     method: str
     tokens_per_view: int
     codec: str
     max_crops: int
-    crop_margin: float
-    crop_min_px: float
     crop_labels: frozenset[str] | None = None
+    max_closeups: int = 0
+    closeup_labels: frozenset[str] = frozenset()
 
     def cropped(self, regions: Sequence[Region]) -> list[Region]:
-        """The regions that deserve a crop, in their order."""
+        """The regions that get a crop, in their order."""
         wanted = self.crop_labels
-        return [r for r in regions if wanted is None or r.label in wanted]
+        worthy = [r for r in regions if wanted is None or r.label in wanted]
+        return [r for r in worthy if r.label not in self.closeup_labels][: self.max_crops]
+
+    def closeups(self, regions: Sequence[Region], crops: Sequence[Region]) -> list[Closeup]:
+        """What to look at closely in ``crops``, at most one region in each, the surest."""
+        found: dict[int, Region] = {}
+        for region in sorted(regions, key=lambda r: -r.score):
+            slot = holder(region, crops) if region.label in self.closeup_labels else None
+            if slot is not None and slot not in found:
+                found[slot] = region
+        return [Closeup(slot, found[slot]) for slot in sorted(found)][: self.max_closeups]
 
     def budget(self, views: int, tokens_per_frame: int | None) -> int:
         """Tokens for each of ``views`` views, at least one."""
@@ -69,9 +81,9 @@ def settle(manifest: Manifest, settings: PipelineSettings) -> Plan:
         tokens_per_view=_or(settings.tokens_per_view, manifest.selection.tokens_per_view),
         codec=settings.codec or usual,
         max_crops=_or(settings.max_crops, encoder.max_crops),
-        crop_margin=encoder.crop_margin,
-        crop_min_px=encoder.crop_min_px,
         crop_labels=_crop_labels(manifest, settings.detector),
+        max_closeups=encoder.max_closeups,
+        closeup_labels=frozenset(manifest.detector.closeups if manifest.detector else ()),
     )
     _check_known("selection method", plan.method, METHODS)
     _check_known("codec", plan.codec, manifest.codecs)

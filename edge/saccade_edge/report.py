@@ -98,6 +98,7 @@ def _view_records(sight: Sight) -> list[dict[str, Any]]:
     """What each view looked at, in pixels of the frame, and which places of its grid were kept."""
     return [
         {
+            "kind": view.kind,
             "window": [round(v, 1) for v in view.window],
             "region": _region_record(view.region) if view.region else None,
             "grid": list(kept.tokens.grid),

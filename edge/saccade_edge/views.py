@@ -1,16 +1,19 @@
 """Crop planning: from regions to the windows that the encoder looks at.
 
-One overview of the whole frame, then up to R crops. A window always holds its region whole
-(no object is cut in two), has the encoder's aspect, and stays inside the frame where it fits.
+One overview of the whole frame, up to R crops, and close-ups of what is small inside a crop. A
+window always holds its region whole (no object is cut in two), has the encoder's aspect, and
+stays inside the frame where it fits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from saccade.manifest import EncoderSpec
 from saccade.nouns import U8, Box, Frame, Region, View
 
 
@@ -60,20 +63,59 @@ def resample(picture: U8, window: Box, view_size: tuple[int, int]) -> U8:
     return np.asarray(cv2.resize(inner, (view_size[1], view_size[0]), interpolation=how), np.uint8)
 
 
-def plan_views(
-    frame: Frame,
-    regions: Sequence[Region],
-    *,
-    view_size: tuple[int, int],
-    max_crops: int,
-    margin: float,
-    min_px: float,
-) -> list[View]:
-    """The overview, then one crop for each of the first ``max_crops`` regions, in their order."""
-    height, width = frame.size
-    whole = (0.0, 0.0, float(width), float(height))
-    views = [View("overview", whole, resample(frame.picture, whole, view_size))]
-    for region in regions[:max_crops]:
-        window = plan_window(region.box, frame.size, view_size, margin, min_px)
-        views.append(View("crop", window, resample(frame.picture, window, view_size), region))
-    return views
+def holder(region: Region, crops: Sequence[Region]) -> int | None:
+    """The slot, from 1, of the crop's region that holds the centre of ``region``.
+
+    Of several the one that reaches furthest down: on level ground it is the nearest to the
+    camera, and hides the others.
+    """
+    x, y = (region.box[0] + region.box[2]) / 2, (region.box[1] + region.box[3]) / 2
+    around = [
+        (crop.box[3], slot)
+        for slot, crop in enumerate(crops, 1)
+        if crop.box[0] <= x <= crop.box[2] and crop.box[1] <= y <= crop.box[3]
+    ]
+    return max(around)[1] if around else None
+
+
+@dataclass(frozen=True, slots=True)
+class Closeup:
+    """A region inside the crop of slot ``of``, from 1."""
+
+    of: int
+    region: Region
+
+
+@dataclass(frozen=True, slots=True)
+class Cutter:
+    """Cuts the views that an encoder was trained on; margins as in the manifest's EncoderSpec."""
+
+    view_size: tuple[int, int]
+    crop_margin: float
+    closeup_margin: float
+    min_px: float
+
+    @classmethod
+    def of(cls, spec: EncoderSpec) -> Cutter:
+        return cls(spec.view_size, spec.crop_margin, spec.closeup_margin, spec.crop_min_px)
+
+    def overview(self, frame: Frame) -> View:
+        """The whole frame."""
+        height, width = frame.size
+        whole = (0.0, 0.0, float(width), float(height))
+        return View("overview", whole, resample(frame.picture, whole, self.view_size))
+
+    def views(
+        self, frame: Frame, crops: Sequence[Region], closeups: Sequence[Closeup] = ()
+    ) -> list[View]:
+        """The overview, the crops and the close-ups, in their order."""
+        views = [self.overview(frame)]
+        views += (View("crop", *self._cut(frame, r, self.crop_margin), r) for r in crops)
+        for near in closeups:
+            cut = self._cut(frame, near.region, self.closeup_margin)
+            views.append(View("closeup", *cut, near.region, near.of))
+        return views
+
+    def _cut(self, frame: Frame, region: Region, margin: float) -> tuple[Box, U8]:
+        window = plan_window(region.box, frame.size, self.view_size, margin, self.min_px)
+        return window, resample(frame.picture, window, self.view_size)

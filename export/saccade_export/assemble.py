@@ -14,7 +14,13 @@ from saccade_export.tiny.encoder import EncoderConfig
 from saccade_export.tiny.language import Language
 from saccade_export.training import detector, recipe
 from saccade_export.training.packing import PROMPT
-from saccade_export.training.shards import CROP_MARGIN, CROP_MIN_PX, MAX_CROPS
+from saccade_export.training.shards import (
+    CLOSEUP_MARGIN,
+    CROP_MARGIN,
+    CROP_MIN_PX,
+    MAX_CLOSEUPS,
+    MAX_CROPS,
+)
 
 APACHE = "Apache-2.0"
 DETECTOR = "edge/detector.onnx"
@@ -68,7 +74,7 @@ def assemble(
             "codecs": ["f16", "int8z"],
             "language": _language(model),
             "limits": {
-                "views": 1 + MAX_CROPS,
+                "views": 1 + MAX_CROPS + MAX_CLOSEUPS,
                 "tokens_per_view": encoder.config.tokens,
                 "question_chars": 200,
             },
@@ -95,6 +101,8 @@ def _encoder(config: EncoderConfig) -> dict[str, Any]:
         "max_crops": MAX_CROPS,
         "crop_margin": CROP_MARGIN,
         "crop_min_px": int(CROP_MIN_PX),
+        "max_closeups": MAX_CLOSEUPS,
+        "closeup_margin": CLOSEUP_MARGIN,
     }
 
 
@@ -107,6 +115,7 @@ def _detector() -> dict[str, Any]:
         "score": 0.2,
         "iou": 0.5,
         "crops": list(KINDS),
+        "closeups": [detector.PLATE],
     }
 
 

@@ -58,11 +58,14 @@ def encoder(model: Encoder, path: Path) -> None:
 
 
 def projector(model: Language, places: int, path: Path) -> None:
-    """Features [K, D], ids, slots [K], boxes [K, 4] -> embeds [K, width]; ``places``: patches."""
+    """Features [K, D], ids, slots [K], boxes [K, 4], kinds [K] -> embeds [K, width]; ``places``:
+    patches of a view.
+    """
     k = 7
     dim = model.projector.up.in_features
-    inputs = [torch.randn(k, dim), torch.arange(k) % places, torch.arange(k) % 2, torch.rand(k, 4)]
-    names = ["features", "ids", "slots", "boxes"]
+    counting = torch.arange(k)
+    inputs = [torch.randn(k, dim), counting % places, counting % 2, torch.rand(k, 4), counting % 3]
+    names = ["features", "ids", "slots", "boxes", "kinds"]
     module = Placing(model.projector, model.names().detach().clone())
     write(module, inputs, path, names, ["embeds"], {n: {0: "tokens"} for n in (*names, "embeds")})
 

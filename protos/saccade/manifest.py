@@ -41,8 +41,9 @@ class EncoderOutputs:
 class EncoderSpec:
     """The edge's vision encoder and the views that it was trained on.
 
-    ``grid``: (t, h, w) tokens of a view; ``dim``: features per token; ``crop_margin``: share of
-    a region's size added on each side; ``crop_min_px``: least window, in pixels of the frame.
+    ``grid``: (t, h, w) tokens of a view; ``dim``: features per token; ``crop_margin`` and
+    ``closeup_margin``: share of a region's size added on each side; ``crop_min_px``: least window,
+    in pixels of the frame.
     """
 
     file: str
@@ -53,6 +54,8 @@ class EncoderSpec:
     crop_margin: float
     crop_min_px: float
     outputs: EncoderOutputs = field(default_factory=EncoderOutputs)
+    max_closeups: int = 0
+    closeup_margin: float = 0.0
 
     @property
     def view_size(self) -> tuple[int, int]:
@@ -63,7 +66,8 @@ class EncoderSpec:
 @dataclass(frozen=True, slots=True)
 class DetectorSpec:
     """The region detector. ``input``: (height, width); ``score`` and ``iou``: thresholds, 0..1;
-    ``crops``: the labels that get a crop, all where it is empty.
+    ``crops``: the labels that get a crop, all where it is empty; ``closeups``: the labels of
+    what is small inside a crop and worth a view of its own, text for the most part.
     """
 
     file: str
@@ -73,6 +77,7 @@ class DetectorSpec:
     score: float
     iou: float
     crops: tuple[str, ...] = ()
+    closeups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +196,11 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
             f"selection.tokens_per_view is {manifest.selection.tokens_per_view}, "
             f"1..{limits.tokens_per_view} are allowed"
         )
-    if encoder.max_crops + 1 > limits.views:
-        yield f"encoder.max_crops is {encoder.max_crops}, limits.views allows {limits.views - 1}"
+    if encoder.max_crops + encoder.max_closeups + 1 > limits.views:
+        yield (
+            f"encoder.max_crops and max_closeups are {encoder.max_crops} and "
+            f"{encoder.max_closeups}, limits.views allows {limits.views - 1}"
+        )
     if manifest.selection.method not in METHODS:
         yield f"selection.method {manifest.selection.method!r} is unknown"
     unknown = [name for name in manifest.codecs if name not in codecs.names()]

@@ -69,13 +69,15 @@ class View:
     """What the encoder sees: a window of the frame at the encoder's input size.
 
     ``window`` in pixels of the frame; ``picture``: uint8 [h, w, 3] RGB;
-    ``region``: the region a crop was planned for, None for the overview.
+    ``region``: the region a view was planned for, None for the overview;
+    ``closeup_of``: the slot of the crop in which a close-up's region lies, None for other views.
     """
 
-    kind: Literal["overview", "crop"]
+    kind: Literal["overview", "crop", "closeup"]
     window: Box
     picture: U8
     region: Region | None = None
+    closeup_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,8 @@ class ViewTokens:
     """A token set and where its view was looking.
 
     ``window`` is normalised to 0..1 of the frame's width and height (the wire rounds it to
-    1/255). Slot 0 is the overview, slot i the i-th crop.
+    1/255). Slot 0 is the overview, slot i the i-th crop; close-ups follow the crops, and
+    ``closeup_of`` is the slot of the crop that they look into.
     """
 
     slot: int
@@ -162,6 +165,7 @@ class ViewTokens:
     tokens: TokenSet
     label: str = ""
     score: float = 0.0
+    closeup_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

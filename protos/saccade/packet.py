@@ -49,6 +49,7 @@ def pack(
         size=frame.size,
         counts=tuple(len(tokens.ids) for tokens in sets),
         windows=tuple(view.window for view in frame.views),
+        closeups=_closeups(frame.views),
     )
     return pb.FramePacket(
         sequence=frame.sequence,
@@ -75,14 +76,28 @@ def unpack(
     if codec.name not in limits.codecs:
         raise PacketError(f"codec {codec.name!r} was not agreed, only {', '.join(limits.codecs)}")
     sets = codec.decode(_layers(packet), shapes)
-    seen = zip(header.windows, sets, strict=True)
+    whole = (None,) * (1 + header.crops)
+    seen = zip(header.windows, sets, (*whole, *header.closeups), strict=True)
     return FrameTokens(
         sequence=packet.sequence,
         camera=_camera(packet.camera, cameras),
         captured_ns=_captured_ms(packet, epoch_unix_ms) * NS_PER_MS,
         size=header.size,
-        views=tuple(ViewTokens(slot, *view) for slot, view in enumerate(seen)),
+        views=tuple(
+            ViewTokens(slot, window, tokens, closeup_of=crop)
+            for slot, (window, tokens, crop) in enumerate(seen)
+        ),
     )
+
+
+def _closeups(views: Sequence[ViewTokens]) -> tuple[int, ...]:
+    """The crops that the last views look into."""
+    crops = [view.closeup_of for view in views]
+    first = next((i for i, crop in enumerate(crops) if crop is not None), len(crops))
+    closeups = tuple(crop for crop in crops[first:] if crop is not None)
+    if len(closeups) < len(crops) - first:
+        raise PacketError(f"close-ups come after all crops, not {crops}")
+    return closeups
 
 
 def _crc32c(data: bytes) -> int:

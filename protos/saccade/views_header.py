@@ -1,8 +1,10 @@
 """The packed part of a packet: frame size, tokens per view, where the crops were looking.
 
-Layout, all integers unsigned LEB128 varints: height; width; views * 2 + same; one count if
-``same`` is 1, else one per view; then four bytes (x0, y0, x1, y1) per crop, in 1/255 of the
-frame's width and height. The first view is the overview, whose window is the whole frame.
+Layout, all integers unsigned LEB128 varints: height; width; views * 4 + near * 2 + same; one
+count if ``same`` is 1, else one per view; if ``near`` is 1, the number of close-ups and for each
+the slot of the crop that it looks into; then four bytes (x0, y0, x1, y1) per view but the first,
+in 1/255 of the frame's width and height. The first view is the overview, whose window is the
+whole frame; crops come next, close-ups last.
 """
 
 from __future__ import annotations
@@ -20,11 +22,18 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class ViewsHeader:
-    """``size``: (height, width) of the frame in pixels; one count and one window per view."""
+    """``size``: (height, width) of the frame in pixels; one count and one window per view;
+    ``closeups``: of the last views, the slot of the crop that each looks into.
+    """
 
     size: tuple[int, int]
     counts: tuple[int, ...]
     windows: tuple[Box, ...]
+    closeups: tuple[int, ...] = ()
+
+    @property
+    def crops(self) -> int:
+        return len(self.counts) - 1 - len(self.closeups)
 
     def to_bytes(self) -> bytes:
         """Raises PacketError for a size, a count or a window that the layout can't hold."""
@@ -32,9 +41,11 @@ class ViewsHeader:
             raise PacketError(f"{len(self.counts)} counts for {len(self.windows)} views")
         for side in self.size:
             _check_side(side)
-        same = len(set(self.counts)) == 1
-        numbers = [*self.size, len(self.counts) * 2 + same]
+        self._check_closeups()
+        same, near = len(set(self.counts)) == 1, bool(self.closeups)
+        numbers = [*self.size, len(self.counts) * 4 + near * 2 + same]
         numbers += self.counts[:1] if same else self.counts
+        numbers += [len(self.closeups), *self.closeups] if near else []
         header = b"".join(map(_varint, numbers))
         return header + b"".join(bytes(window_steps(window)) for window in self.windows[1:])
 
@@ -45,7 +56,8 @@ class ViewsHeader:
         size = (reader.varint(), reader.varint())
         for side in size:
             _check_side(side)
-        views, same = divmod(reader.varint(), 2)
+        views, flags = divmod(reader.varint(), 4)
+        near, same = divmod(flags, 2)
         if views == 0:
             raise PacketError("a packet without views")
         check("views", views, limits.views)
@@ -54,9 +66,18 @@ class ViewsHeader:
         for view, count in enumerate(counts):
             check(f"tokens in view {view}", count, limits.tokens_per_view)
             check(f"tokens in view {view}", count, limits.grid_tokens)
+        closeups = reader.closeups(views) if near else ()
         windows = [WHOLE, *(_window(reader.take(4)) for _ in range(views - 1))]
         reader.finish()
-        return cls(size, counts, tuple(windows))
+        header = cls(size, counts, tuple(windows), closeups)
+        header._check_closeups()
+        return header
+
+    def _check_closeups(self) -> None:
+        if self.crops < 0 or any(not 1 <= slot <= self.crops for slot in self.closeups):
+            raise PacketError(
+                f"close-ups of crops {list(self.closeups)} in a frame of {len(self.counts)} views"
+            )
 
 
 def window_steps(window: Box) -> tuple[int, int, int, int]:
@@ -121,6 +142,12 @@ class _Reader:
             if byte < 0x80:
                 return value
         raise PacketError("a varint of more than 4 bytes in the views header")
+
+    def closeups(self, views: int) -> tuple[int, ...]:
+        count = self.varint()
+        if not 1 <= count < views:
+            raise PacketError(f"{count} close-ups in a frame of {views} views")
+        return tuple(self.varint() for _ in range(count))
 
     def finish(self) -> None:
         if self._position != len(self._data):

@@ -13,10 +13,12 @@ from saccade_testing.tokens import usual_frame
 USUAL = usual_frame(views=1, kept=1)
 
 
-def frame(sequence: int, captured_ns: int | None = None, device: str = "kerb") -> StoredFrame:
+def frame(
+    sequence: int, captured_ns: int | None = None, device: str = "kerb", received_ns: int = 1000
+) -> StoredFrame:
     when = sequence if captured_ns is None else captured_ns
     tokens = replace(USUAL, sequence=sequence, captured_ns=when, camera="north")
-    return StoredFrame(device, 1, tokens, 100, 0, Timing())
+    return StoredFrame(device, 1, tokens, 100, received_ns, Timing())
 
 
 def connected(frames: MemoryFrames, device: str = "kerb") -> MemoryFrames:
@@ -45,6 +47,15 @@ def test_a_backlog_can_be_asked_about_and_does_not_push_out_the_newest() -> None
     newest = frames.newest("kerb", "north")
     assert newest is not None
     assert newest.tokens.sequence == 9
+
+
+def test_a_frame_from_the_future_does_not_outrank_what_comes_later() -> None:
+    frames = connected(MemoryFrames())
+    frames.put(frame(1, captured_ns=5000, received_ns=1000))
+    frames.put(frame(2, captured_ns=2000, received_ns=2010))
+    newest = frames.newest("kerb", "north")
+    assert newest is not None
+    assert newest.tokens.sequence == 2
 
 
 def test_the_same_packet_twice_counts_once() -> None:

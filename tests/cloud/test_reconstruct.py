@@ -42,6 +42,28 @@ def test_a_token_is_projected_by_its_own_feature_place_and_window(
         np.testing.assert_allclose(alone, whole[slot * 16 : slot * 16 + 16], rtol=1e-5, atol=1e-5)
 
 
+def test_a_closeup_has_the_slot_of_its_crop_and_a_kind_of_its_own(
+    reconstruct: Reconstructor,
+) -> None:
+    frame = usual_frame(views=3)
+    crop = reconstruct(frame)
+    near = replace(frame.views[2], closeup_of=1)
+    closeup = reconstruct(replace(frame, views=(*frame.views[:2], near)))
+    change = closeup.embeds[32:] - crop.embeds[32:]
+    np.testing.assert_allclose(change, np.broadcast_to(change[:1], change.shape), atol=1e-5)
+    assert np.abs(change).max() > 0.1
+    np.testing.assert_array_equal(closeup.embeds[:32], crop.embeds[:32])
+    np.testing.assert_array_equal(closeup.positions, crop.positions)
+
+
+@pytest.mark.parametrize("crop", [0, 2, 3])
+def test_a_closeup_of_no_crop_is_refused(reconstruct: Reconstructor, crop: int) -> None:
+    frame = usual_frame(views=3)
+    near = replace(frame.views[2], closeup_of=crop)
+    with pytest.raises(PacketError, match=f"view 2 is a close-up of view {crop}"):
+        reconstruct(replace(frame, views=(*frame.views[:2], near)))
+
+
 def test_positions_count_frames_of_a_clip_before_views() -> None:
     ids, slots = np.array([0, 7, 3], np.int64), np.array([0, 0, 2], np.int64)
     assert positions(ids, slots, (2, 2, 2)).tolist() == [[0, 0, 0], [1, 1, 1], [4, 1, 1]]

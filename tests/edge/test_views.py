@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saccade.nouns import Box, Frame, Region
-from saccade_edge.views import plan_views, plan_window, resample
+from saccade_edge.views import Closeup, Cutter, holder, plan_window, resample
 
 FRAME, VIEW = (384, 640), (96, 160)
 ASPECT = VIEW[1] / VIEW[0]
+CUTTER = Cutter(VIEW, crop_margin=0.1, closeup_margin=0.25, min_px=32)
 
 
 @st.composite
@@ -64,9 +65,28 @@ def test_a_window_off_the_frame_altogether_is_black_and_not_an_error() -> None:
 
 def test_the_overview_comes_first_then_a_crop_for_each_region_in_order() -> None:
     frame = Frame(np.zeros((*FRAME, 3), np.uint8), 0, "gate", 1)
-    regions = [Region((10 * i, 10, 10 * i + 50, 60), "car", 0.9) for i in range(6)]
-    views = plan_views(frame, regions, view_size=VIEW, max_crops=4, margin=0.1, min_px=32)
+    regions = [Region((10 * i, 10, 10 * i + 50, 60), "car", 0.9) for i in range(4)]
+    views = CUTTER.views(frame, regions)
     assert [v.kind for v in views] == ["overview", *["crop"] * 4]
-    assert [v.region for v in views] == [None, *regions[:4]]
+    assert [v.region for v in views] == [None, *regions]
     assert views[0].window == (0, 0, 640, 384)
     assert all(v.picture.shape == (96, 160, 3) for v in views)
+
+
+def test_a_closeup_has_a_margin_of_its_own_and_names_its_crop() -> None:
+    frame = Frame(np.zeros((*FRAME, 3), np.uint8), 0, "gate", 1)
+    car = Region((100, 100, 260, 196), "car", 0.9)
+    plate = Region((160, 160, 210, 175), "plate", 0.8)
+    last = CUTTER.views(frame, [car, car], [Closeup(2, plate)])[-1]
+    assert (last.kind, last.region, last.closeup_of) == ("closeup", plate, 2)
+    assert last.window == plan_window(plate.box, FRAME, VIEW, 0.25, 32)
+
+
+def test_a_plate_belongs_to_the_nearest_vehicle_around_it() -> None:
+    bus = Region((100, 50, 400, 200), "bus", 0.9)
+    car = Region((200, 120, 340, 240), "car", 0.9)
+    plate = Region((250, 180, 290, 192), "plate", 0.9)
+    beside = Region((110, 180, 150, 192), "plate", 0.9)
+    assert holder(plate, [bus, car]) == 2
+    assert holder(beside, [bus, car]) == 1
+    assert holder(Region((0, 0, 9, 9), "plate", 0.9), [bus, car]) is None

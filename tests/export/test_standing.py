@@ -13,7 +13,6 @@ from saccade_export.crossing.scene import Scene
 from saccade_export.demo.standing import STANDING, Truth, judge
 
 CLIP = Path(__file__).resolve().parents[2] / "export" / "saccade_crossing" / "clip.mp4"
-WHOLE = (0.0, 0.0, 640.0, 384.0)
 
 
 def scenes() -> list[Scene]:
@@ -41,20 +40,20 @@ def test_a_first_region_that_is_no_vehicle_leaves_its_questions_open() -> None:
     assert judge("how many vehicles are there ?", view).truth == str(len(scene.vehicles))
 
 
-def test_a_plate_too_small_to_read_is_not_asked() -> None:
-    number, scene = next(
-        (n, s) for n, s in enumerate(scenes(), 1) if s.vehicles and s.vehicles[0].plate
-    )
-    truth = Truth.beside(CLIP, 160)
-    box = scene.vehicles[0].box
-    close, far = truth.of(number, [box], [box]), truth.of(number, [box], [WHOLE])
-    assert judge("what is the plate of vehicle 1 ?", close).truth == scene.vehicles[0].plate
-    assert judge("what is the plate of vehicle 1 ?", far).truth is None
+def test_a_plate_is_asked_where_it_can_be_read() -> None:
+    truth = Truth.beside(CLIP)
+    judged = [
+        (judge("what is the plate of vehicle 1 ?", truth.of(n, [vehicle.box])).truth, vehicle.plate)
+        for n, scene in enumerate(scenes(), 1)
+        for vehicle in scene.vehicles[:1]
+    ]
+    assert [said for said, _ in judged] == [plate for _, plate in judged]
+    assert {bool(plate) for _, plate in judged} == {True, False}
 
 
 def test_where_nobody_knows_nothing_is_judged(tmp_path: Path) -> None:
-    truth = Truth.beside(tmp_path / "own.mp4", 160)
+    truth = Truth.beside(tmp_path / "own.mp4")
     assert not truth.known
-    assert truth.of(1, [], []) is None
+    assert truth.of(1, []) is None
     assert judge("how many vehicles are there ?", None).truth is None
     assert judge("is it mine ?", look(scenes()[0], [])).kind == "other"

@@ -112,28 +112,40 @@ def test_shards_hold_what_rendering_gives(work: Path) -> None:
     shard = Shard.open(work / "shards" / "shard-00000")
     sample = make_sample(FIRST_TRAINING_SEED)
     np.testing.assert_array_equal(shard.arrays["views"][: shard.offsets[1]], sample.views)
-    assert len(sample.views) == 1 + len(sample.subjects)
+    assert len(sample.views) == 1 + len(sample.subjects) + len(sample.closeups)
+    assert shard.frames[0]["closeups"] == list(sample.closeups)
 
 
-def test_every_readable_character_is_in_the_patch_that_holds_its_centre() -> None:
+def test_a_closeup_asks_for_every_letter_in_its_order() -> None:
     seen = 0
     for seed in range(60):
-        rendered = render(seed)
-        for i, vehicle in enumerate(rendered.scene.vehicles):
-            if vehicle.plate is None:
-                continue
-            x0, y0, x1, y1 = vehicle.box
-            found = targets(rendered.scene, rendered.ids, (x0, y0, x1, y1), i, GRID, VIEW_SIZE)
-            if (found.crop[3:] == IGNORE).any():
-                continue
-            letters = [PLATE_ALPHABET[c - 1] for c in found.chars[found.chars > 0]]
-            assert sorted(set(vehicle.plate) - set(letters)) == []
+        sample = make_sample(seed)
+        first = 1 + len(sample.subjects)
+        for slot, found in zip(sample.closeups, sample.targets[first:], strict=True):
+            plate = sample.scene.vehicles[sample.subjects[slot - 1]].plate
+            assert plate
+            asked = {(int(n), int(c)) for n, c in zip(found.nth, found.chars, strict=True) if c > 0}
+            read = [PLATE_ALPHABET[c - 1] for _, c in sorted(asked)]
+            assert "".join(read) == plate == "".join(PLATE_ALPHABET[c] for c in found.crop[3:])
+            assert (found.crop[:3] == IGNORE).all()
             seen += 1
-    assert seen >= 10
+    assert seen >= 15
 
 
-def test_the_overview_is_not_asked_to_read_plates() -> None:
+def test_only_closeups_are_asked_to_read() -> None:
+    sample = make_sample(3)
+    for found in sample.targets[: 1 + len(sample.subjects)]:
+        assert (found.chars == IGNORE).all()
+        assert (found.crop[3:] == IGNORE).all()
+
+
+def test_people_are_where_the_overview_is_asked_for_them() -> None:
     rendered = render(3)
     found = targets(rendered.scene, rendered.ids, WHOLE, None, GRID, VIEW_SIZE)
-    assert (found.chars == IGNORE).all()
-    assert found.kinds[:, -1].sum() == len(rendered.scene.pedestrians)
+    assert found.kinds[:, -1].sum() == len(rendered.scene.pedestrians) > 0
+    cells = np.flatnonzero(found.walkers)
+    centres = {
+        (int((p.box[1] + p.box[3]) / 32), int((p.box[0] + p.box[2]) / 32))
+        for p in rendered.scene.pedestrians
+    }
+    assert {divmod(int(cell), 40) for cell in cells} == centres

@@ -59,13 +59,14 @@ class Graph:
 def write_projector(
     path: Path, rng: np.random.Generator, dim: int, grid_tokens: int, views: int
 ) -> None:
-    """features, ids, slots, boxes -> embeds: a sum of four linear maps."""
+    """features, ids, slots, boxes, kinds -> embeds: a sum of five linear maps."""
     g = Graph()
     terms = [
         g.add("MatMul", "features", g.constant(_normal(rng, dim, WIDTH))),
         g.add("Gather", g.constant(_normal(rng, grid_tokens, WIDTH)), "ids"),
         g.add("Gather", g.constant(_normal(rng, views, WIDTH)), "slots"),
         g.add("MatMul", "boxes", g.constant(_normal(rng, 4, WIDTH))),
+        g.add("Gather", g.constant(_normal(rng, 3, WIDTH)), "kinds"),
     ]
     g.add("Sum", *terms, to="embeds")
     inputs: dict[str, tuple[int, list[str | int]]] = {
@@ -73,6 +74,7 @@ def write_projector(
         "ids": (TensorProto.INT64, ["K"]),
         "slots": (TensorProto.INT64, ["K"]),
         "boxes": (TensorProto.FLOAT, ["K", 4]),
+        "kinds": (TensorProto.INT64, ["K"]),
     }
     g.save(path, inputs, {"embeds": ["K", WIDTH]})
 

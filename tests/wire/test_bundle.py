@@ -165,7 +165,11 @@ class TestManifest:
             (("encoder", "grid"), [1, 0, 8], r"encoder.grid\[1\] is 0, at least 1"),
             (("encoder", "dim"), "32", "encoder.dim is int, not '32'"),
             (("encoder", "dim"), True, "encoder.dim is int, not True"),
-            (("encoder", "max_crops"), 9, "encoder.max_crops is 9, limits.views allows 4"),
+            (
+                ("encoder", "max_crops"),
+                9,
+                "encoder.max_crops and max_closeups are 9 and 0, limits.views allows 4",
+            ),
             (("encoder", "file"), "x.onnx", "x.onnx is not in files"),
             (("limits", "tokens_per_view"), 65, "is 65, the grid has 64"),
             (("selection", "tokens_per_view"), 0, "tokens_per_view is 0, 1..64 are allowed"),

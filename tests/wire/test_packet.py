@@ -32,6 +32,7 @@ from saccade_testing.tokens import (
 )
 
 GOLDEN = Path(__file__).parent / "golden"
+WINDOWS = bytes([9, 9, 20, 20]) * 2
 
 
 def packed(frame: FrameTokens, codec: str = "f16") -> pb.FramePacket:
@@ -69,6 +70,26 @@ class TestRoundTrip:
         view = dataclasses.replace(frame.views[0], label="car", score=0.9)
         received = opened(packed(dataclasses.replace(frame, views=(view,))))
         assert (received.views[0].label, received.views[0].score) == ("", 0.0)
+
+    @given(sets=token_sets(), codec=st.sampled_from(codecs.names()), data=st.data())
+    def test_a_closeup_comes_back_with_its_crop(
+        self, sets: list[TokenSet], codec: str, data: st.DataObject
+    ) -> None:
+        frame = frame_tokens([*sets, sets[-1]])
+        crops = data.draw(st.integers(1, len(sets)))
+        looks = st.integers(1, crops)
+        views = tuple(
+            dataclasses.replace(v, closeup_of=data.draw(looks) if v.slot > crops else None)
+            for v in frame.views
+        )
+        received = opened(packed(dataclasses.replace(frame, views=views), codec), limits_of(frame))
+        assert [v.closeup_of for v in received.views] == [v.closeup_of for v in views]
+
+    def test_a_frame_without_closeups_pays_nothing_for_them(self) -> None:
+        frame = usual_frame(views=3)
+        near = dataclasses.replace(frame.views[2], closeup_of=1)
+        closeup = dataclasses.replace(frame, views=(*frame.views[:2], near))
+        assert packed(closeup).ByteSize() == packed(frame).ByteSize() + 2
 
     def test_the_second_camera_is_named(self) -> None:
         packet = pack(usual_frame(), "f16", epoch_unix_ms=EPOCH_UNIX_MS, camera_index=1)
@@ -174,8 +195,13 @@ class TestHostile:
             ({"views": b""}, "the views header ends after 0 bytes, 1 needed"),
             ({"views": b"\x00\x05\x03\x10"}, "a frame side of 0 pixels"),
             ({"views": b"\x05\x05\x01\x10"}, "a packet without views"),
-            ({"views": b"\x05\x05\x03\x10\x00"}, "the views header is 4 bytes, received 5"),
-            ({"views": b"\x05\x05\x05\x10\x09\x09\x09\x20"}, "a crop's window .* is empty"),
+            ({"views": b"\x05\x05\x05\x10\x00"}, "the views header is 4 bytes, received 5"),
+            ({"views": b"\x05\x05\x09\x10\x09\x09\x09\x20"}, "a crop's window .* is empty"),
+            ({"views": b"\x05\x05\x0f\x10\x00"}, "0 close-ups in a frame of 3 views"),
+            ({"views": b"\x05\x05\x0f\x10\x03"}, "3 close-ups in a frame of 3 views"),
+            ({"views": b"\x05\x05\x0f\x10\x01\x02" + WINDOWS}, r"close-ups of crops \[2\]"),
+            ({"views": b"\x05\x05\x0f\x10\x01\x00" + WINDOWS}, r"close-ups of crops \[0\]"),
+            ({"views": b"\x05\x05\x0f\x10\x02\x01\x01" + WINDOWS}, "crops .* of 3 views"),
             ({"views": b"\xff" * 9}, "a varint of more than 4 bytes"),
         ],
     )
@@ -199,6 +225,19 @@ class TestPackRefuses:
         frame = usual_frame()
         with pytest.raises(PacketError, match=r"not \[4, 3, 2, 1, 0\]"):
             packed(dataclasses.replace(frame, views=frame.views[::-1]))
+
+    def test_a_closeup_before_a_crop(self) -> None:
+        frame = usual_frame(views=4)
+        views = [dataclasses.replace(v, closeup_of=1 if v.slot == 2 else None) for v in frame.views]
+        with pytest.raises(PacketError, match=r"after all crops, not \[None, None, 1, None\]"):
+            packed(dataclasses.replace(frame, views=tuple(views)))
+
+    @pytest.mark.parametrize("crop", [0, 3, 7])
+    def test_a_closeup_of_no_crop(self, crop: int) -> None:
+        frame = usual_frame(views=4)
+        near = dataclasses.replace(frame.views[3], closeup_of=crop)
+        with pytest.raises(PacketError, match=rf"close-ups of crops \[{crop}\]"):
+            packed(dataclasses.replace(frame, views=(*frame.views[:3], near)))
 
     def test_a_frame_without_views(self) -> None:
         with pytest.raises(PacketError, match=r"not \[\]"):

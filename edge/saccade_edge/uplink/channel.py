@@ -8,6 +8,7 @@ import grpc
 
 from saccade.channel import channel_options, check_address
 from saccade.errors import Unreachable
+from saccade.tasks import within
 
 
 def open_channel(
@@ -29,7 +30,7 @@ async def wait_ready(channel: grpc.aio.Channel, cloud: str, timeout_s: float) ->
     Streams are opened on ready channels only: failing stream calls leak (grpc issue 38499).
     """
     try:
-        await asyncio.wait_for(channel.channel_ready(), timeout_s)
+        await within(timeout_s, channel.channel_ready())
     except asyncio.TimeoutError:
         raise Unreachable(
             f"the cloud at {cloud} is not reachable: no connection within {timeout_s:g} s"

@@ -24,10 +24,10 @@ from saccade.errors import (
 )
 from saccade.limits import Limits, check
 from saccade.session import PROTOCOL
+from saccade.tasks import end, first_done, within
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
-from saccade_edge.tasks import end, first_done
 from saccade_edge.uplink.backoff import Backoff
 from saccade_edge.uplink.channel import open_channel, wait_ready
 from saccade_edge.uplink.conversation import Conversation
@@ -106,7 +106,7 @@ class Uplink:
     async def finish(self, drain_s: float) -> bool:
         """Wait for what the cloud owes, at most ``drain_s``, then say bye; whether all came."""
         try:
-            await asyncio.wait_for(self._outbox.drained(), drain_s)
+            await within(drain_s, self._outbox.drained())
             complete = True
         except asyncio.TimeoutError:
             complete = False
@@ -174,7 +174,7 @@ class Uplink:
             raise error
         self._tell(Lost(error, pause_s))
         try:
-            await asyncio.wait_for(self._finishing.wait(), pause_s)
+            await within(pause_s, self._finishing.wait())
         except asyncio.TimeoutError:
             return
 

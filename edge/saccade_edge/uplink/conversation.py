@@ -11,8 +11,8 @@ import grpc
 from saccade.errors import DigestMismatch, Unreachable, VersionMismatch
 from saccade.session import PROTOCOL, Role, Session, State
 from saccade.status import from_failure, from_rpc
+from saccade.tasks import end, first_done, within
 from saccade.v1 import vision_pb2 as pb
-from saccade_edge.tasks import end, first_done
 from saccade_edge.uplink.outbox import Outbox
 
 Call = grpc.aio.StreamStreamCall[pb.EdgeMessage, pb.CloudMessage]
@@ -41,7 +41,7 @@ class Conversation:
         """
         try:
             await self._say(pb.EdgeMessage(hello=hello))
-            message = await asyncio.wait_for(self._listen_once(), WELCOME_TIMEOUT_S)
+            message = await within(WELCOME_TIMEOUT_S, self._listen_once())
         except asyncio.TimeoutError:
             raise Unreachable(f"no welcome within {WELCOME_TIMEOUT_S:g} s") from None
         welcome = message.welcome

@@ -75,7 +75,7 @@ def measure(layout: Layout) -> Measured:
         layout.t_s,
         setting.time,
         setting.weather,
-        _light(layout, shares),
+        _light(layout, window),
         vehicles,
         walkers,
     )
@@ -274,8 +274,13 @@ def _pedestrians(
     }
 
 
-def _light(layout: Layout, shares: dict[int, float]) -> Light | None:
-    if layout.signal is None or shares.get(LIGHT_ID, 0.0) < LISTED_SHARE:
+def _light(layout: Layout, window: Bytes) -> Light | None:
+    """The light where its lit lamp is in the picture and not hidden."""
+    if layout.signal is None:
         return None
-    box = clipped(signal_shape(layout.signal, layout.camera).extent)
-    return Light(layout.signal.state, box)
+    shape = signal_shape(layout.signal, layout.camera)
+    u, v, state = shape.lamps[0]
+    if not (0 <= u < WIDTH and 0 <= v < HEIGHT):
+        return None
+    shown = window[int(v / 2), int(u / 2)] == LIGHT_ID
+    return Light(state, clipped(shape.extent)) if shown else None

@@ -19,6 +19,7 @@ WEATHERS = ("clear", "rain", "fog")
 # No I, O, Q, 0, 1: they cannot be told apart on a plate a few pixels high.
 PLATE_ALPHABET = "ABCDEFGHJKLMNPRSTUVWXYZ23456789"
 PLATE_LENGTH = 4
+CHAR_SHARE = 0.76  # of a plate's height
 
 Box = tuple[float, float, float, float]
 
@@ -37,6 +38,16 @@ class Vehicle:
     plate: str | None
     chars: tuple[tuple[float, float], ...]
     char_height_px: float
+
+    @property
+    def plate_box(self) -> Box | None:
+        """The plate's extent, None where it cannot be read."""
+        if self.plate is None:
+            return None
+        xs, ys = zip(*self.chars, strict=True)
+        side = (max(xs) - min(xs)) / (PLATE_LENGTH - 1) / 2
+        half = self.char_height_px / CHAR_SHARE / 2
+        return (min(xs) - side, min(ys) - half, max(xs) + side, max(ys) + half)
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from saccade_export.crossing.bodies import mesh
 from saccade_export.crossing.camera import NEAR_M, Camera, Floats
 from saccade_export.crossing.layout import Placed, Signal, Walking
 from saccade_export.crossing.meshes import Mesh
+from saccade_export.crossing.scene import CHAR_SHARE
 
 # European plate, enlarged by `Placed.plate_scale`. Metres.
 PLATE_WIDTH_M, PLATE_HEIGHT_M = 0.52, 0.16
-CHAR_SHARE = 0.76  # of the plate's height
 
 
 @dataclass(frozen=True)

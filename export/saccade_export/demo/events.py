@@ -23,6 +23,7 @@ class SeenRegion:
 class SeenView:
     """``window`` in pixels of the frame; ``ids``: the kept places of ``grid``, raster order."""
 
+    kind: str
     window: Box
     region: SeenRegion | None
     grid: Grid
@@ -43,7 +44,7 @@ class Sent:
     @property
     def shown(self) -> list[Box]:
         """The boxes of "vehicle 1", "vehicle 2", ..."""
-        return [view.region.box for view in self.views if view.region]
+        return [view.region.box for view in self.views if view.region and view.kind == "crop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ def _sent(record: Mapping[str, Any]) -> Sent:
 def _view(record: Mapping[str, Any]) -> SeenView:
     region = record["region"]
     return SeenView(
+        kind=record["kind"],
         window=_box(record["window"]),
         region=_region(region) if region else None,
         grid=tuple(record["grid"]),

@@ -78,9 +78,8 @@ class Rows:
     def _begin(self, sent: Sent) -> _Open:
         picture = self._pictures.at(sent.sequence)
         windows = [view.window for view in sent.views]
-        crops = [view.window for view in sent.views if view.region]
         measured = sizes(picture, windows, self._view_size)
-        view = self._truth.of(sent.sequence, sent.shown, crops)
+        view = self._truth.of(sent.sequence, sent.shown)
         return _Open(sent, picture, measured, view, [])
 
     def _judged(self, reply: Reply) -> Asked:

@@ -77,7 +77,7 @@ def _settle(settings: DemoSettings) -> _Plan:
     source = settings.source or str(bundle.folder / CLIP)
     if settings.source is None and not Path(source).is_file():
         raise ConfigError(f"bundle {bundle.manifest.name!r} has no {CLIP}: give --source")
-    truth = Truth.beside(Path(source), bundle.manifest.encoder.view_size[1])
+    truth = Truth.beside(Path(source))
     usual = tuple(each.text for each in STANDING) if truth.known else USUAL_QUESTIONS
     return _Plan(bundle, source, settings.questions or usual, truth)
 

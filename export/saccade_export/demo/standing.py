@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from saccade.nouns import Box
 from saccade_export.crossing.asking import MIN_LEFT_PX, View, look
 from saccade_export.crossing.scene import Scene, Vehicle
 from saccade_export.crossing.words import centre_x, name
-from saccade_export.training.targets import legible
 
 About = Callable[[Vehicle], str | None]
 
@@ -89,39 +88,28 @@ class Verdict:
 class Truth:
     """What is true of each frame of a clip that `saccade export clip` filmed."""
 
-    def __init__(self, scenes: Sequence[Scene], view_width: int) -> None:
+    def __init__(self, scenes: Sequence[Scene]) -> None:
         self._scenes = scenes
-        self._view_width = view_width
 
     @classmethod
-    def beside(cls, clip: Path, view_width: int) -> Truth:
+    def beside(cls, clip: Path) -> Truth:
         """From the .json beside a clip; knows nothing where there is none."""
         path = clip.with_suffix(".json")
         if not path.is_file() or path == clip:
-            return cls((), view_width)
+            return cls(())
         frames = json.loads(path.read_text())["frames"]
-        return cls([Scene.from_json(frame) for frame in frames], view_width)
+        return cls([Scene.from_json(frame) for frame in frames])
 
     @property
     def known(self) -> bool:
         """Whether there is a truth to compare with."""
         return bool(self._scenes)
 
-    def of(self, sequence: int, shown: Sequence[Box], windows: Sequence[Box]) -> View | None:
-        """Frame ``sequence`` (from 1) with the regions that the edge showed as vehicle 1, 2, ...
-
-        Plates that are too small to be read in their window are taken away.
-        """
+    def of(self, sequence: int, shown: Sequence[Box]) -> View | None:
+        """Frame ``sequence`` (from 1) with the regions that the edge showed as vehicle 1, 2, ..."""
         if not 1 <= sequence <= len(self._scenes):
             return None
-        view = look(self._scenes[sequence - 1], shown)
-        readable = tuple((n, self._readable(v, windows[n - 1])) for n, v in view.shown)
-        return replace(view, shown=readable)
-
-    def _readable(self, vehicle: Vehicle, window: Box) -> Vehicle:
-        return (
-            vehicle if legible(vehicle, window, self._view_width) else replace(vehicle, plate=None)
-        )
+        return look(self._scenes[sequence - 1], shown)
 
 
 def judge(question: str, view: View | None) -> Verdict:

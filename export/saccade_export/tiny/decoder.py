@@ -87,14 +87,16 @@ class Embedding(nn.Module):
 
 
 class Placing(nn.Module):
-    """The projector with the slots' vectors baked in: features, ids, slots, boxes -> embeds."""
+    """The projector with the slots' vectors baked in."""
 
     def __init__(self, projector: nn.Module, names: Tensor) -> None:
         super().__init__()
         self.projector, self.names = projector, names
 
-    def forward(self, features: Tensor, ids: Tensor, slots: Tensor, boxes: Tensor) -> Tensor:
-        out: Tensor = self.projector(features, ids, slots, boxes, self.names)
+    def forward(
+        self, features: Tensor, ids: Tensor, slots: Tensor, boxes: Tensor, kinds: Tensor
+    ) -> Tensor:
+        out: Tensor = self.projector(features, ids, slots, boxes, kinds, self.names)
         return out
 
 

@@ -68,20 +68,27 @@ class Projector(nn.Module):
         self.up = nn.Linear(dim, 2 * width)
         self.down = nn.Linear(2 * width, width)
         self.place = nn.Embedding(places, width)
-        self.kind = nn.Embedding(2, width)  # overview, crop
+        self.kind = nn.Embedding(3, width)  # overview, crop, close-up
         self.box = nn.Linear(4 * 7, width)
         self.slot_scale = nn.Parameter(torch.tensor(3.0))
         for table in (self.place, self.kind):
             nn.init.normal_(table.weight, std=0.02)
 
     def forward(
-        self, features: Tensor, ids: Tensor, slots: Tensor, boxes: Tensor, names: Tensor
+        self,
+        features: Tensor,
+        ids: Tensor,
+        slots: Tensor,
+        boxes: Tensor,
+        kinds: Tensor,
+        names: Tensor,
     ) -> Tensor:
-        """Features [..., dim], ids and slots [...], boxes [..., 4] normalised, names
-        [1 + crops, width] -> [..., width].
+        """Features [..., dim], ids and slots [...], boxes [..., 4] normalised, kinds [...] (0
+        overview, 1 crop, 2 close-up, which has its crop's slot), names [1 + crops, width] ->
+        [..., width].
         """
         x = self.down(nn.functional.gelu(self.up(features), approximate="tanh"))
-        x = x + self.place(ids) + self.kind(slots.clamp(max=1)) + self.box(fourier(boxes))
+        x = x + self.place(ids) + self.kind(kinds) + self.box(fourier(boxes))
         placed: Tensor = x + self.slot_scale * names[slots]
         return placed
 
@@ -112,6 +119,8 @@ class Language(nn.Module):
         named: Tensor = table[self.slot_words]
         return named
 
-    def visual(self, features: Tensor, ids: Tensor, slots: Tensor, boxes: Tensor) -> Tensor:
-        out: Tensor = self.projector(features, ids, slots, boxes, self.names())
+    def visual(
+        self, features: Tensor, ids: Tensor, slots: Tensor, boxes: Tensor, kinds: Tensor
+    ) -> Tensor:
+        out: Tensor = self.projector(features, ids, slots, boxes, kinds, self.names())
         return out

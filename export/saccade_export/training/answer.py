@@ -7,7 +7,7 @@ quantised ones: whatever an edge may send later.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,15 @@ STEPS = (0.0, 0.0, 0.25, 0.5, 1.0)  # quantiser steps, in units of a feature's d
 
 @dataclass(frozen=True)
 class Batch:
-    """``features`` [B, V, T, D], ``scores`` [B, V, T], ``boxes`` [B, V, 4] normalised."""
+    """``features`` [B, V, T, D], ``scores`` [B, V, T], ``boxes`` [B, V, 4] normalised; ``slots``
+    and ``kinds`` [B, V] as the projector reads them.
+    """
 
     features: Tensor
     scores: Tensor
     boxes: Tensor
+    slots: Tensor
+    kinds: Tensor
     text: TextRows
 
 
@@ -91,35 +95,47 @@ class Frames:
         weights = [len(self.by_views[k]) * (1 + 0.1 * k) for k in kinds]
         pool = self.by_views[self.random.choices(kinds, weights)[0]]
         picks = [self.random.choice(pool) for _ in range(size)]
-        rows = [self._frame(*pick) for pick in picks]
+        rows = [self.frame(*pick) for pick in picks]
         metas = [self.shards[s][0].frames[i] for s, i in picks]
         asked = [questions_for(meta, self.random) for meta in metas]
         text = pack(asked, self.tokenizer, TEXT_LIMIT)
-        features, scores, boxes = (torch.from_numpy(np.stack(c)) for c in zip(*rows, strict=True))
-        return Batch(features.float(), scores, boxes, text)
+        return Batch(*columns(rows), text)
 
-    def _frame(self, s: int, i: int) -> tuple[npt.NDArray[Any], ...]:
+    def frame(self, s: int, i: int) -> tuple[npt.NDArray[Any], ...]:
+        """Features, scores, boxes, slots and kinds of the views of frame ``i`` of shard ``s``."""
         shard, features, scores = self.shards[s]
         here = slice(int(shard.offsets[i]), int(shard.offsets[i + 1]))
         scale = np.asarray([FRAME_SIZE[1], FRAME_SIZE[0]] * 2, np.float32)
-        boxes = np.asarray(shard.frames[i]["windows"], np.float32) / scale
-        return features[here], scores[here], boxes.clip(0, 1)
+        meta = shard.frames[i]
+        boxes = np.asarray(meta["windows"], np.float32) / scale
+        crops, closeups = len(meta["subjects"]), meta["closeups"]
+        slots = np.asarray([*range(1 + crops), *closeups], np.int64)
+        kinds = np.asarray([0] + [1] * crops + [2] * len(closeups), np.int64)
+        return features[here], scores[here], boxes.clip(0, 1), slots, kinds
 
 
-def keep(
-    batch: Batch, budget: int, step: float, by_score: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Keep ``budget`` tokens per view; -> features [B, V*K, D], ids, slots [B, V*K], boxes."""
+def columns(
+    rows: Sequence[tuple[npt.NDArray[Any], ...]],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Frames of equal numbers of views as the first five fields of a ``Batch``."""
+    features, *rest = (torch.from_numpy(np.stack(c)) for c in zip(*rows, strict=True))
+    scores, boxes, slots, kinds = rest
+    return features.float(), scores, boxes, slots, kinds
+
+
+def keep(batch: Batch, budget: int, step: float, by_score: bool) -> tuple[Tensor, ...]:
+    """Keep ``budget`` tokens per view -> what the projector reads: features [B, V*K, D], ids,
+    slots, boxes and kinds [B, V*K, ...].
+    """
     b, v, t, d = batch.features.shape
     order = batch.scores if by_score else torch.rand(b, v, t)
     ids = order.topk(budget, -1).indices.sort(-1).values
     features = batch.features.gather(2, ids[..., None].expand(-1, -1, -1, d))
     if step > 0:
         features = features + (torch.rand_like(features) - 0.5) * step
-    slots = torch.arange(v)[None, :, None].expand(b, v, budget)
+    slots, kinds = (x[:, :, None].expand(b, v, budget) for x in (batch.slots, batch.kinds))
     boxes = batch.boxes[:, :, None].expand(b, v, budget, 4)
-    flat = [x.flatten(1, 2) for x in (features, ids, slots, boxes)]
-    return flat[0], flat[1], flat[2], flat[3]
+    return tuple(x.flatten(1, 2) for x in (features, ids, slots, boxes, kinds))
 
 
 def loss_of(model: Language, batch: Batch, kept: tuple[Tensor, ...] | None, device: str) -> Tensor:

@@ -7,44 +7,66 @@ licence is named in the manifest.
 from __future__ import annotations
 
 import shutil
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import cv2
 
-from saccade_export.crossing.render import render
-from saccade_export.crossing.scene import KINDS, Scene
+from saccade_export.crossing.moving import World
+from saccade_export.crossing.render import Rendered, render, render_world
+from saccade_export.crossing.scene import HEIGHT, KINDS, WIDTH, Box, Scene
+from saccade_export.crossing.traffic import stage
 
-LABELS = (*KINDS, "person", "traffic light")
-FRAME = (640, 384)
-INPUT = (192, 320)  # (height, width): half the frame; the smallest object keeps 13 pixels
+PLATE = "plate"
+LABELS = (*KINDS, "person", "traffic light", PLATE)
+# (height, width): three quarters of the frame; the narrowest plate keeps 20 x 6 pixels.
+INPUT = (288, 480)
+# One picture in FILMED is a film's frame: films have the small and the half-seen vehicles that
+# stills avoid. A film of CLIP_S seconds gives FILMED * INSTANTS seeds their frames.
+FILMED, INSTANTS, CLIP_S = 4, 10, 24.0
+
+
+def picture(seed: int) -> Rendered:
+    """The picture of a seed, as the detector is trained on it."""
+    if seed % FILMED:
+        return render(seed)
+    film, instant = divmod(seed // FILMED, INSTANTS)
+    return render_world(_film(film), CLIP_S * instant / INSTANTS)
+
+
+@lru_cache(maxsize=1)
+def _film(seed: int) -> World:
+    return stage(seed, CLIP_S)
 
 
 def label_lines(scene: Scene) -> list[str]:
     """YOLO's text format: class and normalised centre and size, one object a line."""
     found = [(KINDS.index(v.kind), v.box) for v in scene.vehicles]
+    plates = (v.plate_box for v in scene.vehicles)
+    found += [(LABELS.index(PLATE), box) for box in plates if box]
     found += [(LABELS.index("person"), p.box) for p in scene.pedestrians]
     if scene.light:
         found.append((LABELS.index("traffic light"), scene.light.box))
     return [f"{c} {_normalised(box)}" for c, box in found]
 
 
-def _normalised(box: tuple[float, float, float, float]) -> str:
+def _normalised(box: Box) -> str:
     x0, y0, x1, y1 = box
-    w, h = FRAME
+    w, h = WIDTH, HEIGHT
     values = ((x0 + x1) / 2 / w, (y0 + y1) / 2 / h, (x1 - x0) / w, (y1 - y0) / h)
     return " ".join(f"{v:.5f}" for v in values)
 
 
 def write_pictures(root: Path, split: str, seeds: range) -> None:
-    """Half-size JPEG pictures and labels in the layout that Ultralytics reads."""
+    """JPEG pictures of the input's size and labels in the layout that Ultralytics reads."""
     pictures, labels = root / "images" / split, root / "labels" / split
     for folder in (pictures, labels):
         folder.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
         if (labels / f"{seed}.txt").exists():
             continue
-        rendered = render(seed)
+        rendered = picture(seed)
         small = cv2.resize(rendered.picture, (INPUT[1], INPUT[0]), interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(pictures / f"{seed}.jpg"), small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
         (labels / f"{seed}.txt").write_text("\n".join(label_lines(rendered.scene)))
@@ -69,8 +91,11 @@ def train(
     threads: int,
     device: str,
     hours: float | None,
+    start: Path | None = None,
 ) -> Path:
-    """Train on what ``write_pictures`` wrote; resumes. Returns the best weights."""
+    """Train on what ``write_pictures`` wrote; resumes, or begins with the weights in ``start``.
+    Returns the best weights.
+    """
     import torch
     from ultralytics import YOLO  # pyright: ignore[reportMissingImports]
 
@@ -79,6 +104,8 @@ def train(
 
     last = work / "detector" / "weights" / "last.pt"
     model = YOLO(str(last) if last.exists() else "yolo11n.yaml")
+    if start and not last.exists():
+        model.load(str(start))
     options: dict[str, Any] = {
         "data": str(write_yaml(root)), "epochs": epochs, "batch": batch, "imgsz": INPUT[1],
         "rect": True, "pretrained": False, "amp": False, "device": device, "workers": 0,

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from saccade_export.crossing.questions import Question, ask
 from saccade_export.crossing.scene import Scene
 from saccade_export.tiny.language import Language
-from saccade_export.training.answer import Batch, Frames, keep
+from saccade_export.training.answer import Batch, Frames, columns, keep
 from saccade_export.training.packing import BOS, attention_mask, pack, readable
 
 LIMIT = 400
@@ -55,9 +55,8 @@ def _batch(
 ) -> tuple[Batch, list[list[Question]]]:
     metas = [data.shards[s][0].frames[i] for s, i in picks]
     asked = [ask(readable(Scene.from_json(m["scene"]), m), m["subjects"], rng) for m in metas]
-    rows = [data._frame(*pick) for pick in picks]
-    features, scores, boxes = (torch.from_numpy(np.stack(c)) for c in zip(*rows, strict=True))
-    return Batch(features.float(), scores, boxes, pack(asked, data.tokenizer, LIMIT)), asked
+    rows = [data.frame(*pick) for pick in picks]
+    return Batch(*columns(rows), pack(asked, data.tokenizer, LIMIT)), asked
 
 
 def _hits(

@@ -18,8 +18,6 @@ from torch import Tensor
 
 from saccade_export.crossing.questions import Question, ask, stepping_stones
 from saccade_export.crossing.scene import Scene
-from saccade_export.training.shards import VIEW_SIZE
-from saccade_export.training.targets import legible
 
 PROMPT = "{question} answer :"
 BOS, EOS = 1, 2
@@ -64,11 +62,10 @@ def questions_for(meta: dict[str, Any], rng: random.Random) -> list[Question]:
 
 
 def readable(scene: Scene, meta: dict[str, Any]) -> Scene:
-    """The scene with only those plates that its crops show large enough to read."""
-    windows = dict(zip(meta["subjects"], meta["windows"][1:], strict=True))
+    """The scene with only those plates that its close-ups show."""
+    shown = {meta["subjects"][slot - 1] for slot in meta["closeups"]}
     vehicles = tuple(
-        v if i in windows and legible(v, windows[i], VIEW_SIZE[1]) else replace(v, plate=None)
-        for i, v in enumerate(scene.vehicles)
+        v if i in shown else replace(v, plate=None) for i, v in enumerate(scene.vehicles)
     )
     return replace(scene, vehicles=vehicles)
 

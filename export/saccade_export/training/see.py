@@ -14,16 +14,15 @@ from torch import Tensor
 from saccade_export.tiny.encoder import Encoder, EncoderConfig
 from saccade_export.tiny.heads import Heads, total
 from saccade_export.training import loop
-from saccade_export.training.letters import Letter, letter_map, shard_letters, shift
 from saccade_export.training.shards import Shard, shard_folders
 from saccade_export.training.targets import NAMES
 
 Array = npt.NDArray[Any]
 
 SHARDS_PER_BATCH = 8
-# Share of views with a legible plate: reading is the hardest thing to learn, and only one view
-# in ten shows a plate.
-PLATED_SHARE = 0.6
+# Reading and finding people are the hardest things to learn, and only one view in ten is a
+# close-up, one in four an overview.
+CLOSEUP_SHARE, OVERVIEW_SHARE = 0.2, 0.4
 
 
 class Views:
@@ -32,8 +31,7 @@ class Views:
     def __init__(self, root: Path, seed: int) -> None:
         self.root, self.random = root, np.random.default_rng(seed)
         self.shards: list[Shard] = []
-        self.plated: list[npt.NDArray[np.int64]] = []
-        self.letters: list[dict[int, list[Letter]]] = []
+        self.closeups: list[npt.NDArray[np.int64]] = []
         self._known: set[Path] = set()
         self.refresh()
 
@@ -42,32 +40,26 @@ class Views:
             if folder not in self._known:
                 shard = Shard.open(folder)
                 self.shards.append(shard)
-                self.plated.append(np.flatnonzero((shard.arrays["chars"] > 0).any((1, 2))))
-                self.letters.append(shard_letters(shard))
+                self.closeups.append(np.flatnonzero((shard.arrays["chars"] > 0).any(1)))
                 self._known.add(folder)
 
     def batch(self, size: int) -> dict[str, Array]:
         """``size`` views: arrays named as in ``Targets`` and "views"."""
         picks = self.random.integers(0, len(self.shards), SHARDS_PER_BATCH)
-        parts: dict[str, list[Array]] = {n: [] for n in ("views", *NAMES, "letters")}
+        parts: dict[str, list[Array]] = {n: [] for n in ("views", *NAMES)}
         for pick in picks:
-            arrays = self.shards[pick].arrays
-            each = size // SHARDS_PER_BATCH
-            wanted = round(each * PLATED_SHARE) if len(self.plated[pick]) else 0
-            plated = self.random.choice(self.plated[pick], wanted)
-            anywhere = self.random.integers(0, len(arrays["views"]), each - len(plated))
-            rows = np.sort(np.concatenate([plated, anywhere]))
-            for name in ("views", *NAMES):
-                parts[name].append(arrays[name][rows])
-            parts["letters"].append(letter_map(parts["chars"][-1], rows, self.letters[pick]))
-            self._move_plates(*(parts[n][-1] for n in ("views", "letters", "chars")))
+            rows = self._rows(int(pick), size // SHARDS_PER_BATCH)
+            for name in parts:
+                parts[name].append(self.shards[pick].arrays[name][rows])
         return {name: np.concatenate(rows) for name, rows in parts.items()}
 
-    def _move_plates(self, views: Array, cells: Array, chars: Array) -> None:
-        """Shift views with plates by a few pixels, in place."""
-        for i in np.flatnonzero((cells > 0).any((1, 2))):
-            down, right = self.random.integers(-1, 2), self.random.integers(-2, 3)
-            views[i], cells[i], chars[i] = shift(views[i], cells[i], int(down), int(right))
+    def _rows(self, pick: int, count: int) -> npt.NDArray[np.int64]:
+        shard, closeups = self.shards[pick], self.closeups[pick]
+        near = self.random.choice(closeups, round(count * CLOSEUP_SHARE) if len(closeups) else 0)
+        whole = self.random.choice(shard.offsets[:-1], round(count * OVERVIEW_SHARE))
+        rest = count - len(near) - len(whole)
+        anywhere = self.random.integers(0, len(shard.arrays["views"]), rest)
+        return np.sort(np.concatenate([near, whole, anywhere]))
 
 
 def augment(views: Tensor, generator: torch.Generator) -> Tensor:
@@ -146,5 +138,5 @@ def _losses(
         cells = encoder.look(pixels)
         features, _, _, cls = encoder.think(cells)
         losses: dict[str, Tensor] = heads(features, cls, batch)
-        losses["letters"] = heads.letters(cells, batch["letters"])
+        losses["walkers"] = heads.walkers(cells, batch["walkers"])
     return losses

@@ -26,32 +26,37 @@ VIEW_SIZE = (96, 160)
 GRID = (8, 8)
 FRAME_SIZE = (384, 640)
 MAX_CROPS = 4
+MAX_CLOSEUPS = MAX_CROPS  # a vehicle shows one plate
 CROP_MARGIN = 0.12
+CLOSEUP_MARGIN = 0.2  # a plate cut by its window cannot be read
 CROP_MIN_PX = 32.0
 # Seeds below this one are held out: for benchmarks, tests and clips.
 FIRST_TRAINING_SEED = 1_000_000
 JITTER = 0.05  # of a box's side: what a detector gets wrong
+PLATE_JITTER = 0.06  # the same for plates, whose sides are short
 WHOLE: Box = (0.0, 0.0, float(FRAME_SIZE[1]), float(FRAME_SIZE[0]))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One frame, ready for training. ``views``: uint8 [V, 96, 160, 3], overview first;
-    ``windows``: V boxes in frame pixels; ``subjects``: vehicle index of each crop.
+    """One frame, ready for training. ``views``: uint8 [V, 96, 160, 3], overview, crops, close-ups;
+    ``windows``: V boxes in frame pixels; ``subjects``: vehicle index of each crop; ``closeups``:
+    the slot of the crop (from 1) whose plate each close-up shows.
     """
 
     views: npt.NDArray[np.uint8]
     windows: tuple[Box, ...]
     subjects: tuple[int, ...]
+    closeups: tuple[int, ...]
     targets: tuple[Targets, ...]
     scene: Scene
 
 
-def jitter(box: Box, rng: random.Random) -> Box:
+def jitter(box: Box, rng: random.Random, share: float = JITTER) -> Box:
     """The box as a detector might have drawn it."""
     w, h = box[2] - box[0], box[3] - box[1]
-    dx0, dx1 = (rng.gauss(0, JITTER) * w for _ in range(2))
-    dy0, dy1 = (rng.gauss(0, JITTER) * h for _ in range(2))
+    dx0, dx1 = (rng.gauss(0, share) * w for _ in range(2))
+    dy0, dy1 = (rng.gauss(0, share) * h for _ in range(2))
     return (box[0] + dx0, box[1] + dy0, box[2] + dx1, box[3] + dy1)
 
 
@@ -66,16 +71,26 @@ def make_sample(seed: int) -> Sample:
     subjects = list(range(min(len(scene.vehicles), MAX_CROPS)))
     rng.shuffle(subjects)
     boxes = [jitter(scene.vehicles[i].box, rng) for i in subjects]
+    closeups = []
+    for slot, i in enumerate(subjects, 1):
+        if (plate := scene.vehicles[i].plate_box) is not None:
+            boxes.append(jitter(plate, rng, PLATE_JITTER))
+            closeups.append(slot)
+    margins = [CROP_MARGIN] * len(subjects) + [CLOSEUP_MARGIN] * len(closeups)
     windows = [
         WHOLE,
-        *(plan_window(b, FRAME_SIZE, VIEW_SIZE, CROP_MARGIN, CROP_MIN_PX) for b in boxes),
+        *(
+            plan_window(box, FRAME_SIZE, VIEW_SIZE, margin, CROP_MIN_PX)
+            for box, margin in zip(boxes, margins, strict=True)
+        ),
     ]
     views = np.stack([resample(picture, w, VIEW_SIZE) for w in windows])
+    shown = [None, *subjects, *(subjects[slot - 1] for slot in closeups)]
     asked = [
-        targets(scene, rendered.ids, w, s, GRID, VIEW_SIZE)
-        for w, s in zip(windows, [None, *subjects], strict=True)
+        targets(scene, rendered.ids, w, s, GRID, VIEW_SIZE, closeup=n > len(subjects))
+        for n, (w, s) in enumerate(zip(windows, shown, strict=True))
     ]
-    return Sample(views, tuple(windows), tuple(subjects), tuple(asked), scene)
+    return Sample(views, tuple(windows), tuple(subjects), tuple(closeups), tuple(asked), scene)
 
 
 def _recompress(picture: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:
@@ -98,7 +113,13 @@ def write_shard(folder: Path, seeds: range) -> None:
         rows = [getattr(t, name) for s in samples for t in s.targets]
         np.save(part / f"{name}.npy", np.stack(rows))
     meta = [
-        {"scene": s.scene.to_json(), "windows": s.windows, "subjects": s.subjects} for s in samples
+        {
+            "scene": s.scene.to_json(),
+            "windows": s.windows,
+            "subjects": s.subjects,
+            "closeups": s.closeups,
+        }
+        for s in samples
     ]
     (part / "frames.json").write_text(json.dumps(meta))
     part.rename(folder)

@@ -14,37 +14,38 @@ from saccade.nouns import Box
 from saccade_export.crossing.scene import (
     COLOURS,
     HEADINGS,
+    HEIGHT,
     KINDS,
     LIGHTS,
     PLATE_ALPHABET,
+    PLATE_LENGTH,
     TIMES,
     WEATHERS,
+    WIDTH,
     Scene,
     Vehicle,
 )
 
 I8 = npt.NDArray[np.int8]
 IGNORE = -1
-CHARS = 3  # characters whose centre can fall into one patch
-PLATE = 4
 COVERS = ("nothing", *KINDS, "person", "light")
-# Below this advance (pixels of the view) a character cannot be read: do not ask for it.
-MIN_ADVANCE_PX = 4.0
-ASKED_ADVANCE_PX = 4.5  # questions keep a little distance from that border
+CELL_PX = 4  # of the overview: fine enough to part two people side by side
 
 
 @dataclass(frozen=True)
 class Targets:
     """For one view of T patches; -1 means "do not ask"."""
 
-    chars: I8  # [T, CHARS] 0 nothing, 1 + index in PLATE_ALPHABET, left to right
+    chars: I8  # [T] close-ups: 0 no letter at the patch's centre, 1 + index in PLATE_ALPHABET
+    nth: I8  # [T] which letter of the plate that is, from 0
     cover: I8  # [T] index in COVERS of what lies at the patch's centre
     colour: I8  # [T] colour of the vehicle there
     heading: I8  # [T]
     kinds: I8  # [T, len(KINDS) + 1] how many centres of each kind (last: person) fall here
     colours: I8  # [T, len(COLOURS)] the same by vehicle colour
     light: I8  # [T] 0 no lamp centre here, else 1 + index in LIGHTS
-    crop: I8  # [3 + PLATE] kind, colour, heading, plate of the crop's vehicle
+    walkers: I8  # [24 * 40] the overview's cells of 4 pixels: 1 where a person's centre is
+    crop: I8  # [3 + PLATE_LENGTH] kind, colour, heading of a crop's vehicle; a close-up's plate
     scene: I8  # [5 + len(KINDS) + len(COLOURS)] time, weather, light, vehicles, people, counts
 
 
@@ -59,9 +60,12 @@ def targets(
     subject: int | None,
     grid: tuple[int, int],
     view_size: tuple[int, int],
+    *,
+    closeup: bool = False,
 ) -> Targets:
     """``ids``: [96, 160] quarter-resolution id map; ``window`` in frame pixels; ``subject``: index
-    of the crop's vehicle, None for the overview; ``grid`` (rows, columns).
+    of the crop's vehicle, None for the overview; ``grid`` (rows, columns); ``closeup``: the view
+    shows that vehicle's plate.
     """
     place = _Place(window, grid)
     cover, colour, heading = _covers(scene, ids, place)
@@ -78,24 +82,21 @@ def targets(
     light = np.zeros(tokens, np.int8)
     if scene.light and (at := place.patch(_centre(scene.light.box))) is not None:
         light[at] = 1 + LIGHTS.index(scene.light.state)
-    scale = view_size[1] / (window[2] - window[0])
-    chars = (
-        np.zeros((tokens, CHARS), np.int8)
-        if subject is not None
-        else np.full((tokens, CHARS), IGNORE, np.int8)
-    )
-    if subject is not None:
-        _write_chars(chars, scene, place, scale)
+    chars, nth = (np.full(tokens, IGNORE, np.int8) for _ in range(2))
+    if closeup and subject is not None:
+        chars, nth = _letters(scene.vehicles[subject], place)
     return Targets(
-        chars,
-        cover,
-        colour,
-        heading,
-        kinds,
-        colours,
-        light,
-        _crop(scene, subject, scale),
-        _scene(scene) if subject is None else np.full(SCENE_WIDTH, IGNORE, np.int8),
+        chars=chars,
+        nth=nth,
+        cover=cover,
+        colour=colour,
+        heading=heading,
+        kinds=kinds,
+        colours=colours,
+        light=light,
+        walkers=_walkers(scene, view_size, asked=subject is None),
+        crop=_crop(scene, subject, closeup),
+        scene=_scene(scene) if subject is None else np.full(SCENE_WIDTH, IGNORE, np.int8),
     )
 
 
@@ -111,16 +112,6 @@ class _Place:
         row = int(np.floor((point[1] - y0) / (y1 - y0) * self.grid[0]))
         inside = 0 <= column < self.grid[1] and 0 <= row < self.grid[0]
         return row * self.grid[1] + column if inside else None
-
-    def covered(self, box: Box) -> npt.NDArray[np.bool_]:
-        """[T]: patches that a box in frame pixels touches."""
-        x0, y0, x1, y1 = self.window
-        rows, columns = self.grid
-        xs = x0 + np.arange(columns + 1) * (x1 - x0) / columns
-        ys = y0 + np.arange(rows + 1) * (y1 - y0) / rows
-        across = (xs[1:] > box[0]) & (xs[:-1] < box[2])
-        down = (ys[1:] > box[1]) & (ys[:-1] < box[3])
-        return (down[:, None] & across[None, :]).reshape(-1)
 
     def centres(self) -> npt.NDArray[np.float64]:
         """[T, 2] patch centres in frame pixels."""
@@ -150,49 +141,42 @@ def _covers(scene: Scene, ids: npt.NDArray[np.uint8], place: _Place) -> tuple[I8
     return cover, colour, heading
 
 
-def legible(vehicle: Vehicle, window: Box, view_width: int) -> bool:
-    """Whether a vehicle's plate can be read in a view of ``window`` that is ``view_width`` wide."""
-    return (
-        vehicle.plate is not None
-        and advance_px(vehicle, view_width / (window[2] - window[0])) >= ASKED_ADVANCE_PX
-    )
+def _letters(vehicle: Vehicle, place: _Place) -> tuple[I8, I8]:
+    """For each patch the letter that its centre lies on, and which of the plate's it is."""
+    centres = place.centres()
+    chars, nth = np.zeros(len(centres), np.int8), np.full(len(centres), IGNORE, np.int8)
+    assert vehicle.plate is not None
+    half_x = (vehicle.chars[-1][0] - vehicle.chars[0][0]) / (PLATE_LENGTH - 1) / 2
+    half_y = vehicle.char_height_px / 2
+    for number, (letter, (x, y)) in enumerate(zip(vehicle.plate, vehicle.chars, strict=True)):
+        here = (np.abs(centres[:, 0] - x) < half_x) & (np.abs(centres[:, 1] - y) < half_y)
+        chars[here], nth[here] = 1 + PLATE_ALPHABET.index(letter), number
+    return chars, nth
 
 
-def advance_px(vehicle: Vehicle, scale: float) -> float:
-    """Mean distance of neighbouring plate characters, in pixels of a view of that scale."""
-    xs = [x for x, _ in vehicle.chars]
-    return (max(xs) - min(xs)) / (len(xs) - 1) * scale
+def _walkers(scene: Scene, view_size: tuple[int, int], *, asked: bool) -> I8:
+    rows, columns = view_size[0] // CELL_PX, view_size[1] // CELL_PX
+    out = np.full((rows, columns), 0 if asked else IGNORE, np.int8)
+    for person in scene.pedestrians if asked else ():
+        x, y = _centre(person.box)
+        row, column = int(y / HEIGHT * rows), int(x / WIDTH * columns)
+        out[min(row, rows - 1), min(column, columns - 1)] = 1
+    return out.reshape(-1)
 
 
-def _write_chars(chars: I8, scene: Scene, place: _Place, scale: float) -> None:
-    for vehicle in scene.vehicles:
-        if vehicle.plate is None or advance_px(vehicle, scale) < MIN_ADVANCE_PX:
-            # There may be a plate that nobody is asked to read: neither text nor "nothing".
-            chars[place.covered(vehicle.box)] = IGNORE
-    for vehicle in scene.vehicles:
-        if vehicle.plate is None or advance_px(vehicle, scale) < MIN_ADVANCE_PX:
-            continue
-        for letter, point in zip(vehicle.plate, vehicle.chars, strict=True):
-            if (at := place.patch(point)) is None:
-                continue
-            chars[at] = np.where(chars[at] == IGNORE, 0, chars[at])
-            free = np.flatnonzero(chars[at] == 0)
-            if len(free):
-                chars[at, free[0]] = 1 + PLATE_ALPHABET.index(letter)
-
-
-def _crop(scene: Scene, subject: int | None, scale: float) -> I8:
-    out = np.full(3 + PLATE, IGNORE, np.int8)
+def _crop(scene: Scene, subject: int | None, closeup: bool) -> I8:
+    out = np.full(3 + PLATE_LENGTH, IGNORE, np.int8)
     if subject is None:
         return out
     vehicle = scene.vehicles[subject]
-    out[:3] = (
-        KINDS.index(vehicle.kind),
-        COLOURS.index(vehicle.colour),
-        HEADINGS.index(vehicle.heading),
-    )
-    if vehicle.plate is not None and advance_px(vehicle, scale) >= MIN_ADVANCE_PX:
+    if closeup and vehicle.plate is not None:
         out[3:] = [PLATE_ALPHABET.index(c) for c in vehicle.plate]
+    else:
+        out[:3] = (
+            KINDS.index(vehicle.kind),
+            COLOURS.index(vehicle.colour),
+            HEADINGS.index(vehicle.heading),
+        )
     return out
 
 

@@ -1,4 +1,4 @@
-"""Waiting with a limit, and ending tasks, so that no cancellation is ever lost.
+"""Waiting with a limit, for several at once, and ending tasks, so that no cancellation is lost.
 
 ``asyncio.wait_for`` before Python 3.12 swallows a cancellation that arrives together with the
 result (python/cpython#81839): a conversation whose peer vanished would go on for ever.
@@ -7,22 +7,27 @@ result (python/cpython#81839): a conversation whose peer vanished would go on fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-async def within(limit_s: float, work: Coroutine[Any, Any, T]) -> T:
+async def within(limit_s: float, work: Awaitable[T]) -> T:
     """The result of ``work``. Raises ``asyncio.TimeoutError`` when it takes longer."""
-    task = asyncio.create_task(work)
+    task = asyncio.ensure_future(work)
     try:
         done, _ = await asyncio.wait({task}, timeout=limit_s)
     finally:
-        await cancel([task])
+        await end(task)
     if not done:
         raise asyncio.TimeoutError
     return task.result()
+
+
+async def first_done(*tasks: asyncio.Future[Any]) -> None:
+    """Until one of them is done, well or not."""
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def next_or_none(items: AsyncIterator[T]) -> T | None:
@@ -30,10 +35,8 @@ async def next_or_none(items: AsyncIterator[T]) -> T | None:
     return await anext(items, None)
 
 
-async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def end(*tasks: asyncio.Future[Any]) -> None:
     """Cancel what still runs and wait until it has cleaned up; results stay to be read."""
-    pending = [task for task in tasks if not task.done()]
-    for task in pending:
+    for task in tasks:
         task.cancel()
-    if pending:
-        await asyncio.wait(pending)
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from saccade_cloud.tasks import within
+from saccade.tasks import within
 
 
 @pytest.mark.parametrize("ticks", range(8))
