@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from saccade.bundle import Manifest, write_manifest
 from saccade_export import onnx_files
 from saccade_export.crossing.scene import KINDS
-from saccade_export.tiny.encoder import EncoderConfig
+from saccade_export.tiny.encoder import Encoder, EncoderConfig
 from saccade_export.tiny.language import Language
 from saccade_export.training import detector, recipe
 from saccade_export.training.packing import PROMPT
@@ -47,42 +49,48 @@ def assemble(
     if saliency_layers:
         encoder.config = replace(encoder.config, saliency_layers=saliency_layers)
     model, words = recipe.trained_language(work, language)
+    _write_graphs(out, encoder, model, words)
+    weights = work / detector.BEST
+    if weights.exists():
+        detector.export(weights, out / DETECTOR)
+    contents = _contents(encoder.config, model, _files(out))
+    return write_manifest(out, {**contents, "accuracy": dict(accuracy), "training": dict(training)})
+
+
+def _write_graphs(out: Path, encoder: Encoder, model: Language, words: Tokenizer) -> None:
     onnx_files.encoder(encoder, out / "edge/encoder.onnx")
     (out / "cloud").mkdir(parents=True, exist_ok=True)
     words.save(str(out / "cloud/tokenizer.json"))
     onnx_files.projector(model, encoder.config.tokens, out / "cloud/projector.onnx")
     onnx_files.embedding(model, out / "cloud/embed.onnx")
     onnx_files.decoder(model, out / "cloud/decoder.onnx")
-    files = {
-        str(p.relative_to(out)): {"license": APACHE}
-        for p in sorted(out.glob("[ce]*/*"))
-        if p.suffix in (".onnx", ".json")
-    }
-    weights = work / "detector" / "weights" / "best.pt"
-    if weights.exists():
-        detector.export(weights, out / DETECTOR)
-    if (out / DETECTOR).exists():
-        files[DETECTOR] = {"license": DETECTOR_LICENSE}
-    return write_manifest(
-        out,
-        {
-            "name": "crossing",
-            "family": "saccade-tiny",
-            "encoder": _encoder(encoder.config),
-            "detector": _detector() if DETECTOR in files else None,
-            "selection": {"method": "cls_ensemble", "tokens_per_view": 16},
-            "codecs": ["f16", "int8z"],
-            "language": _language(model),
-            "limits": {
-                "views": 1 + MAX_CROPS + MAX_CLOSEUPS,
-                "tokens_per_view": encoder.config.tokens,
-                "question_chars": 200,
-            },
-            "accuracy": dict(accuracy),
-            "training": dict(training),
-            "files": files,
+
+
+def _files(out: Path) -> dict[str, dict[str, str]]:
+    """Every file of the bundle with its licence."""
+    paths = sorted(p for p in out.glob("[ce]*/*") if p.suffix in (".onnx", ".json"))
+    names = [str(p.relative_to(out)) for p in paths]
+    return {n: {"license": DETECTOR_LICENSE if n == DETECTOR else APACHE} for n in names}
+
+
+def _contents(
+    config: EncoderConfig, model: Language, files: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
+    return {
+        "name": "crossing",
+        "family": "saccade-tiny",
+        "encoder": _encoder(config),
+        "detector": _detector() if DETECTOR in files else None,
+        "selection": {"method": "cls_ensemble", "tokens_per_view": 16},
+        "codecs": ["f16", "int8z"],
+        "language": _language(model),
+        "limits": {
+            "views": 1 + MAX_CROPS + MAX_CLOSEUPS,
+            "tokens_per_view": config.tokens,
+            "question_chars": 200,
         },
-    )
+        "files": files,
+    }
 
 
 def _encoder(config: EncoderConfig) -> dict[str, Any]:

@@ -140,7 +140,7 @@ class TestPackets:
             edge = EdgeEnd(served, bundle)
             await edge.greet()
             greedy = packet()
-            greedy.views = b"\x80\x03\x80\x05" + bytes([6 * 2 + 1, 16]) + bytes(5 * 4)
+            greedy.views = b"\x80\x03\x80\x05" + bytes([6 * 4 + 1, 16]) + bytes(5 * 4)
             await edge.say(packet=greedy)
             failure = (await edge.hear()).failure
             assert failure.code == "limit"

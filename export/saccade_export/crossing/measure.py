@@ -24,8 +24,8 @@ from saccade_export.crossing.solids import (
     Shape,
     signal_shape,
     vehicle_shape,
-    walker_shape,
 )
+from saccade_export.crossing.walkers import walker_shape
 
 Bytes = NDArray[np.uint8]
 LIGHT_ID, PEDESTRIAN_ID = 200, 100

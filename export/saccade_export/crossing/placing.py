@@ -12,8 +12,9 @@ from saccade_export.crossing.layout import Placed, Setting, Signal, bearing
 from saccade_export.crossing.measure import area, clipped, footprint, side_of
 from saccade_export.crossing.moving import Stroll, Track
 from saccade_export.crossing.scene import HEIGHT, PLATE_ALPHABET, PLATE_LENGTH, WIDTH, Box
-from saccade_export.crossing.solids import signal_shape, walker_shape
+from saccade_export.crossing.solids import signal_shape
 from saccade_export.crossing.surroundings import random_stroll
+from saccade_export.crossing.walkers import walker_shape
 
 YAWS = {"toward": -math.pi / 2, "away": math.pi / 2, "left": math.pi, "right": 0.0}
 PLATED = ("car", "van", "pickup", "bus", "truck")

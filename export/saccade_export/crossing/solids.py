@@ -10,7 +10,7 @@ import numpy as np
 
 from saccade_export.crossing.bodies import mesh
 from saccade_export.crossing.camera import NEAR_M, Camera, Floats
-from saccade_export.crossing.layout import Placed, Signal, Walking
+from saccade_export.crossing.layout import Placed, Signal
 from saccade_export.crossing.meshes import Mesh
 from saccade_export.crossing.scene import CHAR_SHARE
 
@@ -121,14 +121,15 @@ def vehicle_shape(placed: Placed, camera: Camera) -> Shape:
         return Shape((), (0.0, 0.0, 0.0, 0.0), 0.0)
     return Shape(
         tuple(patches),
-        _extent(patches),
+        extent(patches),
         float(depth.mean()),
         _lamps(placed, body, camera, eye, turn, origin),
         _plate(placed, body, camera, eye, turn, origin),
     )
 
 
-def _extent(patches: list[Patch]) -> tuple[float, float, float, float]:
+def extent(patches: list[Patch]) -> tuple[float, float, float, float]:
+    """x0, y0, x1, y1 of the solid patches, pixels."""
     points = np.concatenate([patch.points for patch in patches if patch.solid])
     (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
     return (x0, y0, x1, y1)
@@ -171,92 +172,6 @@ def _plate(
     centres, (top, bottom) = pixels[4:8], pixels[8:10]
     advance = float(np.diff(centres[:, 0]).min())
     return PlateView(pixels[:4], centres, float(bottom[1] - top[1]), advance)
-
-
-@lru_cache(maxsize=64)
-def walker_shape(walker: Walking, camera: Camera) -> Shape:
-    """A person as upright cut-outs that face the camera."""
-    u, foot, depth = camera.pixel(walker.x, walker.y, 0.0)
-    _, head, _ = camera.pixel(walker.x, walker.y, walker.height_m)
-    s = (foot - head) / 1.75  # pixels per metre of a 1.75 m figure
-    swing = math.sin(walker.phase)
-    reach = 0.26 if walker.facing else 0.06
-    lean = walker.facing * 0.03
-    patches: list[Patch] = []
-
-    def add(role: str, brightness: float, *loop: tuple[float, float]) -> None:
-        points = np.array([(u + x * s, foot - z * s) for x, z in loop])
-        patches.append(Patch(points, role, brightness, True))
-
-    for side, shade in ((-1.0, 0.8), (1.0, 1.0)):
-        hip, step = side * (0.04 if walker.facing else 0.09), side * reach * swing
-        if not walker.facing:
-            step = side * 0.03
-        lift = max(0.0, side * math.cos(walker.phase)) * 0.08
-        x = hip + step
-        add(
-            "trousers",
-            shade,
-            (hip - 0.1, 0.88),
-            (hip + 0.1, 0.88),
-            (x + 0.075, 0.06 + lift),
-            (x - 0.075, 0.06 + lift),
-        )
-        toe = walker.facing * 0.08
-        add(
-            "shoe",
-            shade,
-            (x - 0.08 + min(toe, 0), 0.09 + lift),
-            (x + 0.08 + max(toe, 0), 0.09 + lift),
-            (x + 0.09 + max(toe, 0), lift),
-            (x - 0.09 + min(toe, 0), lift),
-        )
-    wide = 0.19 if walker.facing else 0.24
-    arm = -0.2 * swing if walker.facing else 0.0
-    out = 0.0 if walker.facing else 0.08
-    add(
-        "jacket",
-        0.82,
-        (-wide - 0.03, 1.42),
-        (-wide + 0.09, 1.44),
-        (-wide + 0.06 + arm - out, 0.86),
-        (-wide - 0.06 + arm - out, 0.86),
-    )
-    add(
-        "jacket",
-        1.0,
-        (-wide * 0.8, 0.82),
-        (wide * 0.8, 0.82),
-        (wide + lean, 1.46),
-        (-wide + lean, 1.46),
-    )
-    add(
-        "jacket",
-        0.88,
-        (wide - 0.1, 1.43),
-        (wide + 0.03, 1.42),
-        (wide + 0.06 - arm + out, 0.86),
-        (wide - 0.06 - arm + out, 0.86),
-    )
-    ring = [
-        (0.115 * math.cos(a), 0.135 * math.sin(a))
-        for a in np.linspace(0, 2 * math.pi, 10, endpoint=False)
-    ]
-    add(
-        "skin",
-        1.0,
-        (-0.06 + lean, 1.42),
-        (0.06 + lean, 1.42),
-        (0.06 + lean, 1.54),
-        (-0.06 + lean, 1.54),
-    )
-    add("skin", 1.0, *((x + lean * 2, 1.62 + z) for x, z in ring))
-    add(
-        "hair",
-        1.0,
-        *((x * 1.08 + lean * 2 - walker.facing * 0.02, 1.66 + z) for x, z in ring if z > -0.05),
-    )
-    return Shape(tuple(patches), _extent(patches), depth)
 
 
 def signal_shape(signal: Signal, camera: Camera) -> Shape:

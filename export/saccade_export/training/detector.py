@@ -19,6 +19,7 @@ from saccade_export.crossing.scene import HEIGHT, KINDS, WIDTH, Box, Scene
 from saccade_export.crossing.traffic import stage
 
 PLATE = "plate"
+BEST = Path("detector/weights/best.pt")  # in the folder of a run
 LABELS = (*KINDS, "person", "traffic light", PLATE)
 # (height, width): three quarters of the frame; the narrowest plate keeps 20 x 6 pixels.
 INPUT = (288, 480)
@@ -104,7 +105,7 @@ def train(
 
     last = work / "detector" / "weights" / "last.pt"
     model = YOLO(str(last) if last.exists() else "yolo11n.yaml")
-    if start and not last.exists():
+    if start and start.exists() and not last.exists():
         model.load(str(start))
     options: dict[str, Any] = {
         "data": str(write_yaml(root)), "epochs": epochs, "batch": batch, "imgsz": INPUT[1],
@@ -116,7 +117,7 @@ def train(
     }  # fmt: skip
     model.add_callback("on_train_start", use_threads)
     model.train(**options)
-    return work / "detector" / "weights" / "best.pt"
+    return work / BEST
 
 
 def export(weights: Path, path: Path) -> None:

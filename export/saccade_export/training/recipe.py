@@ -38,19 +38,19 @@ class Recipe:
     detector_batch: int
     detector_hours: float | None
     device: str = "cpu"
-    start: Path | None = None  # a folder with see.pt and answer.pt to begin from
+    start: Path | None = None  # the folder of another run, to begin with its weights
     threads: int = os.cpu_count() or 1
 
 
 CPU = Recipe(
-    frames=100_000,
-    see=loop.Plan(minutes=45, batch=128, rate=1.5e-3),
+    frames=60_000,
+    see=loop.Plan(minutes=40, batch=128, rate=1.5e-3),
     answer=loop.Plan(minutes=45, batch=12),
     blind=loop.Plan(minutes=4, batch=12),
-    detector_pictures=2600,
-    detector_epochs=10,
+    detector_pictures=3000,
+    detector_epochs=8,
     detector_batch=16,
-    detector_hours=0.25,
+    detector_hours=0.35,
 )
 GPU = replace(
     CPU,
@@ -148,6 +148,7 @@ def _detector(recipe: Recipe, work: Path) -> None:
         threads=recipe.threads,
         device=recipe.device,
         hours=recipe.detector_hours,
+        start=recipe.start / detector.BEST if recipe.start else None,
     )
 
 
