@@ -27,8 +27,9 @@ HARD = frozenset({"count_kind", "count_colour", "count_people", "exist", "relati
 HARD_EACH = 3
 EASY_SHARE = 0.35
 STONES = 3
-# A question weighs 1, however long its answer, except for the hardest.
-WEIGHTS = {"plate": 4.0}
+# A question weighs 1, however long its answer, except for those that are hard and come alone: a
+# frame has one number of people, and seldom more than one plate.
+WEIGHTS = {"plate": 4.0, "count_people": 3.0, "describe": 2.0}
 
 
 @dataclass(frozen=True)

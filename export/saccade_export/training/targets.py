@@ -23,7 +23,6 @@ from saccade_export.crossing.scene import (
     WEATHERS,
     WIDTH,
     Scene,
-    Vehicle,
 )
 
 I8 = npt.NDArray[np.int8]
@@ -69,22 +68,8 @@ def targets(
     """
     place = _Place(window, grid)
     cover, colour, heading = _covers(scene, ids, place)
-    tokens = grid[0] * grid[1]
-    kinds = np.zeros((tokens, len(KINDS) + 1), np.int8)
-    colours = np.zeros((tokens, len(COLOURS)), np.int8)
-    for vehicle in scene.vehicles:
-        if (at := place.patch(_centre(vehicle.box))) is not None:
-            kinds[at, KINDS.index(vehicle.kind)] += 1
-            colours[at, COLOURS.index(vehicle.colour)] += 1
-    for person in scene.pedestrians:
-        if (at := place.patch(_centre(person.box))) is not None:
-            kinds[at, -1] += 1
-    light = np.zeros(tokens, np.int8)
-    if scene.light and (at := place.patch(_centre(scene.light.box))) is not None:
-        light[at] = 1 + LIGHTS.index(scene.light.state)
-    chars, nth = (np.full(tokens, IGNORE, np.int8) for _ in range(2))
-    if closeup and subject is not None:
-        chars, nth = _letters(scene.vehicles[subject], place)
+    kinds, colours, light = _centres(scene, place)
+    chars, nth = _letters(scene, subject if closeup else None, place)
     return Targets(
         chars=chars,
         nth=nth,
@@ -105,6 +90,7 @@ class _Place:
 
     def __init__(self, window: Box, grid: tuple[int, int]) -> None:
         self.window, self.grid = window, grid
+        self.patches = grid[0] * grid[1]
 
     def patch(self, point: tuple[float, float]) -> int | None:
         x0, y0, x1, y1 = self.window
@@ -141,11 +127,32 @@ def _covers(scene: Scene, ids: npt.NDArray[np.uint8], place: _Place) -> tuple[I8
     return cover, colour, heading
 
 
-def _letters(vehicle: Vehicle, place: _Place) -> tuple[I8, I8]:
-    """For each patch the letter that its centre lies on, and which of the plate's it is."""
+def _centres(scene: Scene, place: _Place) -> tuple[I8, I8, I8]:
+    """For each patch the kinds, vehicle colours and lamps whose centres fall into it."""
+    kinds = np.zeros((place.patches, len(KINDS) + 1), np.int8)
+    colours = np.zeros((place.patches, len(COLOURS)), np.int8)
+    light = np.zeros(place.patches, np.int8)
+    for vehicle in scene.vehicles:
+        if (at := place.patch(_centre(vehicle.box))) is not None:
+            kinds[at, KINDS.index(vehicle.kind)] += 1
+            colours[at, COLOURS.index(vehicle.colour)] += 1
+    for person in scene.pedestrians:
+        if (at := place.patch(_centre(person.box))) is not None:
+            kinds[at, -1] += 1
+    if scene.light and (at := place.patch(_centre(scene.light.box))) is not None:
+        light[at] = 1 + LIGHTS.index(scene.light.state)
+    return kinds, colours, light
+
+
+def _letters(scene: Scene, subject: int | None, place: _Place) -> tuple[I8, I8]:
+    """For each patch the letter that its centre lies on, and which of the plate's it is; nothing
+    is asked where no plate is looked at.
+    """
+    chars, nth = (np.full(place.patches, IGNORE, np.int8) for _ in range(2))
+    if subject is None or (vehicle := scene.vehicles[subject]).plate is None:
+        return chars, nth
+    chars[:] = 0
     centres = place.centres()
-    chars, nth = np.zeros(len(centres), np.int8), np.full(len(centres), IGNORE, np.int8)
-    assert vehicle.plate is not None
     half_x = (vehicle.chars[-1][0] - vehicle.chars[0][0]) / (PLATE_LENGTH - 1) / 2
     half_y = vehicle.char_height_px / 2
     for number, (letter, (x, y)) in enumerate(zip(vehicle.plate, vehicle.chars, strict=True)):
