@@ -218,10 +218,11 @@ def main() -> None:
     arms, results = asyncio.run(measure(options))
     crops = sum(min(len(s.scene.vehicles), 4) for _, s in results)
     missed = sum(s.missed for _, s in results)
+    plates, unread = sum(s.plates for _, s in results), sum(s.unread for _, s in results)
     print(table(arms, options.frames))
     print(
         f"{options.frames} frames, regions by {options.regions}: "
-        f"{missed} of {crops} vehicles missed"
+        f"{missed} of {crops} vehicles and {unread} of {plates} plates in crops missed"
     )
     if options.json:
         detail = {name: arm.by_kind() for name, arm in arms.items()}

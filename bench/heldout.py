@@ -30,7 +30,8 @@ SAME_IOU = 0.5
 @dataclass(frozen=True)
 class Seen:
     """One held-out frame. ``subjects[i]``: vehicle index shown in slot i + 1, None where the
-    detector saw something else; ``missed``: vehicles that should have had a crop and have none.
+    detector saw something else; ``missed``: vehicles that should have had a crop and have none;
+    ``plates`` of vehicles with a crop can be read, ``unread`` of them have no close-up.
     """
 
     frame: Frame
@@ -39,6 +40,8 @@ class Seen:
     grids: tuple[TokenGrid, ...]
     subjects: tuple[int | None, ...]
     missed: int
+    plates: int
+    unread: int
     questions: tuple[Question, ...]
 
 
@@ -61,9 +64,17 @@ class Eye:
         views = self.cutter.views(frame, crops, closeups)
         subjects = match([r.box for r in crops], rendered.scene)
         asked, missed = self._questions(rendered.scene, subjects, random.Random(seed))
-        grids = tuple(self.encoder.encode(views))
+        plated = plates_of(subjects, rendered.scene)
         return Seen(
-            frame, rendered.scene, tuple(views), grids, tuple(subjects), missed, tuple(asked)
+            frame=frame,
+            scene=rendered.scene,
+            views=tuple(views),
+            grids=tuple(self.encoder.encode(views)),
+            subjects=tuple(subjects),
+            missed=missed,
+            plates=len(plated),
+            unread=len(plated - {near.of for near in closeups}),
+            questions=tuple(asked),
         )
 
     def _regions(self, frame: Frame, scene: Scene) -> tuple[list[Region], list[Closeup]]:
@@ -99,6 +110,15 @@ def match(boxes: Sequence[Box], scene: Scene) -> list[int | None]:
         found.append(best if hit else None)
         free -= {best} if hit else set()
     return found
+
+
+def plates_of(subjects: Sequence[int | None], scene: Scene) -> set[int]:
+    """The slots, from 1, whose vehicle has a plate that can be read."""
+    return {
+        slot
+        for slot, i in enumerate(subjects, 1)
+        if i is not None and scene.vehicles[i].plate is not None
+    }
 
 
 def overlap(a: Box, b: Box) -> float:

@@ -57,7 +57,7 @@ def cache_features(encoder: Encoder, folder: Path, device: str, stamp: str) -> N
     made_by = folder / "features.stamp"
     if made_by.exists() and made_by.read_text() == stamp:
         return
-    encoder.eval()
+    encoder.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     views = np.load(folder / "views.npy", mmap_mode="r")
     features, scores = [], []
     for start in range(0, len(views), 128):
