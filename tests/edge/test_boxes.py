@@ -101,6 +101,17 @@ def test_vehicles_come_first_then_the_largest() -> None:
 
 def test_one_thing_seen_twice_is_one_region() -> None:
     van, car = Region((0, 0, 100, 50), "van", 0.6), Region((2, 0, 100, 50), "car", 0.8)
-    beside = Region((90, 0, 190, 50), "car", 0.3)
+    beside = Region((90, 0, 180, 50), "car", 0.3)
     assert prioritise([van, car, beside]) == [car, beside]
     assert prioritise([]) == []
+
+
+def test_a_rider_does_not_hide_the_motorcycle() -> None:
+    machine = Region((0, 0, 30, 90), "motorcycle", 0.4)
+    rider = Region((0, 0, 30, 88), "person", 0.9)
+    assert prioritise([rider, machine]) == [machine, rider]
+
+
+def test_the_nearer_comes_before_the_surer() -> None:
+    near, sure = Region((0, 0, 60, 60), "car", 0.4), Region((90, 0, 140, 50), "car", 0.9)
+    assert prioritise([sure, near]) == [near, sure]

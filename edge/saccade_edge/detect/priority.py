@@ -16,8 +16,18 @@ SAME_THING_IOU = 0.6
 
 
 def prioritise(regions: Sequence[Region]) -> list[Region]:
-    """``regions`` without duplicates, vehicles first, then by area x score, largest first."""
-    return sorted(merge(regions), key=lambda r: (r.label not in FIRST, -_weight(r)))
+    """``regions`` without duplicates, vehicles first, then by area, largest first.
+
+    Not by score: that a thing was found is settled, and what is near matters more than what is
+    easily recognised.
+    """
+    vehicles = [r for r in regions if r.label in FIRST]
+    # Apart: a rider fills the box of a motorcycle, and is still not the same thing.
+    others = [r for r in regions if r.label not in FIRST]
+    return [
+        *sorted(merge(vehicles), key=_area, reverse=True),
+        *sorted(merge(others), key=_area, reverse=True),
+    ]
 
 
 def merge(regions: Sequence[Region]) -> list[Region]:
@@ -29,6 +39,6 @@ def merge(regions: Sequence[Region]) -> list[Region]:
     return [regions[i] for i in suppress(boxes, scores, SAME_THING_IOU)]
 
 
-def _weight(region: Region) -> float:
+def _area(region: Region) -> float:
     x0, y0, x1, y1 = region.box
-    return (x1 - x0) * (y1 - y0) * region.score
+    return (x1 - x0) * (y1 - y0)
