@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +35,14 @@ def assemble(
     *,
     training: Mapping[str, Any],
     accuracy: Mapping[str, float],
-    language: str = "answer",
-    saliency_layers: tuple[int, ...] | None = None,
 ) -> Manifest:
     """Write the bundle of the run in ``work`` to ``out``; other files there are left alone.
 
     ``accuracy`` goes into the manifest as measured by ``bench/accuracy.py``, ``training`` as the
-    command and what else there is to know about the run; ``saliency_layers``
-    are the encoder layers whose CLS rows are exported.
+    command and what else there is to know about the run.
     """
     encoder = recipe.trained_encoder(work)
-    if saliency_layers:
-        encoder.config = replace(encoder.config, saliency_layers=saliency_layers)
-    model, words = recipe.trained_language(work, language)
+    model, words = recipe.trained_language(work)
     _write_graphs(out, encoder, model, words)
     weights = work / detector.BEST
     if weights.exists():

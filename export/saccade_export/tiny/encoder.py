@@ -26,7 +26,9 @@ class EncoderConfig:
     heads: int = 4
     out: int = 32  # width of a token on the wire
     stem: tuple[int, int, int] = (24, 48, 64)
-    saliency_layers: tuple[int, ...] = (1, 2, 3)
+    # Chosen on held-out frames: of what questions are about, 16 of 64 places by the CLS rows of the
+    # last two layers hold more than by any others.
+    saliency_layers: tuple[int, ...] = (2, 3)
 
     @property
     def tokens(self) -> int:

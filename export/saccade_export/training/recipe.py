@@ -44,13 +44,13 @@ class Recipe:
 
 CPU = Recipe(
     frames=60_000,
-    see=loop.Plan(minutes=40, batch=128, rate=1.5e-3),
-    answer=loop.Plan(minutes=45, batch=12),
+    see=loop.Plan(minutes=38, batch=128, rate=1.5e-3),
+    answer=loop.Plan(minutes=44, batch=12),
     blind=loop.Plan(minutes=4, batch=12),
     detector_pictures=3000,
     detector_epochs=8,
     detector_batch=16,
-    detector_hours=0.35,
+    detector_hours=0.3,
 )
 GPU = replace(
     CPU,
