@@ -95,10 +95,13 @@ def _region_record(region: Region) -> dict[str, Any]:
 
 
 def _view_records(sight: Sight) -> list[dict[str, Any]]:
-    """What each view looked at, in pixels of the frame, and which places of its grid were kept."""
+    """What each view looked at, in pixels of the frame, and which places of its grid were kept;
+    ``crop`` is the number of the crop that it is or looks into, 0 for the overview.
+    """
     return [
         {
             "kind": view.kind,
+            "crop": kept.slot if kept.closeup_of is None else kept.closeup_of,
             "window": [round(v, 1) for v in view.window],
             "region": _region_record(view.region) if view.region else None,
             "grid": list(kept.tokens.grid),

@@ -21,9 +21,12 @@ class SeenRegion:
 
 @dataclass(frozen=True, slots=True)
 class SeenView:
-    """``window`` in pixels of the frame; ``ids``: the kept places of ``grid``, raster order."""
+    """``window`` in pixels of the frame; ``ids``: the kept places of ``grid``, raster order;
+    ``crop``: the number of the crop that this is or looks into.
+    """
 
     kind: str
+    crop: int
     window: Box
     region: SeenRegion | None
     grid: Grid
@@ -98,6 +101,7 @@ def _view(record: Mapping[str, Any]) -> SeenView:
     region = record["region"]
     return SeenView(
         kind=record["kind"],
+        crop=record["crop"],
         window=_box(record["window"]),
         region=_region(region) if region else None,
         grid=tuple(record["grid"]),

@@ -74,7 +74,9 @@ def _frame(row: Row) -> dict[str, Any]:
         "views": [
             {
                 "window": view.window,
-                "label": view.region.label if view.region else "overview",
+                "kind": view.kind,
+                "crop": view.crop,
+                "label": view.region.label if view.region else "",
                 "rows": view.grid[1],
                 "columns": view.grid[2],
                 "ids": view.ids,
