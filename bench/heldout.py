@@ -57,17 +57,21 @@ class Eye:
         self.detector = make_detector("yolo", bundle, runtime) if regions == "detector" else None
 
     def see(self, seed: int) -> Seen:
-        """Render, detect, cut and encode one frame; ask its questions."""
+        """Render a frame and look at it."""
         rendered = render(seed)
         frame = Frame(rendered.picture, seed * 1_000_000_000, "bench", seed)
-        crops, closeups = self._regions(frame, rendered.scene)
+        return self.look(frame, rendered.scene)
+
+    def look(self, frame: Frame, scene: Scene) -> Seen:
+        """Detect, cut and encode; ask the frame's questions."""
+        crops, closeups = self._regions(frame, scene)
         views = self.cutter.views(frame, crops, closeups)
-        subjects = match([r.box for r in crops], rendered.scene)
-        asked, missed = self._questions(rendered.scene, subjects, random.Random(seed))
-        plated = plates_of(subjects, rendered.scene)
+        subjects = match([r.box for r in crops], scene)
+        asked, missed = self._questions(scene, subjects, random.Random(frame.sequence))
+        plated = plates_of(subjects, scene)
         return Seen(
             frame=frame,
-            scene=rendered.scene,
+            scene=scene,
             views=tuple(views),
             grids=tuple(self.encoder.encode(views)),
             subjects=tuple(subjects),
