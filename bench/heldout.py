@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from saccade import codecs
 from saccade import packet as packets
 from saccade.bundle import Bundle
 from saccade.limits import Limits
@@ -149,11 +150,15 @@ def tokens(seen: Seen, budget: int, method: str) -> FrameTokens:
 
 def over_the_wire(frame: FrameTokens, codec: str, bundle: Bundle) -> tuple[FrameTokens, int]:
     """Packed, serialised, parsed and unpacked; and the bytes of the serialised packet."""
-    packet = packets.pack(frame, codec, epoch_unix_ms=0)
+    known = codecs.of(bundle)
+    packet = packets.pack(frame, codec, epoch_unix_ms=0, codecs=known)
     data = packet.SerializeToString()
     received = type(packet).FromString(data)
     limits = Limits.of(bundle.manifest)
-    return packets.unpack(received, limits=limits, cameras=["bench"], epoch_unix_ms=0), len(data)
+    unpacked = packets.unpack(
+        received, limits=limits, cameras=["bench"], epoch_unix_ms=0, codecs=known
+    )
+    return unpacked, len(data)
 
 
 def frames(eye: Eye, count: int, first: int = FIRST_SEED) -> Iterator[Seen]:

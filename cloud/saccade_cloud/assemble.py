@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from saccade import codecs
 from saccade.bundle import Bundle
 from saccade.limits import Limits
 from saccade_cloud.answering import Answerer
@@ -66,4 +67,5 @@ def open_hub(bundle: Bundle, engine: Engine, settings: ServerSettings) -> Hub:
         answerer=open_answerer(bundle, engine),
         frames=MemoryFrames(settings.frames_per_camera, settings.max_cameras),
         settings=settings,
+        codecs=codecs.of(bundle),
     )

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from saccade.codecs import PLAIN, Codecs
 from saccade.errors import LimitExceeded
 from saccade.limits import Limits
 from saccade.nouns import FrameTokens, Timing
@@ -29,13 +30,14 @@ def _one_worker() -> ThreadPoolExecutor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hub:
-    """Serves one event loop. ``digest``: the bundle's, 32 bytes."""
+    """Serves one event loop. ``digest``: the bundle's, 32 bytes; ``codecs``: with its tables."""
 
     digest: bytes
     limits: Limits
     answerer: Answerer
     frames: FrameStore
     settings: ServerSettings
+    codecs: Codecs = PLAIN
     board: AnswerBoard = field(default_factory=AnswerBoard)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     unpacking: ThreadPoolExecutor = field(default_factory=_one_worker)
@@ -48,7 +50,7 @@ class Hub:
         """
         received_ns, received = time.time_ns(), time.perf_counter()
         tokens, started, ended = await asyncio.get_running_loop().run_in_executor(
-            self.unpacking, partial(_timed_unpack, packet, hello, self.limits)
+            self.unpacking, partial(_timed_unpack, packet, hello, self.limits, self.codecs)
         )
         stages = {"receive": (started - received) * 1e3, "decode": (ended - started) * 1e3}
         return StoredFrame(
@@ -99,10 +101,16 @@ class Hub:
 
 
 def _timed_unpack(
-    packet: tokens_pb2.FramePacket, hello: vision_pb2.Hello, limits: Limits
+    packet: tokens_pb2.FramePacket, hello: vision_pb2.Hello, limits: Limits, codecs: Codecs
 ) -> tuple[FrameTokens, float, float]:
     started = time.perf_counter()
-    tokens = unpack(packet, limits=limits, cameras=hello.cameras, epoch_unix_ms=hello.epoch_unix_ms)
+    tokens = unpack(
+        packet,
+        limits=limits,
+        cameras=hello.cameras,
+        epoch_unix_ms=hello.epoch_unix_ms,
+        codecs=codecs,
+    )
     return tokens, started, time.perf_counter()
 
 

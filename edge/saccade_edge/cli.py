@@ -67,6 +67,9 @@ def _add_stages(watch: argparse.ArgumentParser) -> None:
     watch.add_argument("--tokens", type=int, metavar="N", help="per view")
     watch.add_argument("--method", choices=METHODS, help="of token selection")
     watch.add_argument("--codec", choices=codecs.names())
+    watch.add_argument(
+        "--layers", type=int, metavar="N", help="at most, of a codec that has several"
+    )
     watch.add_argument("--threads", type=int, default=0, metavar="N", help="0: every core")
     watch.add_argument(
         "--provider", action="append", metavar="NAME", help="of ONNX Runtime, best first"
@@ -92,6 +95,7 @@ def _settings(arguments: argparse.Namespace) -> WatchSettings:
         method=arguments.method,
         tokens_per_view=arguments.tokens,
         codec=arguments.codec,
+        layers=arguments.layers,
         max_crops=arguments.crops,
         gate=GateSettings(threshold=arguments.gate),
         runtime=runtime,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from saccade import codecs
 from saccade import packet as packets
 from saccade.bundle import Bundle
 from saccade.nouns import Box, Frame, FrameTokens, Region, Timing, TokenGrid, View, ViewTokens
@@ -58,6 +59,7 @@ class Pipeline:
         self.encoder = encoder or Encoder(bundle, self.settings.runtime)
         self._detector = make_detector(self.settings.detector, bundle, self.settings.runtime)
         self._cutter = Cutter.of(bundle.manifest.encoder)
+        self._codecs = codecs.of(bundle)
         self._gate = Gate(self.settings.gate)
 
     def look(self, frame: Frame, *, tokens_per_frame: int | None = None) -> Look:
@@ -77,6 +79,8 @@ class Pipeline:
                 self.plan.codec,
                 epoch_unix_ms=self.settings.epoch_unix_ms,
                 camera_index=self.settings.camera_index,
+                codecs=self._codecs,
+                layers=self.plan.layers,
             )
         return Look(frame, verdict, watch.timing(), sight, packet)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from saccade.errors import ConfigError
 from saccade.manifest import Manifest
 from saccade.nouns import Region
+from saccade.packet import MAX_LAYERS
 from saccade.selection import METHODS
 from saccade_edge.gate import GateSettings
 from saccade_edge.runtime import RuntimeSettings
@@ -19,7 +20,7 @@ USUAL_CODEC = "int8z"
 
 @dataclass(frozen=True, slots=True)
 class PipelineSettings:
-    """What is None is as the bundle says.
+    """What is None is as the bundle says; ``layers``: the most that a packet carries, else all.
 
     ``epoch_unix_ms`` and ``camera_index`` are those of the session that will carry the packets.
     """
@@ -29,6 +30,7 @@ class PipelineSettings:
     tokens_per_view: int | None = None
     codec: str | None = None
     max_crops: int | None = None
+    layers: int | None = None
     epoch_unix_ms: int = 0
     camera_index: int = 0
     gate: GateSettings = field(default_factory=GateSettings)
@@ -48,6 +50,7 @@ class Plan:
     max_crops: int
     crop_labels: frozenset[str] | None = None
     max_closeups: int = 0
+    layers: int | None = None
     closeup_labels: frozenset[str] = frozenset()
 
     def cropped(self, regions: Sequence[Region]) -> list[Region]:
@@ -83,11 +86,14 @@ def settle(manifest: Manifest, settings: PipelineSettings) -> Plan:
         max_crops=_or(settings.max_crops, encoder.max_crops),
         crop_labels=_crop_labels(manifest, settings.detector),
         max_closeups=encoder.max_closeups,
+        layers=settings.layers,
         closeup_labels=frozenset(manifest.detector.closeups if manifest.detector else ()),
     )
     _check_known("selection method", plan.method, METHODS)
     _check_known("codec", plan.codec, manifest.codecs)
     _check_range("tokens per view", plan.tokens_per_view, 1, limits.tokens_per_view)
+    if plan.layers is not None:
+        _check_range("layers", plan.layers, 1, MAX_LAYERS)
     _check_range("crops", plan.max_crops, 0, encoder.max_crops)
     return plan
 

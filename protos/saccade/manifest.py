@@ -131,7 +131,9 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All of it. ``digest``: 64 hex digits over everything else, see `digest_of`."""
+    """All of it. ``digest``: 64 hex digits over everything else, see `digest_of`;
+    ``codec_tables``: the file of each codec that is calibrated for the encoder.
+    """
 
     format: int
     name: str
@@ -144,6 +146,7 @@ class Manifest:
     limits: BundleLimits
     files: Mapping[str, FileEntry]
     detector: DetectorSpec | None = None
+    codec_tables: Mapping[str, str] = field(default_factory=dict)
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
@@ -206,11 +209,22 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     unknown = [name for name in manifest.codecs if name not in codecs.names()]
     if unknown or not manifest.codecs:
         yield f"codecs {unknown} are unknown" if unknown else "codecs is empty"
+    yield from _table_contradictions(manifest)
     yield from (f"{name} is not in files" for name in _referenced(manifest) - set(manifest.files))
+
+
+def _table_contradictions(manifest: Manifest) -> Iterator[str]:
+    calibrated = set(manifest.codecs) & set(codecs.CALIBRATED)
+    tables = set(manifest.codec_tables)
+    yield from (f"codecs.{name} has no codec_tables" for name in sorted(calibrated - tables))
+    yield from (
+        f"codec_tables.{name} belongs to no calibrated codec in codecs"
+        for name in sorted(tables - calibrated)
+    )
 
 
 def _referenced(manifest: Manifest) -> set[str]:
     language = manifest.language
     names = {manifest.encoder.file, language.projector, language.embedding}
-    names |= {language.decoder, language.tokenizer}
+    names |= {language.decoder, language.tokenizer, *manifest.codec_tables.values()}
     return names | ({manifest.detector.file} if manifest.detector else set())

@@ -15,8 +15,7 @@ from collections.abc import Sequence
 
 import google_crc32c
 
-from saccade import codecs
-from saccade.codecs import SetShape
+from saccade.codecs import PLAIN, Codecs, SetShape
 from saccade.errors import PacketError
 from saccade.limits import Limits, check
 from saccade.nouns import FrameTokens, ViewTokens
@@ -30,9 +29,16 @@ CRC_BYTES = 4
 
 
 def pack(
-    frame: FrameTokens, codec: str, *, epoch_unix_ms: int, camera_index: int = 0
+    frame: FrameTokens,
+    codec: str,
+    *,
+    epoch_unix_ms: int,
+    camera_index: int = 0,
+    codecs: Codecs = PLAIN,
+    layers: int | None = None,
 ) -> pb.FramePacket:
-    """``epoch_unix_ms`` and ``camera_index`` are the session's Hello's.
+    """``epoch_unix_ms`` and ``camera_index`` are the session's Hello's, ``codecs`` the bundle's;
+    ``layers``: the most to send, all where it is None.
 
     Raises PacketError for views out of order or of several grids, CodecError for an unknown codec
     or values that it can't write.
@@ -56,15 +62,21 @@ def pack(
         captured_ms=frame.captured_ns // NS_PER_MS - epoch_unix_ms,
         views=header.to_bytes(),
         codec=chosen.wire_id,
-        layers=[_seal(layer) for layer in chosen.encode(sets)],
+        layers=[_seal(layer) for layer in chosen.encode(sets)[:layers]],
         camera=camera_index,
     )
 
 
 def unpack(
-    packet: pb.FramePacket, *, limits: Limits, cameras: Sequence[str], epoch_unix_ms: int
+    packet: pb.FramePacket,
+    *,
+    limits: Limits,
+    cameras: Sequence[str],
+    epoch_unix_ms: int,
+    codecs: Codecs = PLAIN,
 ) -> FrameTokens:
-    """The tokens of an untrusted packet; ``cameras`` and ``epoch_unix_ms`` are the Hello's.
+    """The tokens of an untrusted packet; ``cameras`` and ``epoch_unix_ms`` are the Hello's,
+    ``codecs`` the bundle's.
 
     Raises LimitExceeded for more than ``limits`` allow, before anything of that size is
     allocated; PacketError or CodecError for bytes that `pack` doesn't write.

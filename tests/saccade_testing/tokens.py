@@ -58,7 +58,7 @@ def usual_frame(views: int = 5, kept: int = 16) -> FrameTokens:
     return frame_tokens([token_set(ids, seed) for seed, ids in enumerate(places)])
 
 
-def limits_of(frame: FrameTokens) -> Limits:
+def limits_of(frame: FrameTokens, codecs: tuple[str, ...] = ("f16", "int8z")) -> Limits:
     """Limits that just let ``frame`` pass."""
     first = frame.views[0].tokens
     return Limits(
@@ -66,6 +66,7 @@ def limits_of(frame: FrameTokens) -> Limits:
         tokens_per_view=max(1, *(len(view.tokens.ids) for view in frame.views)),
         grid=first.grid,
         dim=first.features.shape[1],
+        codecs=codecs,
     )
 
 
@@ -85,9 +86,11 @@ def places_in(draw: st.DrawFn, grid: Grid) -> I32:
 
 
 @st.composite
-def token_sets(draw: st.DrawFn, magnitude: float = 1000.0) -> list[TokenSet]:
+def token_sets(
+    draw: st.DrawFn, magnitude: float = 1000.0, dim: int | None = None
+) -> list[TokenSet]:
     """One frame's sets: one grid, one width, any counts."""
-    grid, dim = draw(grids), draw(st.integers(1, 12))
+    grid, dim = draw(grids), dim or draw(st.integers(1, 12))
     seed, scale = draw(st.integers(0, 2**32 - 1)), draw(st.floats(0, magnitude))
     generator = np.random.default_rng(seed)
     sets = []

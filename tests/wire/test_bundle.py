@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from saccade import codecs
 from saccade.bundle import GROUP, MANIFEST, MAX_MANIFEST_BYTES, Bundle, find, write_manifest
 from saccade.errors import BundleError, DigestMismatch
 from saccade.limits import Limits
 from saccade.manifest import digest_of, parse
+from saccade_testing.tables import every_codec, klt_table
+from saccade_testing.tokens import token_set
 
 FILES = {
     "edge/encoder.onnx": b"encoder",
@@ -111,6 +114,78 @@ class TestWhole:
     def test_keys_of_a_later_version_are_ignored(self, folder: Path) -> None:
         rewrite(folder, lambda data: data.update(later={"a": 1}))
         Bundle.open(folder).verify()
+
+
+class TestCodecTables:
+    def test_codecs_come_with_the_bundles_tables(self, folder: Path) -> None:
+        without = Bundle.open(folder).digest
+        bundle = Bundle.open(with_tables(folder, {"klt": klt_table().to_bytes()}))
+        assert bundle.digest != without
+        known = codecs.of(bundle)
+        assert known.names == ("f16", "int8z", "klt")
+        tokens = token_set([3, 5])
+        expected = every_codec().get("klt").encode([tokens])
+        assert known.get("klt").encode([tokens]) == expected
+
+    def test_another_table_than_the_bundles_is_refused(self, folder: Path) -> None:
+        table = klt_table().to_bytes()
+        with_tables(folder, {"klt": table})
+        (folder / "codec/klt.bin").write_bytes(table[:-1] + b"\0")
+        with pytest.raises(DigestMismatch, match="codec/klt.bin has SHA-256"):
+            codecs.of(Bundle.open(folder))
+
+    @pytest.mark.parametrize(
+        ("table", "message"),
+        [
+            (klt_table(16).to_bytes(), "for tokens of 16 features, the encoder's have 32"),
+            (klt_table().to_bytes()[:-1], "are needed at byte"),
+            (b"SACRVQ1\0" + bytes(90), "a codec table begins with b'SACKLT1"),
+            (b"", "not b''"),
+        ],
+    )
+    def test_a_table_that_does_not_fit_is_refused(
+        self, folder: Path, table: bytes, message: str
+    ) -> None:
+        bundle = Bundle.open(with_tables(folder, {"klt": table}))
+        with pytest.raises(BundleError, match=message):
+            codecs.of(bundle)
+
+    def test_an_absurdly_large_table_is_not_read(self, folder: Path) -> None:
+        with_tables(folder, {"klt": klt_table().to_bytes()})
+        rewrite(folder, lambda data: data["files"]["codec/klt.bin"].update(bytes=1 << 40))
+        with pytest.raises(BundleError, match="1099511627776 bytes, a codec table at most"):
+            codecs.of(Bundle.open(folder))
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"codecs": ["f16", "klt"]}, "codecs.klt has no codec_tables"),
+            ({"codec_tables": {"f16": "x"}}, "codec_tables.f16 belongs to no calibrated codec"),
+            (
+                {"codecs": ["klt"], "codec_tables": {"klt": "codec/klt.bin"}},
+                "codec/klt.bin is not in files",
+            ),
+        ],
+    )
+    def test_codecs_and_tables_that_do_not_match_are_named(
+        self, folder: Path, change: dict[str, Any], message: str
+    ) -> None:
+        rewrite(folder, lambda data: data.update(change))
+        with pytest.raises(BundleError, match=message):
+            Bundle.open(folder)
+
+
+def with_tables(folder: Path, tables: dict[str, bytes]) -> Path:
+    """Add calibrated codecs to the bundle in ``folder``."""
+    data = fields()
+    (folder / "codec").mkdir()
+    for name, table in tables.items():
+        (folder / f"codec/{name}.bin").write_bytes(table)
+        data["files"][f"codec/{name}.bin"] = {"license": "Apache-2.0"}
+    data["codecs"] = [*data["codecs"], *tables]
+    data["codec_tables"] = {name: f"codec/{name}.bin" for name in tables}
+    write_manifest(folder, data)
+    return folder
 
 
 class TestDamaged:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from saccade import codecs
 from saccade.codecs import SetShape
 from saccade.codecs.ids import decode_ids
 from saccade.codecs.int8z import SCALES
-from saccade.errors import CodecError
+from saccade.codecs.klt import Klt
+from saccade.codecs.klt_table import FinerTables, FirstTables, KltTable
+from saccade.codecs.rvq import Rvq
+from saccade.codecs.rvq_table import RvqTable
+from saccade.errors import BundleError, CodecError
 from saccade.nouns import F32, TokenSet
-from saccade_testing.codec_contract import CodecContract
+from saccade_testing.codec_contract import CodecContract, LayeredContract
+from saccade_testing.tables import STEP, every_codec, klt_table, rvq_table
 from saccade_testing.tokens import token_set
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -78,22 +88,130 @@ class TestInt8z(CodecContract):
             self.codec.decode([bytes(65) + body], [SetShape(64, 32, (1, 8, 8))])
 
 
+class TestKlt(LayeredContract):
+    name = "klt"
+
+    def tolerance(self, features: F32) -> F32:
+        # Half a step in each component, all of which may point one way, and the rounding of the
+        # basis to 2^-20 for features far from the mean.
+        peaks: F32 = np.max(np.abs(features), axis=1, keepdims=True, initial=0)
+        half = np.float32(STEP / 2 * np.sqrt(features.shape[1]) * 1.01)
+        return np.asarray(half + peaks * 2**-14, np.float32)
+
+    def test_a_component_that_no_layer_codes_stays_at_the_mean(self) -> None:
+        whole = klt_table()
+        (fresh, finer), *rest = whole.layers
+        kept = FirstTables(fresh.dims[1:], fresh.tables[1:])
+        later = [(f, FinerTables(g.dims[1:], g.tables[1:])) for f, g in rest]
+        codec = Klt(dataclasses.replace(whole, layers=((kept, finer), *later)))
+        tokens = token_set([3, 5])
+        (decoded,) = codec.decode(codec.encode([tokens]), [SetShape.of(tokens)])
+        # The first row of a Hadamard matrix is constant: what is lost is each token's sum.
+        lost = decoded.features - tokens.features
+        np.testing.assert_allclose(lost - lost.mean(axis=1, keepdims=True), 0, atol=0.05)
+        np.testing.assert_allclose(decoded.features.mean(axis=1), whole.mean.mean(), atol=1e-4)
+
+    def test_decoded_features_are_the_same_bits_in_any_order_of_addition(self) -> None:
+        """Every sum is of integers below 2^53, so a machine may add them as it likes."""
+        codec, features = Klt(klt_table()), token_set(list(range(64))).features
+        levels = codec.levels(features)
+        exact = levels.astype(object) @ codec.table.basis.astype(object)
+        units = levels.astype(np.float64) @ codec.table.basis.astype(np.float64)
+        assert np.array_equal(units, exact.astype(np.float64))
+        assert np.all(np.abs(exact) < 2**53)
+
+
+class TestRvq(LayeredContract):
+    name = "rvq"
+
+    def tolerance(self, features: F32) -> F32:
+        """The distance to the nearest entry of the first stage: no later stage adds to it."""
+        entries = rvq_table().stages[0].entries / np.float32(64)
+        distances = np.linalg.norm(features[:, None] - entries, axis=2)
+        return np.asarray(distances.min(axis=1, keepdims=True) * 1.001 + 0.1, np.float32)
+
+    def test_decoded_tokens_are_sums_of_the_nearest_entries(self) -> None:
+        tokens, table = token_set([3, 5]), rvq_table()
+        decoded = self.codec.decode(self.codec.encode([tokens]), [SetShape.of(tokens)])[0]
+        left = np.rint(tokens.features * 64)
+        for stage in table.stages:
+            distances = ((left[:, None] - stage.entries) ** 2).sum(axis=2)
+            left = left - stage.entries[distances.argmin(axis=1)]
+        np.testing.assert_array_equal(
+            decoded.features, (np.rint(tokens.features * 64) - left) / np.float32(64)
+        )
+
+
+class TestTables:
+    @pytest.mark.parametrize("dim", [1, 2, 32])
+    def test_tables_come_back_from_their_files(self, dim: int) -> None:
+        klt, rvq = klt_table(dim).to_bytes(), rvq_table(dim).to_bytes()
+        assert Klt.from_bytes(klt).table.to_bytes() == klt
+        assert Rvq.from_bytes(rvq).table.to_bytes() == rvq
+
+    @given(st.data(), st.sampled_from([Klt, Rvq]))
+    def test_damaged_tables_are_a_bundle_error_or_sound(
+        self, data: st.DataObject, kind: type[Klt | Rvq]
+    ) -> None:
+        table = klt_table(4) if kind is Klt else rvq_table(4)
+        raw = bytearray(table.to_bytes())
+        for _ in range(data.draw(st.integers(1, 3))):
+            raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+        cut = data.draw(st.integers(0, len(raw)) | st.just(len(raw)))
+        try:
+            codec = kind.from_bytes(bytes(raw[:cut]))
+        except BundleError:
+            return
+        assert codec.table.to_bytes() == raw
+        tokens = token_set([3, 5], dim=codec.dim)
+        try:
+            (decoded,) = codec.decode(codec.encode([tokens]), [SetShape.of(tokens)])
+        except CodecError:
+            return
+        assert np.all(np.isfinite(decoded.features))
+
+    @pytest.mark.parametrize("kind", [Klt, Rvq])
+    def test_a_table_that_states_more_than_it_has_costs_no_memory(
+        self, kind: type[Klt | Rvq]
+    ) -> None:
+        whole = klt_table(4).to_bytes() if kind is Klt else rvq_table(4).to_bytes()
+        stated = whole[:8] + np.array([4096, 8, 8], "<u4").tobytes() + bytes(8)
+        tracemalloc.start()
+        with pytest.raises(BundleError):
+            kind.from_bytes(stated)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 1 << 16
+
+
 class TestRegistry:
+    def test_a_calibrated_codec_without_its_bundle_says_what_is_missing(self) -> None:
+        with pytest.raises(CodecError, match="'klt' needs tables that the bundle doesn't have"):
+            codecs.get("klt")
+
     def test_an_unknown_name_lists_the_known(self) -> None:
         with pytest.raises(CodecError, match="unknown codec 'jpeg', known are: f16, int8z"):
             codecs.get("jpeg")
 
     def test_an_unknown_wire_id_is_refused(self) -> None:
         with pytest.raises(CodecError, match="unknown codec id 99"):
-            codecs.by_wire_id(99)
+            codecs.PLAIN.by_wire_id(99)
 
     def test_every_codec_is_found_both_ways(self) -> None:
-        for name in codecs.names():
-            assert codecs.by_wire_id(codecs.get(name).wire_id) is codecs.get(name)
+        known = every_codec()
+        assert known.names == codecs.names()
+        for wire_id, name in enumerate(known.names):
+            assert known.by_wire_id(wire_id) is known.get(name)
 
 
 def golden(name: str) -> bytes:
     return bytes.fromhex((GOLDEN / f"{name}.hex").read_text())
+
+
+def golden_layers(name: str) -> list[bytes]:
+    """Layers are separated by an empty line."""
+    text = (GOLDEN / f"layer-{name}.hex").read_text()
+    return [bytes.fromhex(layer) for layer in text.split("\n\n")]
 
 
 def exact_sets() -> list[TokenSet]:
@@ -108,8 +226,24 @@ def exact_sets() -> list[TokenSet]:
 class TestGoldenBytes:
     @pytest.mark.parametrize("name", codecs.names())
     def test_the_encoder_writes_them(self, name: str) -> None:
-        (layer,) = codecs.get(name).encode(exact_sets())
-        assert layer.hex() == golden(f"layer-{name}").hex()
+        layers = every_codec(dim=4).get(name).encode(exact_sets())
+        assert [layer.hex() for layer in layers] == [n.hex() for n in golden_layers(name)]
+
+    @pytest.mark.parametrize("name", ["klt", "rvq"])
+    def test_the_decoder_reads_them(self, name: str) -> None:
+        """The same bits on every machine, layer by layer."""
+        codec, sets = every_codec(dim=4).get(name), exact_sets()
+        layers = golden_layers(name)
+        shapes = [SetShape.of(tokens) for tokens in sets]
+        decoded = [codec.decode(layers[: n + 1], shapes) for n in range(len(layers))]
+        features = [np.concatenate([s.features for s in sets]) for sets in decoded]
+        assert np.stack(features).astype("<f4").tobytes() == golden(f"features-{name}")
+
+    @pytest.mark.parametrize(("name", "make"), [("klt", klt_table), ("rvq", rvq_table)])
+    def test_a_table_file_is_the_golden_one(
+        self, name: str, make: Callable[..., KltTable | RvqTable]
+    ) -> None:
+        assert make(4).to_bytes() == golden(f"table-{name}")
 
     def test_a_zstd_frame_of_another_version_is_read(self) -> None:
         """Compressors differ between versions of zstd: only reading is pinned."""

@@ -14,15 +14,17 @@ from google.protobuf.message import DecodeError
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from saccade import codecs
+from saccade.codecs import Codecs, SetShape
 from saccade.errors import CodecError, LimitExceeded, PacketError
 from saccade.limits import Limits
 from saccade.nouns import Box, FrameTokens, TokenSet
 from saccade.packet import pack, unpack
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import STEPS, WHOLE, ViewsHeader, wire_window
+from saccade_testing.tables import every_codec
 from saccade_testing.tokens import (
     CAMERAS,
+    DIM,
     EPOCH_UNIX_MS,
     frame_tokens,
     limits_of,
@@ -33,14 +35,19 @@ from saccade_testing.tokens import (
 
 GOLDEN = Path(__file__).parent / "golden"
 WINDOWS = bytes([9, 9, 20, 20]) * 2
+CODECS = every_codec()
+LIMITS = Limits(codecs=CODECS.names)
 
 
-def packed(frame: FrameTokens, codec: str = "f16") -> pb.FramePacket:
-    return pack(frame, codec, epoch_unix_ms=EPOCH_UNIX_MS)
+def packed(frame: FrameTokens, codec: str = "f16", codecs: Codecs = CODECS) -> pb.FramePacket:
+    return pack(frame, codec, epoch_unix_ms=EPOCH_UNIX_MS, codecs=codecs)
 
 
 def opened(packet: pb.FramePacket, limits: Limits | None = None) -> FrameTokens:
-    return unpack(packet, limits=limits or Limits(), cameras=CAMERAS, epoch_unix_ms=EPOCH_UNIX_MS)
+    limits = limits or LIMITS
+    return unpack(
+        packet, limits=limits, cameras=CAMERAS, epoch_unix_ms=EPOCH_UNIX_MS, codecs=CODECS
+    )
 
 
 def sealed(layer: bytes) -> bytes:
@@ -48,18 +55,20 @@ def sealed(layer: bytes) -> bytes:
 
 
 class TestRoundTrip:
-    @given(sets=token_sets(), codec=st.sampled_from(codecs.names()))
+    @given(sets=token_sets(dim=DIM), codec=st.sampled_from(CODECS.names))
     def test_a_frame_comes_back(self, sets: list[TokenSet], codec: str) -> None:
         frame = frame_tokens(sets)
         packet = pb.FramePacket.FromString(packed(frame, codec).SerializeToString())
-        received = opened(packet, limits_of(frame))
+        received = opened(packet, limits_of(frame, CODECS.names))
         assert dataclasses.replace(received, views=()) == dataclasses.replace(frame, views=())
         for sent, got in zip(frame.views, received.views, strict=True):
             assert got.slot == sent.slot
             assert got.window == pytest.approx(sent.window, abs=0.5 / STEPS)
             np.testing.assert_array_equal(got.tokens.ids, sent.tokens.ids)
-            peak = float(np.max(np.abs(sent.tokens.features), initial=1e-3))
-            np.testing.assert_allclose(got.tokens.features, sent.tokens.features, atol=peak / 200)
+        known = CODECS.get(codec)
+        decoded = known.decode(known.encode(sets), [SetShape.of(tokens) for tokens in sets])
+        for expected, got in zip(decoded, received.views, strict=True):
+            np.testing.assert_array_equal(got.tokens.features, expected.features)
 
     def test_a_clock_set_back_is_no_error(self) -> None:
         frame = dataclasses.replace(usual_frame(), captured_ns=(EPOCH_UNIX_MS - 5000) * 1_000_000)
@@ -71,7 +80,7 @@ class TestRoundTrip:
         received = opened(packed(dataclasses.replace(frame, views=(view,))))
         assert (received.views[0].label, received.views[0].score) == ("", 0.0)
 
-    @given(sets=token_sets(), codec=st.sampled_from(codecs.names()), data=st.data())
+    @given(sets=token_sets(dim=DIM), codec=st.sampled_from(CODECS.names), data=st.data())
     def test_a_closeup_comes_back_with_its_crop(
         self, sets: list[TokenSet], codec: str, data: st.DataObject
     ) -> None:
@@ -82,7 +91,8 @@ class TestRoundTrip:
             dataclasses.replace(v, closeup_of=data.draw(looks) if v.slot > crops else None)
             for v in frame.views
         )
-        received = opened(packed(dataclasses.replace(frame, views=views), codec), limits_of(frame))
+        packet = packed(dataclasses.replace(frame, views=views), codec)
+        received = opened(packet, limits_of(frame, CODECS.names))
         assert [v.closeup_of for v in received.views] == [v.closeup_of for v in views]
 
     def test_a_frame_without_closeups_pays_nothing_for_them(self) -> None:
@@ -102,12 +112,12 @@ class TestBytes:
         """5 views x 16 tokens x 32 features: 69 bytes of ids, windows, checksum and protobuf."""
         assert packed(usual_frame(), codec).ByteSize() <= most
 
-    @pytest.mark.parametrize("codec", codecs.names())
+    @pytest.mark.parametrize("codec", CODECS.names)
     def test_the_format_is_the_golden_one(self, codec: str) -> None:
         """One view of few features: zstd, whose bytes differ between versions, can't shorten it."""
         tokens = token_set([0, 9, 10, 11, 40, 63], dim=4)
         tokens.features[:] = np.outer([0, 1, 2, 3, -4, 64], [1, -0.5, 0.25, 127 / 128])
-        packet = packed(frame_tokens([tokens], sequence=300), codec)
+        packet = packed(frame_tokens([tokens], sequence=300), codec, every_codec(dim=4))
         golden = bytes.fromhex((GOLDEN / f"packet-{codec}.hex").read_text())
         assert packet.SerializeToString(deterministic=True).hex() == golden.hex()
 
@@ -115,14 +125,14 @@ class TestBytes:
 class TestHostile:
     """What `pack` doesn't write is refused with a typed error, whatever it is."""
 
-    @given(data=st.data(), codec=st.sampled_from(codecs.names()))
+    @given(data=st.data(), codec=st.sampled_from(CODECS.names))
     def test_flipped_bits_are_refused_or_harmless(self, data: st.DataObject, codec: str) -> None:
         raw = bytearray(packed(usual_frame(), codec).SerializeToString())
         for _ in range(data.draw(st.integers(1, 4))):
             raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
         assert_refused_or_sound(bytes(raw))
 
-    @given(cut=st.integers(0, 5000), codec=st.sampled_from(codecs.names()))
+    @given(cut=st.integers(0, 5000), codec=st.sampled_from(CODECS.names))
     def test_truncated_packets_are_refused(self, cut: int, codec: str) -> None:
         raw = packed(usual_frame(), codec).SerializeToString()
         assume(cut < len(raw))
@@ -179,7 +189,7 @@ class TestHostile:
     def test_what_was_not_agreed_is_refused(
         self, change: dict[str, object], error: type[Exception], message: str
     ) -> None:
-        limits = dataclasses.replace(Limits(), **change)  # type: ignore[arg-type]  # by name
+        limits = dataclasses.replace(LIMITS, **change)  # type: ignore[arg-type]  # by name
         with pytest.raises(error, match=message):
             opened(packed(usual_frame()), limits)
 

@@ -10,9 +10,11 @@ from threading import Lock
 
 import numpy as np
 
+from saccade import codecs
 from saccade.bundle import Bundle
 from saccade.client.base import Picture
 from saccade.client.halves import EncodeOptions, PictureEncoder, open_encoder
+from saccade.codecs import Codecs
 from saccade.limits import Limits, check
 from saccade.nouns import U8, FrameTokens, Timing
 from saccade.packet import pack
@@ -38,6 +40,7 @@ class Eye:
         self._options = options
         self._encoder: PictureEncoder | None = None
         self._opened: Bundle | None = bundle if isinstance(bundle, Bundle) else None
+        self._codecs: Codecs | None = None
         self._lock = Lock()
 
     @property
@@ -46,6 +49,13 @@ class Eye:
         if self._opened is None:
             self._opened = Bundle.open(self._named)  # type: ignore[arg-type]  # not a Bundle here
         return self._opened
+
+    @property
+    def codecs(self) -> Codecs:
+        """The bundle's. Raises ``BundleError``."""
+        if self._codecs is None:
+            self._codecs = codecs.of(self.bundle)
+        return self._codecs
 
     def see(self, image: Picture) -> Seen:
         """Raises ``ConfigError`` where the edge's half is missing, ``BundleError``,
@@ -56,7 +66,9 @@ class Eye:
                 self._encoder = open_encoder(self.bundle, self._options)
             tokens, timing = self._encoder.encode(plain(image))
             started = time.perf_counter()
-            packet = pack(tokens, self._encoder.codec, epoch_unix_ms=EPOCH_UNIX_MS)
+            packet = pack(
+                tokens, self._encoder.codec, epoch_unix_ms=EPOCH_UNIX_MS, codecs=self.codecs
+            )
             code_ms = (time.perf_counter() - started) * 1e3
         limit = Limits.of(self.bundle.manifest).message_bytes
         check("bytes in a packet", packet.ByteSize(), limit)

@@ -84,6 +84,7 @@ class LocalVision(Vision):
             limits=Limits.of(self._eye.bundle.manifest),
             cameras=[seen.tokens.camera],
             epoch_unix_ms=EPOCH_UNIX_MS,
+            codecs=self._eye.codecs,
         )
 
 

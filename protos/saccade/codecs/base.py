@@ -62,6 +62,15 @@ class Codec(Protocol):
     def decode(self, layers: Sequence[bytes], shapes: Sequence[SetShape]) -> list[TokenSet]: ...
 
 
+class TableCodec(Codec, Protocol):
+    """A codec whose tables are calibrated for one token width."""
+
+    @property
+    def dim(self) -> int:
+        """Features per token."""
+        ...
+
+
 def stack(sets: Sequence[TokenSet]) -> F32:
     """All features of a frame: [sum of K, D] float32. Raises CodecError if one isn't finite."""
     dims = {int(tokens.features.shape[1]) for tokens in sets}
@@ -91,6 +100,12 @@ def single(layers: Sequence[bytes], name: str) -> bytes:
     return layers[0]
 
 
+def prefix(layers: Sequence[bytes], most: int, name: str) -> None:
+    """Raise CodecError unless there is a base layer, and no more than the codec's layers."""
+    if not 1 <= len(layers) <= most:
+        raise CodecError(f"{name} has 1 to {most} layers, received {len(layers)}")
+
+
 def at_least(layer: bytes, expected: int) -> None:
     """Raise CodecError for a layer that can't hold what its shapes need."""
     if len(layer) < expected:
@@ -103,3 +118,11 @@ def total(shapes: Sequence[SetShape]) -> tuple[int, int]:
     if len(dims) != 1:
         raise CodecError(f"one frame's tokens have one width, not {sorted(dims)}")
     return sum(shape.count for shape in shapes), dims.pop()
+
+
+def check_width(shapes: Sequence[SetShape], codec: TableCodec) -> int:
+    """The tokens of a frame. Raises CodecError where their width isn't that of the tables."""
+    tokens, dim = total(shapes)
+    if dim != codec.dim:
+        raise CodecError(f"tokens of {dim} features, {codec.name} is calibrated for {codec.dim}")
+    return tokens

@@ -1,0 +1,95 @@
+"""The codebooks of `rvq` and how often their entries are used, as `codec/rvq.bin` holds them.
+
+Layout, little-endian: the magic; uint32 D, stages, stages per layer; int32 shift; for each stage
+uint32 E, int32 [E, D] entries, uint16 [E] frequencies. An entry's unit is 2^-shift of a feature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from saccade.codecs.frequencies import MAX_SYMBOLS, Frequencies
+from saccade.codecs.table_file import TableReader, TableWriter
+from saccade.errors import BundleError
+from saccade.nouns import I32
+
+MAGIC = b"SACRVQ1\0"
+MAX_DIM = 4096
+MAX_STAGES = 16
+MAX_SHIFT = 60
+# Entries and features are bounded so that every sum in a search stays below 2^53, where float64
+# holds integers exactly: 2 * 4096 * 2^16 * (2^20 + 16 * 2^16) = 2^50.
+MAX_ENTRY = 1 << 16
+MAX_FEATURE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """``entries``: [E, D] int32; ``frequencies`` of their E indexes."""
+
+    entries: I32
+    frequencies: Frequencies
+
+    def search(self, residuals: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        """The nearest entry of each row, lowest index first: [K, D] integers -> [K].
+
+        Exact, because all sums are integers that float64 holds: the order in which a machine adds
+        changes nothing.
+        """
+        entries = self.entries.astype(np.float64)
+        distances = (entries**2).sum(axis=1) - 2 * (residuals @ entries.T)
+        return np.asarray(np.argmin(distances, axis=1), np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class RvqTable:
+    """``shift``: a feature of 1 is 2^shift units; ``per_layer``: stages in each layer."""
+
+    stages: tuple[Stage, ...]
+    shift: int
+    per_layer: int
+
+    @property
+    def dim(self) -> int:
+        """Features per token."""
+        return int(self.stages[0].entries.shape[1])
+
+    @property
+    def layers(self) -> tuple[tuple[Stage, ...], ...]:
+        """Stages by layer, base layer first."""
+        starts = range(0, len(self.stages), self.per_layer)
+        return tuple(self.stages[i : i + self.per_layer] for i in starts)
+
+    def to_bytes(self) -> bytes:
+        writer = TableWriter(MAGIC)
+        writer.put("<u4", [self.dim, len(self.stages), self.per_layer])
+        writer.put("<i4", self.shift)
+        for stage in self.stages:
+            writer.put("<u4", len(stage.entries))
+            writer.put("<i4", stage.entries)
+            writer.frequencies(stage.frequencies)
+        return writer.to_bytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> RvqTable:
+        """Raises BundleError for anything but this layout."""
+        reader = TableReader(data, MAGIC)
+        dim = reader.number("<u4", 1, MAX_DIM, "features")
+        stages = reader.number("<u4", 1, MAX_STAGES, "stages")
+        per_layer = reader.number("<u4", 1, stages, "stages per layer")
+        shift = reader.number("<i4", -MAX_SHIFT, MAX_SHIFT, "shift")
+        table = cls(tuple(_read_stage(reader, dim) for _ in range(stages)), shift, per_layer)
+        reader.finish()
+        return table
+
+
+def _read_stage(reader: TableReader, dim: int) -> Stage:
+    symbols = reader.number("<u4", 2, MAX_SYMBOLS, "entries")
+    entries = reader.take("<i4", symbols, dim).astype(np.int32)
+    peak = int(np.abs(entries.astype(np.int64)).max())
+    if peak > MAX_ENTRY:
+        raise BundleError(f"a codebook entry of magnitude {peak}, at most {MAX_ENTRY} is possible")
+    return Stage(entries, reader.frequencies(symbols))
