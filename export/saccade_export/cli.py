@@ -1,4 +1,4 @@
-"""``saccade export``: train the demo world's model, write its bundle, film its clip."""
+"""``saccade export``: train the demo world's model, write its bundle, calibrate any, film clips."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from saccade.codecs import CALIBRATED
 from saccade.errors import ConfigError
 
 WORK = Path("work/crossing")
@@ -13,9 +14,12 @@ WORK = Path("work/crossing")
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``saccade export``."""
-    commands = parser.add_subparsers(metavar="train|bundle|clip", required=True)
+    commands = parser.add_subparsers(metavar="train|bundle|calibrate|clip", required=True)
     _train_arguments(commands.add_parser("train", help="train a model from scratch; resumes"))
     _bundle_arguments(commands.add_parser("bundle", help="write the bundle of a trained model"))
+    _calibrate_arguments(
+        commands.add_parser("calibrate", help="fit a bundle's codecs to what its encoder sees")
+    )
     _clip_arguments(
         commands.add_parser("clip", help="film a clip of the demo world with its truth")
     )
@@ -44,6 +48,34 @@ def _bundle_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accuracy", type=Path, help="JSON that bench/accuracy.py wrote")
     parser.add_argument("--blind", type=Path, help="also write the no-picture baseline there")
     parser.set_defaults(run=bundle)
+
+
+def _calibrate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", help="a folder, or the name of an installed bundle; is changed")
+    parser.add_argument(
+        "images", type=Path, nargs="+", help="pictures and folders of them; hundreds are better"
+    )
+    parser.add_argument(
+        "--codec", action="append", choices=list(CALIBRATED), help="repeatable, default all"
+    )
+    parser.add_argument(
+        "--distortion", type=float, default=0.1, metavar="SHARE",
+        help="klt: squared error of the base layer as a share of the variance (%(default)g)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--layers", type=int, default=2, metavar="N",
+        help="klt: each layer has a third of the step of the one before (%(default)d)",
+    )  # fmt: skip
+    parser.add_argument("--stages", type=int, default=8, metavar="N", help="rvq (%(default)d)")
+    parser.add_argument(
+        "--entries", type=int, default=256, metavar="N", help="rvq: of each codebook (%(default)d)"
+    )
+    parser.add_argument(
+        "--stages-per-layer", type=int, default=2, metavar="N", help="rvq (%(default)d)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="rvq: of k-means (%(default)d)")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="0: every core")
+    parser.set_defaults(run=calibrate)
 
 
 def _clip_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +119,33 @@ def bundle(options: argparse.Namespace) -> int:
         write_blind(options.work, options.blind)
     print(
         f"{options.out}: bundle {manifest.name} {manifest.digest[:16]}, {len(manifest.files)} files"
+    )
+    return 0
+
+
+def calibrate(options: argparse.Namespace) -> int:
+    """Fit codec tables and add them to the bundle."""
+    from saccade.bundle import Bundle
+    from saccade_export.calibrate import CalibrationSettings
+    from saccade_export.calibrate import calibrate as run
+
+    settings = CalibrationSettings(
+        codecs=tuple(dict.fromkeys(options.codec or CALIBRATED)),
+        distortion=options.distortion,
+        layers=options.layers,
+        stages=options.stages,
+        entries=options.entries,
+        stages_per_layer=options.stages_per_layer,
+        seed=options.seed,
+        threads=options.threads,
+    )
+    calibrated = run(Bundle.open(options.bundle), options.images, settings)
+    for path, reason in calibrated.unreadable:
+        print(f"left out {path}: {reason}")
+    manifest = calibrated.manifest
+    print(
+        f"{options.bundle}: {', '.join(settings.codecs)} fitted to {calibrated.tokens:,} tokens of "
+        f"{calibrated.pictures} pictures; bundle {manifest.name} {manifest.digest[:16]}"
     )
     return 0
 

@@ -1,0 +1,166 @@
+"""Fits a bundle's codec tables to what its own edge sends of some pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+
+from saccade.bundle import MANIFEST, Bundle, Manifest, write_manifest
+from saccade.codecs import klt_table, rvq_table
+from saccade.codecs.frequencies import MAX_SYMBOLS
+from saccade.errors import ConfigError, SourceError
+from saccade.nouns import F32, Frame
+from saccade_edge.pipeline import Pipeline
+from saccade_edge.plan import PipelineSettings
+from saccade_edge.runtime import RuntimeSettings
+from saccade_edge.source.pictures import PICTURE_SUFFIXES, read_picture
+from saccade_edge.stopwatch import Stopwatch
+from saccade_export.fit_klt import fit_klt
+from saccade_export.fit_rvq import fit_rvq
+
+LEAST_TOKENS = 2
+_SHOWN = 5  # unreadable pictures that an error names
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationSettings:
+    """``distortion`` and ``layers`` are klt's, see `fit_klt`; ``stages``, ``entries``,
+    ``stages_per_layer`` and ``seed`` rvq's, see `fit_rvq`. ``threads`` 0: every core.
+    """
+
+    codecs: tuple[str, ...] = ("klt", "rvq")
+    distortion: float = 0.1
+    layers: int = 2
+    stages: int = 8
+    entries: int = 256
+    stages_per_layer: int = 2
+    seed: int = 0
+    threads: int = 0
+
+    def check(self) -> None:
+        """Raises ConfigError for what no table can hold."""
+        _check("distortion", self.distortion, 1e-6, 0.99)
+        _check("layers", self.layers, 1, klt_table.MAX_LAYERS)
+        _check("stages", self.stages, 1, rvq_table.MAX_STAGES)
+        _check("entries", self.entries, 2, MAX_SYMBOLS)
+        _check("stages per layer", self.stages_per_layer, 1, self.stages)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What came of it. ``unreadable``: pictures that were left out, and why."""
+
+    manifest: Manifest
+    pictures: int
+    tokens: int
+    unreadable: tuple[tuple[Path, str], ...]
+
+
+def calibrate(
+    bundle: Bundle, images: Sequence[Path], settings: CalibrationSettings | None = None
+) -> Calibrated:
+    """Write ``codec/*.bin`` and the manifest of ``bundle``, in place.
+
+    Raises ConfigError for settings out of range, SourceError where no picture can be read.
+    """
+    settings = settings or CalibrationSettings()
+    settings.check()
+    paths = list(_pictures(images))
+    with Progress(transient=True) as bar:
+        features, unreadable = _see(bundle, paths, settings.threads, bar)
+        tables = {name: _fit(name, features, settings, bar) for name in settings.codecs}
+    pictures = len(paths) - len(unreadable)
+    about = {"pictures": pictures, "tokens": len(features), "seed": settings.seed}
+    manifest = _add_tables(bundle, tables, about)
+    return Calibrated(manifest, pictures, len(features), tuple(unreadable))
+
+
+def _pictures(images: Sequence[Path]) -> Iterator[Path]:
+    """Pictures as named; of folders, those that lie in them."""
+    for path in images:
+        if path.is_dir():
+            yield from sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        else:
+            yield path
+
+
+def _see(
+    bundle: Bundle, paths: Sequence[Path], threads: int, bar: Progress
+) -> tuple[F32, list[tuple[Path, str]]]:
+    """The features [N, D] of all tokens that the edge would send, and what it could not read."""
+    pipeline = Pipeline(bundle, PipelineSettings(runtime=RuntimeSettings(threads=threads)))
+    found: list[F32] = []
+    unreadable: list[tuple[Path, str]] = []
+    for number, path in enumerate(bar.track(paths, description="pictures"), start=1):
+        try:
+            picture = read_picture(path)
+        except SourceError as error:
+            unreadable.append((path, error.message))
+            continue
+        sight = pipeline.see(Frame(picture, number, "calibration", number), Stopwatch())
+        found += [view.tokens.features for view in sight.tokens.views]
+    if not found:
+        raise SourceError(_nothing(paths, unreadable))
+    features = np.concatenate(found)
+    if len(features) < LEAST_TOKENS or not np.all(np.isfinite(features)):
+        raise SourceError(f"{len(features)} tokens, or some that are not finite: nothing to fit")
+    return features, unreadable
+
+
+def _nothing(paths: Sequence[Path], unreadable: Sequence[tuple[Path, str]]) -> str:
+    if not paths:
+        return f"no picture to calibrate on ({' '.join(sorted(PICTURE_SUFFIXES))})"
+    reasons = "; ".join(f"{path}: {reason}" for path, reason in unreadable[:_SHOWN])
+    more = f"; and {len(unreadable) - _SHOWN} more" if len(unreadable) > _SHOWN else ""
+    return f"none of {len(paths)} pictures can be read: {reasons}{more}"
+
+
+def _fit(name: str, features: F32, settings: CalibrationSettings, bar: Progress) -> bytes:
+    if name == "klt":
+        table = fit_klt(features, distortion=settings.distortion, layers=settings.layers)
+        return table.to_bytes()
+    stages = bar.add_task("rvq stages", total=settings.stages)
+    return fit_rvq(
+        features,
+        stages=settings.stages,
+        entries=settings.entries,
+        per_layer=settings.stages_per_layer,
+        seed=settings.seed,
+        done=lambda: bar.advance(stages),
+    ).to_bytes()
+
+
+def _add_tables(bundle: Bundle, tables: dict[str, bytes], about: dict[str, Any]) -> Manifest:
+    """The manifest with the tables' files, which are derived from the encoder: its licence."""
+    fields = json.loads((bundle.folder / MANIFEST).read_text("utf-8"))
+    del fields["digest"]
+    (bundle.folder / "codec").mkdir(exist_ok=True)
+    licence = bundle.manifest.files[bundle.manifest.encoder.file].license
+    for name, table in tables.items():
+        file = f"codec/{name}.bin"
+        _replace(bundle.folder / file, table)
+        fields["files"][file] = {"license": licence}
+        fields["codec_tables"] = {**fields.get("codec_tables", {}), name: file}
+    fields["codecs"] = list(dict.fromkeys([*fields["codecs"], *tables]))
+    training = fields.get("training", {})
+    fields["training"] = {**training, "calibration": {**about, "codecs": sorted(tables)}}
+    return write_manifest(bundle.folder, fields)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Whole or not at all."""
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def _check(what: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise ConfigError(f"{value:g} {what}: {least:g} to {most:g} are possible")
