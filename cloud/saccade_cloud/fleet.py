@@ -102,6 +102,7 @@ def _camera(state: CameraState) -> pb.Camera:
         last_sequence=state.last_sequence,
         last_captured_unix_ms=state.last_captured_ns // NS_PER_MS,
         frames=state.frames,
+        damaged_layers=state.damaged_layers,
         bytes=state.bytes,
     )
 

@@ -36,6 +36,7 @@ class CameraState:
     last_captured_ns: int
     frames: int
     bytes: int
+    damaged_layers: int = 0  # dropped, where what came before them was used
 
     @property
     def path(self) -> str:

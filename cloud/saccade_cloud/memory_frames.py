@@ -14,6 +14,7 @@ class _Camera:
     sessions: int = 0
     count: int = 0
     bytes: int = 0
+    damaged_layers: int = 0
     frames: list[StoredFrame] = field(default_factory=list)  # as they came
 
 
@@ -52,6 +53,7 @@ class MemoryFrames:
         camera = self._cameras[frame.device, frame.tokens.camera]
         camera.count += 1
         camera.bytes += frame.packet_bytes
+        camera.damaged_layers += len(frame.tokens.damaged)
         self._frames[frame.identity] = frame
         camera.frames.append(frame)
         if len(camera.frames) > self._per_camera:
@@ -115,4 +117,5 @@ def _state(device: str, name: str, camera: _Camera) -> CameraState:
         last_captured_ns=last.captured_ns if last else 0,
         frames=camera.count,
         bytes=camera.bytes,
+        damaged_layers=camera.damaged_layers,
     )

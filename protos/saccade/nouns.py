@@ -170,13 +170,18 @@ class ViewTokens:
 
 @dataclass(frozen=True, slots=True)
 class FrameTokens:
-    """All that the edge says about one frame."""
+    """All that the edge says about one frame.
+
+    ``damaged``: layers whose bytes were damaged on their way, by index; the tokens are those of the
+    layers before the first of them.
+    """
 
     sequence: int
     camera: str
     captured_ns: int
     size: tuple[int, int]  # (height, width) of the frame, pixels
     views: tuple[ViewTokens, ...]
+    damaged: tuple[int, ...] = ()
 
     @property
     def kept(self) -> int:

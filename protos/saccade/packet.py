@@ -1,24 +1,27 @@
 """A frame's tokens to a protobuf packet and back.
 
 The packet carries what the receiver can't know: when, which camera, how many tokens of which
-places, their features. The grid and the token width are the bundle's and not repeated. What stays
-behind: labels and scores of regions, owners of merged tokens, capture time below a millisecond;
-windows are rounded to 1/255 of the frame.
+places, their features, and where tokens were merged, into which. The grid and the token width are
+the bundle's and not repeated. What stays behind: labels and scores of regions, capture time below a
+millisecond; windows are rounded to 1/255 of the frame.
 
 Each layer ends with its CRC32C: a link's or a disk's flipped bit is told from a codec's error, and
-no codec sees damaged bytes.
+no codec sees damaged bytes. Where a layer behind the base layer is damaged, the ones before it are
+used, and the frame names it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import google_crc32c
 
 from saccade.codecs import PLAIN, Codecs, SetShape
+from saccade.codecs.owners import decode_owners, encode_owners
 from saccade.errors import PacketError
 from saccade.limits import Limits, check
-from saccade.nouns import FrameTokens, ViewTokens
+from saccade.nouns import FrameTokens, TokenSet, ViewTokens
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import ViewsHeader
 
@@ -57,6 +60,7 @@ def pack(
         windows=tuple(view.window for view in frame.views),
         closeups=_closeups(frame.views),
     )
+    owners = encode_owners(sets)
     return pb.FramePacket(
         sequence=frame.sequence,
         captured_ms=frame.captured_ns // NS_PER_MS - epoch_unix_ms,
@@ -64,6 +68,7 @@ def pack(
         codec=chosen.wire_id,
         layers=[_seal(layer) for layer in chosen.encode(sets)[:layers]],
         camera=camera_index,
+        owners=_seal(owners) if owners else b"",
     )
 
 
@@ -87,7 +92,8 @@ def unpack(
     codec = codecs.by_wire_id(packet.codec)
     if codec.name not in limits.codecs:
         raise PacketError(f"codec {codec.name!r} was not agreed, only {', '.join(limits.codecs)}")
-    sets = codec.decode(_layers(packet), shapes)
+    layers, damaged = _layers(packet)
+    sets = _owned(packet.owners, codec.decode(layers, shapes), shapes)
     whole = (None,) * (1 + header.crops)
     seen = zip(header.windows, sets, (*whole, *header.closeups), strict=True)
     return FrameTokens(
@@ -99,7 +105,20 @@ def unpack(
             ViewTokens(slot, window, tokens, closeup_of=crop)
             for slot, (window, tokens, crop) in enumerate(seen)
         ),
+        damaged=damaged,
     )
+
+
+def _owned(
+    sealed: bytes, sets: Sequence[TokenSet], shapes: Sequence[SetShape]
+) -> Sequence[TokenSet]:
+    """The sets with the owners of their merged tokens."""
+    if not sealed:
+        return sets
+    if flaw := _flaw(sealed):
+        raise PacketError(f"owners: {flaw}")
+    owners = decode_owners(sealed[:-CRC_BYTES], [tokens.ids for tokens in sets], shapes)
+    return [replace(tokens, owners=own) for tokens, own in zip(sets, owners, strict=True)]
 
 
 def _closeups(views: Sequence[ViewTokens]) -> tuple[int, ...]:
@@ -120,21 +139,28 @@ def _seal(layer: bytes) -> bytes:
     return layer + _crc32c(layer).to_bytes(CRC_BYTES, "little")
 
 
-def _layers(packet: pb.FramePacket) -> list[bytes]:
+def _layers(packet: pb.FramePacket) -> tuple[list[bytes], tuple[int, ...]]:
+    """The layers up to the first damaged one, and the indexes of all that are damaged.
+
+    Raises PacketError where that leaves none.
+    """
     if not packet.layers:
         raise PacketError("a packet without layers")
     check("layers in a packet", len(packet.layers), MAX_LAYERS)
-    return [_unseal(layer, index) for index, layer in enumerate(packet.layers)]
+    flaws = [_flaw(layer) for layer in packet.layers]
+    if flaws[0]:
+        raise PacketError(f"layer 0: {flaws[0]}")
+    damaged = tuple(index for index, flaw in enumerate(flaws) if flaw)
+    return [layer[:-CRC_BYTES] for layer in packet.layers[: min(damaged, default=None)]], damaged
 
 
-def _unseal(layer: bytes, index: int) -> bytes:
-    if len(layer) < CRC_BYTES:
-        raise PacketError(f"layer {index} has {len(layer)} bytes, its checksum alone {CRC_BYTES}")
-    body, stated = layer[:-CRC_BYTES], int.from_bytes(layer[-CRC_BYTES:], "little")
-    actual = _crc32c(body)
-    if actual != stated:
-        raise PacketError(f"layer {index}: checksum {actual:08x}, the packet says {stated:08x}")
-    return body
+def _flaw(sealed: bytes) -> str:
+    """What happened to sealed bytes on their way; empty where they are whole."""
+    if len(sealed) < CRC_BYTES:
+        return f"{len(sealed)} bytes, the checksum alone has {CRC_BYTES}"
+    actual = _crc32c(sealed[:-CRC_BYTES])
+    stated = int.from_bytes(sealed[-CRC_BYTES:], "little")
+    return "" if actual == stated else f"checksum {actual:08x}, the packet says {stated:08x}"
 
 
 def _camera(index: int, cameras: Sequence[str]) -> str:

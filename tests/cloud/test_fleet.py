@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 
 import grpc
 import pytest
 
+from saccade import codecs
 from saccade.bundle import Bundle
+from saccade.packet import pack
 from saccade.v1 import fleet_pb2 as pb
 from saccade_testing.cloud_server import EdgeEnd, Served, packet, question, serving, until
-from saccade_testing.tokens import EPOCH_UNIX_MS
+from saccade_testing.tiny_bundle import write_bundle
+from saccade_testing.tokens import EPOCH_UNIX_MS, usual_frame
 
 
 def run(bundle: Bundle, work: Callable[[Served], Awaitable[None]]) -> None:
@@ -28,6 +33,26 @@ async def connected(served: Served, bundle: Bundle, device: str, *indices: int) 
         await edge.say(packet=packet(sequence, index))
         assert (await edge.hear()).ack.stored
     return edge
+
+
+def test_a_damaged_layer_is_left_out_and_counted(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path, calibrated=True)
+
+    async def work(served: Served) -> None:
+        edge = EdgeEnd(served, bundle)
+        assert list((await edge.greet()).welcome.codecs) == ["f16", "int8z", "klt", "rvq"]
+        for sequence, codec in enumerate(("klt", "rvq"), 1):
+            frame = replace(usual_frame(), sequence=sequence)
+            known = codecs.of(bundle)
+            damaged = pack(frame, codec, epoch_unix_ms=EPOCH_UNIX_MS, codecs=known)
+            damaged.layers[1] = damaged.layers[1][:-1]
+            await edge.say(packet=damaged)
+            assert (await edge.hear()).ack.stored
+        [camera, _] = (await served.fleet.ListCameras(pb.ListCamerasRequest())).cameras
+        assert (camera.frames, camera.damaged_layers) == (2, 2)
+        assert (await ask(served, "kerb/north"))[-1].last
+
+    run(bundle, work)
 
 
 async def ask(served: Served, camera: str) -> list[pb.AskReply]:

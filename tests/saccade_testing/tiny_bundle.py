@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from saccade.bundle import Bundle, write_manifest
 from saccade_testing import tiny_graphs as graphs
+from saccade_testing.tables import klt_table, rvq_table
 from saccade_testing.tokens import DIM, GRID
 
 VIEWS = 5
@@ -43,8 +44,13 @@ def write_tokenizer(path: Path) -> int:
     return tokenizer.get_vocab_size()
 
 
-def write_bundle(folder: Path, seed: int = 0, max_tokens: int = MAX_TOKENS) -> Bundle:
-    """A bundle for the tokens of ``saccade_testing.tokens``; its encoder is only a name."""
+def write_bundle(
+    folder: Path, seed: int = 0, max_tokens: int = MAX_TOKENS, *, calibrated: bool = False
+) -> Bundle:
+    """A bundle for the tokens of ``saccade_testing.tokens``; its encoder is only a name.
+
+    ``calibrated``: with the tables of ``saccade_testing.tables``.
+    """
     rng = np.random.default_rng(seed)
     vocab = write_tokenizer(folder / "cloud/tokenizer.json")
     graphs.write_projector(folder / "cloud/projector.onnx", rng, DIM, math.prod(GRID), VIEWS)
@@ -52,7 +58,8 @@ def write_bundle(folder: Path, seed: int = 0, max_tokens: int = MAX_TOKENS) -> B
     graphs.write_decoder(folder / "cloud/decoder.onnx", rng, vocab, eos=SPECIALS.index(EOS))
     (folder / "edge").mkdir(exist_ok=True)
     (folder / "edge/encoder.onnx").write_bytes(b"the cloud never opens this")
-    write_manifest(folder, _fields(vocab, max_tokens))
+    fields = _fields(vocab, max_tokens)
+    write_manifest(folder, _with_tables(folder, fields) if calibrated else fields)
     return Bundle.open(folder)
 
 
@@ -76,6 +83,16 @@ def _fields(vocab: int, max_tokens: int) -> dict[str, Any]:
         "limits": {"views": VIEWS, "tokens_per_view": 64, "question_chars": 200},
         "files": {name: {"license": "Apache-2.0"} for name in files},
     }
+
+
+def _with_tables(folder: Path, fields: dict[str, Any]) -> dict[str, Any]:
+    tables = {"klt": klt_table().to_bytes(), "rvq": rvq_table().to_bytes()}
+    (folder / "codec").mkdir()
+    for name, table in tables.items():
+        (folder / f"codec/{name}.bin").write_bytes(table)
+        fields["files"][f"codec/{name}.bin"] = {"license": "Apache-2.0"}
+    names = {name: f"codec/{name}.bin" for name in tables}
+    return {**fields, "codecs": [*fields["codecs"], *tables], "codec_tables": names}
 
 
 def _language(vocab: int, max_tokens: int) -> dict[str, Any]:

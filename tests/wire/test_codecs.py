@@ -25,7 +25,7 @@ from saccade.errors import BundleError, CodecError
 from saccade.nouns import F32, TokenSet
 from saccade_testing.codec_contract import CodecContract, LayeredContract
 from saccade_testing.tables import STEP, every_codec, klt_table, rvq_table
-from saccade_testing.tokens import token_set
+from saccade_testing.tokens import DIM, token_set
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALLEST_NORMAL = 2.0**-14
@@ -123,6 +123,7 @@ class TestKlt(LayeredContract):
 
 class TestRvq(LayeredContract):
     name = "rvq"
+    rounding = float(np.sqrt(DIM)) / 64
 
     def tolerance(self, features: F32) -> F32:
         """The distance to the nearest entry of the first stage: no later stage adds to it."""

@@ -15,13 +15,15 @@ from saccade.codecs.bits import BitReader, BitWriter
 from saccade.codecs.ids import decode_ids, encode_ids, rank, unrank
 from saccade.errors import CodecError
 from saccade.nouns import I32, Grid
-from saccade_testing.tokens import grids, places_in
+from saccade.selection import select
+from saccade_testing.tokens import grids, places_in, token_grid
 
 
 @st.composite
 def frames_of_ids(draw: st.DrawFn) -> tuple[list[I32], list[SetShape]]:
     grid: Grid = draw(grids)
-    ids = draw(st.lists(places_in(grid), min_size=1, max_size=20))
+    some = draw(st.lists(places_in(grid), min_size=1, max_size=5))
+    ids = draw(st.lists(st.sampled_from(some), min_size=1, max_size=20))
     return ids, [SetShape(len(places), 1, grid) for places in ids]
 
 
@@ -41,9 +43,9 @@ def test_ids_never_cost_more_than_bitmaps_or_byte_gaps(
     frame: tuple[list[I32], list[SetShape]],
 ) -> None:
     ids, shapes = frame
-    flags = (len(ids) + 7) // 8
+    forms = (2 * len(ids) + 7) // 8
     bitmaps = sum((shape.places + 7) // 8 for shape in shapes)
-    assert len(encode_ids(ids, shapes)) <= flags + 1 + min(bitmaps, sum(map(len, ids)) * 2)
+    assert len(encode_ids(ids, shapes)) <= forms + 1 + min(bitmaps, sum(map(len, ids)) * 2)
 
 
 @given(frames_of_ids(), st.binary(max_size=60))
@@ -79,6 +81,17 @@ def test_ids_that_lie_together_are_coded_as_runs() -> None:
     assert len(encode_ids([np.arange(24, 40, dtype=np.int32)], [shape])) == 1 + 3
 
 
+def test_views_that_keep_the_same_places_pay_once() -> None:
+    grid = token_grid(0)
+    kept = [select(grid, 16, method="uniform")] * 5
+    shapes = [SetShape.of(tokens) for tokens in kept]
+    once = encode_ids([kept[0].ids], shapes[:1])
+    data = encode_ids([tokens.ids for tokens in kept], shapes)
+    assert len(data) == len(once) <= 8
+    decoded, _ = decode_ids(data, shapes)
+    assert all(np.array_equal(places, kept[0].ids) for places in decoded)
+
+
 def test_all_places_cost_one_flag_byte() -> None:
     shape = SetShape(64, 1, (1, 8, 8))
     assert encode_ids([np.arange(64, dtype=np.int32)], [shape]) == b"\0"
@@ -88,7 +101,7 @@ def test_all_places_cost_one_flag_byte() -> None:
     ("data", "message"),
     [
         (b"", "received 0 bytes, 1 are needed"),
-        (b"\x02" + bytes(8), "flags 0x2 for 1 views"),
+        (b"\x02" + bytes(8), "forms 0x2 for 1 views"),
         (b"\0" + bytes(6), "received 7 bytes, 8 are needed"),
         (b"\0" + b"\xff" * 7, "rank beyond"),
         (b"\x01" + b"\x00" * 4, "a number of more than"),

@@ -54,6 +54,10 @@ def sealed(layer: bytes) -> bytes:
     return layer + int(google_crc32c.value(layer)).to_bytes(4, "little")
 
 
+def flipped(layer: bytes) -> bytes:
+    return bytes([layer[0] ^ 4]) + layer[1:]
+
+
 class TestRoundTrip:
     @given(sets=token_sets(dim=DIM), codec=st.sampled_from(CODECS.names))
     def test_a_frame_comes_back(self, sets: list[TokenSet], codec: str) -> None:
@@ -74,7 +78,7 @@ class TestRoundTrip:
         frame = dataclasses.replace(usual_frame(), captured_ns=(EPOCH_UNIX_MS - 5000) * 1_000_000)
         assert opened(packed(frame)).captured_ns == frame.captured_ns
 
-    def test_labels_and_owners_stay_behind(self) -> None:
+    def test_labels_stay_behind(self) -> None:
         frame = usual_frame(views=1)
         view = dataclasses.replace(frame.views[0], label="car", score=0.9)
         received = opened(packed(dataclasses.replace(frame, views=(view,))))
@@ -104,6 +108,71 @@ class TestRoundTrip:
     def test_the_second_camera_is_named(self) -> None:
         packet = pack(usual_frame(), "f16", epoch_unix_ms=EPOCH_UNIX_MS, camera_index=1)
         assert opened(packet).camera == CAMERAS[1]
+
+
+def merged(tokens: TokenSet, seed: int) -> TokenSet:
+    """Each place that is not kept was dropped or went into some kept token."""
+    generator = np.random.default_rng(seed)
+    owners = generator.choice([-1, *tokens.ids], 64).astype(np.int32)
+    owners[tokens.ids] = tokens.ids
+    return dataclasses.replace(tokens, owners=owners)
+
+
+def with_owners(frame: FrameTokens) -> FrameTokens:
+    """All views but the second know what was merged."""
+    views = tuple(
+        dataclasses.replace(v, tokens=merged(v.tokens, v.slot)) if v.slot != 1 else v
+        for v in frame.views
+    )
+    return dataclasses.replace(frame, views=views)
+
+
+class TestOwners:
+    @pytest.mark.parametrize("kept", [0, 1, 16, 64])
+    def test_owners_come_back(self, kept: int) -> None:
+        frame = with_owners(usual_frame(views=3, kept=kept))
+        received = opened(packed(frame))
+        assert received.views[1].tokens.owners is None
+        for slot in (0, 2):
+            np.testing.assert_array_equal(
+                received.views[slot].tokens.owners, frame.views[slot].tokens.owners
+            )
+
+    def test_owners_cost_their_information_and_none_cost_nothing(self) -> None:
+        """48 places of a view, one of 17 each; two bytes of protobuf, four of checksum."""
+        frame = usual_frame(views=1)
+        bits = 48 * math.log2(17)
+        owned = with_owners(frame)
+        cost = packed(owned).ByteSize() - packed(frame).ByteSize()
+        assert cost <= bits / 8 + 1 + 2 + 4 + 2
+        assert packed(frame).owners == b""
+
+    @given(data=st.data(), noise=st.binary(max_size=80))
+    def test_noise_is_owners_or_a_packet_error(self, data: st.DataObject, noise: bytes) -> None:
+        packet = packed(usual_frame(views=2, kept=data.draw(st.sampled_from([0, 3, 16]))))
+        packet.owners = sealed(noise)
+        assert_refused_or_sound(packet.SerializeToString())
+
+    def test_damaged_owners_are_refused(self) -> None:
+        packet = packed(with_owners(usual_frame()))
+        packet.owners = flipped(packet.owners)
+        with pytest.raises(PacketError, match="owners: checksum"):
+            opened(packet)
+
+    @pytest.mark.parametrize("noise", [b"", b"\x00", b"\x04", b"\x01\xff", b"\x01" + bytes(9)])
+    def test_impossible_owners_are_refused(self, noise: bytes) -> None:
+        packet = packed(usual_frame(views=2))
+        packet.owners = sealed(noise)
+        with pytest.raises(CodecError):
+            opened(packet)
+
+    @pytest.mark.parametrize("owner", [1, 63, 64, -2])
+    def test_owners_that_are_not_kept_are_not_packed(self, owner: int) -> None:
+        tokens = merged(token_set([0, 9, 10]), 0)
+        assert tokens.owners is not None
+        tokens.owners[5] = owner
+        with pytest.raises(CodecError, match=r"owners are \[64\] kept ids or -1"):
+            packed(frame_tokens([tokens]))
 
 
 class TestBytes:
@@ -157,6 +226,51 @@ class TestHostile:
         with pytest.raises(PacketError, match=r"layer 0: checksum \w{8}, the packet says \w{8}"):
             opened(packet)
 
+    def test_a_damaged_base_layer_is_refused_whatever_follows(self) -> None:
+        packet = packed(usual_frame(), "klt")
+        packet.layers[0] = flipped(packet.layers[0])
+        with pytest.raises(PacketError, match="layer 0: checksum"):
+            opened(packet)
+
+    @pytest.mark.parametrize("codec", ["klt", "rvq"])
+    @pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
+    def test_a_damaged_later_layer_is_named_and_what_came_before_is_used(
+        self, codec: str, damage: str
+    ) -> None:
+        frame = usual_frame()
+        packet = packed(frame, codec)
+        last = len(packet.layers) - 1
+        packet.layers[last] = {
+            "flipped": flipped(packet.layers[last]),
+            "cut": packet.layers[last][:-1],
+            "empty": b"",
+        }[damage]
+        received = opened(packet)
+        assert received.damaged == (last,)
+        fewer = pack(frame, codec, epoch_unix_ms=EPOCH_UNIX_MS, codecs=CODECS, layers=last)
+        for got, expected in zip(received.views, opened(fewer).views, strict=True):
+            np.testing.assert_array_equal(got.tokens.features, expected.tokens.features)
+
+    def test_what_follows_a_damaged_layer_is_not_used(self) -> None:
+        packet = packed(usual_frame(), "klt")
+        packet.layers[1] = flipped(packet.layers[1])
+        received = opened(packet)
+        assert received.damaged == (1,)
+        del packet.layers[1:]
+        for got, expected in zip(received.views, opened(packet).views, strict=True):
+            np.testing.assert_array_equal(got.tokens.features, expected.tokens.features)
+
+    def test_several_damaged_layers_are_all_named(self) -> None:
+        packet = packed(usual_frame(), "klt")
+        packet.layers[1:] = [flipped(layer) for layer in packet.layers[1:]]
+        assert opened(packet).damaged == (1, 2)
+
+    def test_a_whole_layer_that_its_codec_did_not_write_is_refused(self) -> None:
+        packet = packed(usual_frame(), "klt")
+        packet.layers[1] = sealed(b"noise" * 20)
+        with pytest.raises(CodecError, match="entropy-coded stream"):
+            opened(packet)
+
     def test_features_that_are_not_finite_are_refused(self) -> None:
         packet = packed(usual_frame())
         layer = packet.layers[0][:-4]
@@ -201,7 +315,7 @@ class TestHostile:
             ({"captured_ms": -(1 << 62)}, "no such time"),
             ({"captured_ms": 1 << 62}, "no such time"),
             ({"layers": []}, "a packet without layers"),
-            ({"layers": [b"abc"]}, "layer 0 has 3 bytes"),
+            ({"layers": [b"abc"]}, "layer 0: 3 bytes, the checksum alone has 4"),
             ({"views": b""}, "the views header ends after 0 bytes, 1 needed"),
             ({"views": b"\x00\x05\x03\x10"}, "a frame side of 0 pixels"),
             ({"views": b"\x05\x05\x01\x10"}, "a packet without views"),

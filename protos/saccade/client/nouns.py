@@ -22,6 +22,7 @@ class Camera:
     captured_ns: int
     frames: int
     bytes: int
+    damaged_layers: int = 0
 
     @property
     def path(self) -> str:
@@ -38,6 +39,7 @@ class Camera:
             sequence=camera.last_sequence,
             captured_ns=camera.last_captured_unix_ms * NS_PER_MS,
             frames=camera.frames,
+            damaged_layers=camera.damaged_layers,
             bytes=camera.bytes,
         )
 

@@ -56,6 +56,7 @@ class Camera(google.protobuf.message.Message):
     LAST_CAPTURED_UNIX_MS_FIELD_NUMBER: builtins.int
     FRAMES_FIELD_NUMBER: builtins.int
     BYTES_FIELD_NUMBER: builtins.int
+    DAMAGED_LAYERS_FIELD_NUMBER: builtins.int
     device: builtins.str
     name: builtins.str
     connected: builtins.bool
@@ -63,6 +64,8 @@ class Camera(google.protobuf.message.Message):
     last_captured_unix_ms: builtins.int
     frames: builtins.int
     bytes: builtins.int
+    damaged_layers: builtins.int
+    """Layers that came damaged and were left out; the frames' other layers were used."""
     def __init__(
         self,
         *,
@@ -73,8 +76,9 @@ class Camera(google.protobuf.message.Message):
         last_captured_unix_ms: builtins.int = ...,
         frames: builtins.int = ...,
         bytes: builtins.int = ...,
+        damaged_layers: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "connected", b"connected", "device", b"device", "frames", b"frames", "last_captured_unix_ms", b"last_captured_unix_ms", "last_sequence", b"last_sequence", "name", b"name"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "connected", b"connected", "damaged_layers", b"damaged_layers", "device", b"device", "frames", b"frames", "last_captured_unix_ms", b"last_captured_unix_ms", "last_sequence", b"last_sequence", "name", b"name"]) -> None: ...
 
 Global___Camera: typing_extensions.TypeAlias = Camera
 

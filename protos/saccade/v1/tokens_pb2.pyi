@@ -28,6 +28,7 @@ class FramePacket(google.protobuf.message.Message):
     CODEC_FIELD_NUMBER: builtins.int
     LAYERS_FIELD_NUMBER: builtins.int
     CAMERA_FIELD_NUMBER: builtins.int
+    OWNERS_FIELD_NUMBER: builtins.int
     sequence: builtins.int
     """Unique with (device, boot) of the session's Hello; starts at 1."""
     captured_ms: builtins.int
@@ -40,6 +41,10 @@ class FramePacket(google.protobuf.message.Message):
     """Codec.wire_id, see saccade/codecs/registry.py."""
     camera: builtins.int
     """Camera's index in Hello.cameras."""
+    owners: builtins.bytes
+    """Which kept token each merged one went into, if any did: layout in saccade/codecs/owners.py,
+    then its CRC32C (little-endian, 4 bytes).
+    """
     @property
     def layers(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.bytes]:
         """Base layer first; each ends with its CRC32C (little-endian, 4 bytes)."""
@@ -53,7 +58,8 @@ class FramePacket(google.protobuf.message.Message):
         codec: builtins.int = ...,
         layers: collections.abc.Iterable[builtins.bytes] | None = ...,
         camera: builtins.int = ...,
+        owners: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["camera", b"camera", "captured_ms", b"captured_ms", "codec", b"codec", "layers", b"layers", "sequence", b"sequence", "views", b"views"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["camera", b"camera", "captured_ms", b"captured_ms", "codec", b"codec", "layers", b"layers", "owners", b"owners", "sequence", b"sequence", "views", b"views"]) -> None: ...
 
 Global___FramePacket: typing_extensions.TypeAlias = FramePacket
