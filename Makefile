@@ -5,10 +5,11 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+FUZZ_SECONDS ?= 300
 
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test lint protos protos-check bench-accuracy bench-end-to-end clean
+.PHONY: demo test fuzz lint protos protos-check bench-accuracy bench-codec bench-end-to-end clean
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
@@ -29,6 +30,13 @@ bench-accuracy: .venv/ready  ## right answers by type of question, whole and pru
 bench-end-to-end: .venv-demo/ready  ## time by stage, frames a second, bytes at the socket
 	.venv-demo/bin/python -m bench.end_to_end $(BENCH_ARGS)
 
+fuzz: .venv/ready  ## hostile packets and tables, FUZZ_SECONDS=300; keeps its corpus in .fuzz
+	.venv/bin/python $(PIP_INSTALL) atheris
+	.venv/bin/python tests/fuzz/run.py .fuzz/corpus -max_total_time=$(FUZZ_SECONDS) $(FUZZ_ARGS)
+
+bench-codec: .venv/ready  ## bytes, distortion and time of every codec
+	.venv/bin/python -m bench.codec $(BENCH_ARGS)
+
 protos: .venv/ready  ## write the generated code anew
 	.venv/bin/python protos/generate.py
 
@@ -47,4 +55,4 @@ protos-check: .venv/ready  ## fail when the generated code has drifted from the 
 	touch $@
 
 clean:  ## remove environments and caches
-	rm -rf .venv .venv-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .import_linter_cache

@@ -171,6 +171,12 @@ class TestTables:
             return
         assert np.all(np.isfinite(decoded.features))
 
+    def test_a_component_of_a_layer_that_is_not_there_is_refused(self) -> None:
+        raw = bytearray(klt_table(4).to_bytes())
+        raw[8 + 8 + 8 + 4 * 4 + 4 * 16 + 3] = 9
+        with pytest.raises(BundleError, match="first coded in layer 9 of 3"):
+            Klt.from_bytes(bytes(raw))
+
     @pytest.mark.parametrize("kind", [Klt, Rvq])
     def test_a_table_that_states_more_than_it_has_costs_no_memory(
         self, kind: type[Klt | Rvq]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from saccade.codecs import Codecs, SetShape
+from saccade.codecs.klt import Klt
+from saccade.codecs.rvq import Rvq
 from saccade.errors import CodecError, LimitExceeded, PacketError
 from saccade.limits import Limits
 from saccade.nouns import Box, FrameTokens, TokenSet
 from saccade.packet import pack, unpack
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import STEPS, WHOLE, ViewsHeader, wire_window
-from saccade_testing.tables import every_codec
+from saccade_testing.tables import every_codec, klt_table, rvq_table
 from saccade_testing.tokens import (
     CAMERAS,
     DIM,
@@ -209,7 +212,7 @@ class TestHostile:
 
     @given(
         views=st.binary(max_size=60),
-        codec=st.integers(0, 3),
+        codec=st.integers(0, 4),
         layers=st.lists(st.binary(max_size=200), max_size=3),
     )
     def test_noise_under_a_right_checksum_is_refused_or_sound(
@@ -217,6 +220,42 @@ class TestHostile:
     ) -> None:
         packet = pb.FramePacket(views=views, codec=codec, layers=[sealed(n) for n in layers])
         assert_refused_or_sound(packet.SerializeToString())
+
+    @given(data=st.data(), codec=st.sampled_from(CODECS.names))
+    def test_damage_under_a_right_checksum_is_refused_or_sound(
+        self, data: st.DataObject, codec: str
+    ) -> None:
+        packet = packed(usual_frame(views=2), codec)
+        which = data.draw(st.integers(0, len(packet.layers) - 1))
+        layer = bytearray(packet.layers[which][:-4])
+        for _ in range(data.draw(st.integers(1, 4))):
+            layer[data.draw(st.integers(0, len(layer) - 1))] = data.draw(st.integers(0, 255))
+        end = data.draw(st.integers(0, len(layer)) | st.just(len(layer)))
+        packet.layers[which] = sealed(bytes(layer[:end]))
+        assert_refused_or_sound(packet.SerializeToString())
+
+    @given(codec=st.sampled_from(["klt", "rvq"]), seed=st.integers(0, 1000))
+    def test_layers_of_other_tables_are_refused_or_sound(self, codec: str, seed: int) -> None:
+        other = Codecs([Klt(klt_table(layers=2)), Rvq(rvq_table(stages=6, entries=50))])
+        frame = frame_tokens([token_set(list(range(seed % 64)), seed)])
+        packet = packed(frame, codec, other)
+        assert_refused_or_sound(packet.SerializeToString())
+
+    @pytest.mark.parametrize("codec", ["klt", "rvq"])
+    def test_many_tokens_in_no_bytes_cost_no_more_than_the_tokens(self, codec: str) -> None:
+        """All places of a large grid, each of the symbols that a stream of nothing stands for."""
+        limits = dataclasses.replace(LIMITS, views=8, tokens_per_view=4096, grid=(1, 64, 64))
+        header = ViewsHeader((384, 640), (4096,) * 8, (WHOLE,) * 8)
+        wire_id = CODECS.get(codec).wire_id
+        packet = pb.FramePacket(views=header.to_bytes(), codec=wire_id, layers=[sealed(bytes(2))])
+        tracemalloc.start()
+        started = time.perf_counter()
+        received = opened(packet, limits)
+        assert time.perf_counter() - started < 5
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert received.kept == 8 * 4096
+        assert peak < 16 * received.kept * limits.dim * 4
 
     def test_a_flipped_bit_in_a_layer_is_told_by_its_checksum(self) -> None:
         packet = packed(usual_frame())

@@ -105,6 +105,8 @@ class KltTable:
         basis = reader.take("<i4", dim, dim).astype(np.int32)
         _check_basis(basis)
         first = reader.take("u1", dim).astype(np.int64)
+        if first.max() > count:
+            raise BundleError(f"a component first coded in layer {first.max()} of {count}")
         layers = tuple(
             (_read_first(reader, first, layer), _read_finer(reader, first, layer))
             for layer in range(count)

@@ -63,6 +63,8 @@ class Decoder:
 
     def take(self, table: Frequencies, count: int) -> list[int]:
         """The next ``count`` symbols, all of one table."""
+        if not (self._state or self._words):
+            return [0] * count  # what is left takes no bytes, so it shall take no time
         # The loop that costs most of a frame's decoding: everything in it is local.
         state, words, low, mask = self._state, self._words, _LOW, _MASK
         starts, widths, find = table.starts, table.widths, bisect_right

@@ -1,0 +1,279 @@
+"""Bytes, distortion and time of every codec, against zstd and the entropy of what is coded.
+
+    python -m bench.codec [--frames N] [--bundle PATH|NAME]
+
+Two kinds of tokens: rendered demo frames through the bundle's own edge, cut into frames of 5 views
+x 16 tokens; and 576 x 1024 made-up tokens with a spectrum like CLIP's and a few dominant features.
+Calibrated codecs are fitted to other frames than those that are measured. Columns:
+
+- `bytes`: all layers up to here, ids included; `mse`: squared error as a share of the variance;
+- `ideal`: what the calibrated frequencies allow; `order-0`: what the measured frames' own
+  frequencies, table by table, would allow if they were known for nothing; `zstd-19`: of the same
+  symbols as bytes, in one frame without magic number. All three without ids.
+
+Times are medians over frames on one core, encoding always of all layers. The last line is JSON:
+`frame_ms` is encoding plus decoding of a default frame, the slower of klt with one layer and rvq
+with eight stages; `over_entropy` and `over_ideal`: coded bytes beyond those bounds, the worst of
+both. The order-0 entropy of few frames flatters: they show no table's every symbol.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from bench.common import table
+from saccade.bundle import Bundle
+from saccade.codecs import PLAIN, Codec, SetShape
+from saccade.codecs.frequencies import TOTAL, Frequencies
+from saccade.codecs.ids import encode_ids
+from saccade.codecs.klt import Klt
+from saccade.codecs.klt_levels import coarser
+from saccade.codecs.rvq import Rvq
+from saccade.nouns import F32, Frame, TokenSet
+from saccade_edge.pipeline import Pipeline
+from saccade_edge.plan import PipelineSettings
+from saccade_edge.runtime import RuntimeSettings
+from saccade_edge.stopwatch import Stopwatch
+from saccade_export.crossing.render import render
+from saccade_export.fit_klt import fit_klt
+from saccade_export.fit_rvq import fit_rvq
+
+VIEWS, KEPT = 5, 16
+FIRST_SEED = 40_000
+CALIBRATION_FRAMES = 400
+
+I64 = npt.NDArray[np.int64]
+Sets = list[TokenSet]
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Symbols [N] that one table of one layer codes."""
+
+    layer: int
+    table: int
+    symbols: I64
+    frequencies: Frequencies
+
+
+def demo_frames(bundle: Bundle, count: int) -> tuple[F32, list[Sets]]:
+    """Features to calibrate on, and ``count`` frames to measure."""
+    runtime = RuntimeSettings(threads=1)
+    pipeline = Pipeline(bundle, PipelineSettings(tokens_per_view=KEPT, runtime=runtime))
+
+    def views() -> Iterator[TokenSet]:
+        for seed in range(FIRST_SEED, FIRST_SEED + 100_000):
+            frame = Frame(render(seed).picture, 0, "bench", seed)
+            sight = pipeline.see(frame, Stopwatch())
+            yield from (view.tokens for view in sight.tokens.views)
+
+    coming = views()
+    fit = [next(coming).features for _ in range(CALIBRATION_FRAMES * VIEWS)]
+    return np.concatenate(fit), [[next(coming) for _ in range(VIEWS)] for _ in range(count)]
+
+
+def clip_like_frames(count: int) -> tuple[F32, list[Sets]]:
+    """576 tokens of 1024 features: variances fall as 1/i, and four features are 20 times larger."""
+    generator = np.random.default_rng(7)
+    basis, _ = np.linalg.qr(generator.normal(size=(1024, 1024)))
+    spectrum = 1 / np.sqrt(np.arange(1, 1025))
+
+    def tokens(rows: int) -> F32:
+        features = (generator.normal(size=(rows, 1024)) * spectrum) @ basis
+        features[:, :4] *= 20
+        return np.asarray(features, np.float32)
+
+    places = np.arange(576, dtype=np.int32)
+    measured = [[TokenSet(tokens(576), places, (1, 24, 24), places)] for _ in range(count)]
+    return tokens(576 * 8), measured
+
+
+def coded(codec: Codec, features: F32) -> Iterator[Coded]:
+    """What the entropy coder is given."""
+    if isinstance(codec, Rvq):
+        left = np.rint(np.ldexp(features.astype(np.float64), codec.table.shift))
+        for number, stage in enumerate(codec.table.stages):
+            nearest = stage.search(left)
+            left = left - stage.entries[nearest]
+            yield Coded(number // codec.table.per_layer, number, nearest, stage.frequencies)
+    if isinstance(codec, Klt):
+        levels, layers = codec.levels(features), len(codec.table.layers)
+        for layer in reversed(range(layers)):
+            first, finer = codec.table.layers[layer]
+            for dim, shares, reach in zip(first.dims, first.tables, first.reaches, strict=True):
+                mine = levels[:, dim]
+                symbols = np.where(np.abs(mine) > reach, 2 * reach + 1, mine + reach)
+                yield Coded(layer, int(dim), symbols, shares)
+            before = coarser(levels)
+            for dim, by_sign in zip(finer.dims, finer.tables, strict=True):
+                refined, signs = (levels - 3 * before + 1)[:, dim], np.sign(before[:, dim])
+                for sign, shares in enumerate(by_sign):
+                    place = int(dim) + levels.shape[1] * sign
+                    yield Coded(layer, place, refined[signs == sign - 1], shares)
+            levels = before
+
+
+def bounds(codec: Codec, frames: Sequence[Sets], layers: int) -> tuple[float, float, float]:
+    """(ideal, order-0, zstd-19) bytes per frame of the first ``layers``."""
+    pooled: dict[tuple[int, int], list[Coded]] = {}
+    packed = 0
+    for sets in frames:
+        mine = [c for c in coded(codec, joined(sets)) if c.layer < layers]
+        packed += len(zstd(np.concatenate([c.symbols for c in mine])))
+        for each in mine:
+            pooled.setdefault((each.layer, each.table), []).append(each)
+    ideal = own = 0.0
+    for several in pooled.values():
+        counts = np.bincount(np.concatenate([c.symbols for c in several]))
+        seen = np.flatnonzero(counts)
+        shares = np.array(several[0].frequencies.widths)[seen] / TOTAL
+        ideal -= float(counts[seen] @ np.log2(shares))
+        own -= float(counts[seen] @ np.log2(counts[seen] / counts.sum()))
+    return ideal / 8 / len(frames), own / 8 / len(frames), packed / len(frames)
+
+
+def zstd(symbols: I64) -> bytes:
+    """One byte a symbol, two where one is not enough."""
+    data = symbols.astype(np.uint8 if symbols.max(initial=0) < 256 else "<u2").tobytes()
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        19, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=False
+    )
+    return zstandard.ZstdCompressor(compression_params=parameters).compress(data)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One codec with so many layers; per frame."""
+
+    bytes: float
+    ids: float
+    mse: float
+    cosine: float
+    encode_ms: float
+    decode_ms: float
+    bounds: tuple[float, float, float] | None
+
+    @property
+    def over_entropy(self) -> float:
+        """What is coded beyond the order-0 entropy, as a share of it."""
+        return (self.bytes - self.ids) / self.bounds[1] - 1 if self.bounds else 0.0
+
+    @property
+    def over_ideal(self) -> float:
+        """The same beyond what the calibrated frequencies allow: the coder's own part."""
+        return (self.bytes - self.ids) / self.bounds[0] - 1 if self.bounds else 0.0
+
+    def cells(self) -> dict[str, str]:
+        ideal, own, packed = (f"{n:,.0f}" for n in self.bounds) if self.bounds else ("-",) * 3
+        return {
+            "bytes": f"{self.bytes:,.0f}", "ids": f"{self.ids:,.0f}", "mse": f"{self.mse:.2g}",
+            "cosine": f"{self.cosine:.4f}", "encode ms": f"{self.encode_ms:.2f}",
+            "decode ms": f"{self.decode_ms:.2f}", "ideal": ideal, "order-0": own, "zstd-19": packed,
+        }  # fmt: skip
+
+
+def measure(codec: Codec, frames: Sequence[Sets]) -> Iterator[Row]:
+    """A row for each number of layers."""
+    spread = float(np.concatenate([joined(sets) for sets in frames]).var())
+    shapes = [[SetShape.of(tokens) for tokens in sets] for sets in frames]
+    known = list(zip(frames, shapes, strict=True))
+    whole = [codec.encode(sets) for sets in frames]
+    encode_ms = np.median([timed(lambda sets=sets: codec.encode(sets)) for sets in frames])
+    ids = np.mean([len(encode_ids([t.ids for t in sets], shape)) for sets, shape in known])
+    for count in range(1, len(whole[0]) + 1):
+        parts = [layers[:count] for layers in whole]
+        pairs = list(zip(parts, shapes, strict=True))
+        got = [joined(codec.decode(part, shape)) for part, shape in pairs]
+        errors = [np.mean((a - joined(b)) ** 2) for a, b in zip(got, frames, strict=True)]
+        likeness = [cosine(a, joined(b)) for a, b in zip(got, frames, strict=True)]
+        times = [timed(lambda p=p, s=s: codec.decode(p, s)) for p, s in pairs]
+        yield Row(
+            bytes=float(np.mean([sum(map(len, part)) for part in parts])),
+            ids=float(ids),
+            mse=float(np.mean(errors)) / spread,
+            cosine=float(np.mean(likeness)),
+            encode_ms=float(encode_ms),
+            decode_ms=float(np.median(times)),
+            bounds=bounds(codec, frames, count) if isinstance(codec, Klt | Rvq) else None,
+        )
+
+
+def joined(sets: Sequence[TokenSet]) -> F32:
+    return np.concatenate([tokens.features for tokens in sets])
+
+
+def cosine(a: F32, b: F32) -> float:
+    """Mean over tokens."""
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(np.mean((a * b).sum(axis=1) / np.maximum(lengths, 1e-12)))
+
+
+def timed(work: object, repeats: int = 3) -> float:
+    """Milliseconds, the best of ``repeats``: other processes only ever add."""
+    taken = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()  # type: ignore[operator]  # a lambda with its defaults
+        taken.append(time.perf_counter() - started)
+    return min(taken) * 1e3
+
+
+def arms(features: F32, stages: int) -> dict[str, Codec]:
+    """Codecs by their row's name."""
+    return {
+        **{name: PLAIN.get(name) for name in PLAIN.names},
+        "klt/1": Klt(fit_klt(features, layers=1)),
+        "klt": Klt(fit_klt(features, layers=3)),
+        "rvq": Rvq(fit_rvq(features, stages=stages)),
+    }
+
+
+def report(title: str, codecs: dict[str, Codec], frames: Sequence[Sets]) -> dict[str, Row]:
+    """Print the table; rows by codec and layers, and by the codec's name alone the last."""
+    rows: dict[str, Row] = {}
+    lines: dict[str, dict[str, str]] = {}
+    for name, codec in codecs.items():
+        for count, row in enumerate(measure(codec, frames), start=1):
+            lines[f"{name} {count}"] = row.cells()
+            rows[name] = row
+    columns = {key: {n: cells[key] for n, cells in lines.items()} for key in lines["f16 1"]}
+    print(table(title, columns, width=11), flush=True)
+    print()
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="bytes, distortion and time of every codec")
+    parser.add_argument("--bundle", default="crossing", metavar="PATH|NAME")
+    parser.add_argument("--frames", type=int, default=200, help="to measure (%(default)d)")
+    parser.add_argument("--clip-frames", type=int, default=2, help="0: none (%(default)d)")
+    options = parser.parse_args(arguments)
+    features, frames = demo_frames(Bundle.open(options.bundle), options.frames)
+    rows = report(f"demo, {VIEWS} x {KEPT} x {features.shape[1]}", arms(features, 8), frames)
+    record: dict[str, object] = {
+        "frame_ms": round(max(rows[n].encode_ms + rows[n].decode_ms for n in ("klt/1", "rvq")), 2),
+        "over_entropy": round(max(rows[n].over_entropy for n in ("klt/1", "rvq")), 4),
+        "over_ideal": round(max(rows[n].over_ideal for n in ("klt/1", "rvq")), 4),
+        "bytes": {name: round(row.bytes, 1) for name, row in rows.items()},
+        "mse": {name: round(row.mse, 5) for name, row in rows.items()},
+    }
+    if options.clip_frames:
+        features, frames = clip_like_frames(options.clip_frames)
+        wide = report("CLIP-like, 576 x 1024", arms(features, 4), frames)
+        record["clip_like_bytes"] = {name: round(row.bytes) for name, row in wide.items()}
+        record["clip_like_ms"] = {
+            name: round(row.encode_ms + row.decode_ms, 1) for name, row in wide.items()
+        }
+    print(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main()
