@@ -103,7 +103,8 @@ def coded(codec: Codec, features: F32) -> Iterator[Coded]:
         for number, stage in enumerate(codec.table.stages):
             nearest = stage.search(left)
             left = left - stage.entries[nearest]
-            yield Coded(number // codec.table.per_layer, number, nearest, stage.frequencies)
+            symbols = stage.symbols(nearest)
+            yield Coded(number // codec.table.per_layer, number, symbols, stage.frequencies)
     if isinstance(codec, Klt):
         levels, layers = codec.levels(features), len(codec.table.layers)
         for layer in reversed(range(layers)):

@@ -14,7 +14,6 @@ from rich.progress import Progress
 
 from saccade.bundle import MANIFEST, Bundle, Manifest, write_manifest
 from saccade.codecs import klt_table, rvq_table
-from saccade.codecs.frequencies import MAX_SYMBOLS
 from saccade.errors import ConfigError, SourceError
 from saccade.nouns import F32, Frame
 from saccade_edge.pipeline import Pipeline
@@ -49,7 +48,7 @@ class CalibrationSettings:
         _check("distortion", self.distortion, 1e-6, 0.99)
         _check("layers", self.layers, 1, klt_table.MAX_LAYERS)
         _check("stages", self.stages, 1, rvq_table.MAX_STAGES)
-        _check("entries", self.entries, 2, MAX_SYMBOLS)
+        _check("entries", self.entries, 2, rvq_table.MAX_ENTRIES)
         _check("stages per layer", self.stages_per_layer, 1, self.stages)
 
 

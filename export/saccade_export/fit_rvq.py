@@ -28,8 +28,8 @@ def fit_rvq(
     seed: int = 0,
     done: Callable[[], None] = lambda: None,
 ) -> RvqTable:
-    """``features``: [N, D] float32. ``done`` is called after each stage. With few features there
-    are fewer entries.
+    """``features``: [N, D] float32, tokens in the order in which they are sent. ``done`` is called
+    after each stage. With few features there are fewer entries.
     """
     peak = max(float(np.abs(features).max()), 2.0**-40)
     shift = _PEAK_BITS - math.ceil(math.log2(peak))
@@ -55,9 +55,10 @@ def _stage(
     if with_zero:
         centres = np.concatenate([np.zeros_like(centres[:1]), centres])
     book = np.clip(np.rint(centres), -MAX_ENTRY, MAX_ENTRY).astype(np.int32)
-    uncounted = Stage(book, frequencies(np.zeros(0, np.int64), len(book)))
+    uncounted = Stage(book, frequencies(np.zeros(0, np.int64), len(book) + 1))
     nearest = uncounted.search(left)
-    return Stage(book, frequencies(nearest, len(book))), left - book[nearest]
+    shares = frequencies(uncounted.symbols(nearest), len(book) + 1)
+    return Stage(book, shares), left - book[nearest]
 
 
 def k_means(points: F64, count: int, generator: np.random.Generator) -> F64:

@@ -119,8 +119,8 @@ class TokenSet:
     """The tokens of one view that are kept.
 
     ``features``: [K, D] float32. ``ids``: [K] int32, ascending raster positions in ``grid``.
-    ``order``: [K] int32, a permutation of 0..K-1, most important row first: a layered codec
-    sends rows in this order. ``owners``: None, or [T] int32 where ``owners[i]`` is the id of the
+    ``order``: [K] int32, a permutation of 0..K-1, most important row first, for whoever has to do
+    with fewer. ``owners``: None, or [T] int32 where ``owners[i]`` is the id of the
     kept token that token i was merged into, -1 where it was dropped.
     """
 

@@ -103,7 +103,7 @@ class TestCalibrate:
             (CalibrationSettings(distortion=0), "0 distortion"),
             (CalibrationSettings(layers=9), "9 layers: 1 to 8"),
             (CalibrationSettings(stages=17), "17 stages: 1 to 16"),
-            (CalibrationSettings(entries=5000), "5000 entries: 2 to 4096"),
+            (CalibrationSettings(entries=5000), "5000 entries: 2 to 4095"),
             (CalibrationSettings(stages=2, stages_per_layer=3), "3 stages per layer: 1 to 2"),
         ],
     )

@@ -36,7 +36,7 @@ def rvq_table(dim: int = DIM, stages: int = 4, entries: int = 16, per_layer: int
     book = np.arange(entries * dim).reshape(entries, dim)
     scattered = (book * 7919 + 104729) % 509 - 254
     scattered[0] = 0
-    usage = Frequencies.fit(range(entries, 0, -1))
+    usage = Frequencies.fit([*range(entries, 0, -1), entries * (entries + 1) // 2])
     books = ((scattered >> stage).astype(np.int32) for stage in range(stages))
     return RvqTable(tuple(Stage(entries, usage) for entries in books), 6, per_layer)
 

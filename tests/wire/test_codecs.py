@@ -142,6 +142,26 @@ class TestRvq(LayeredContract):
             decoded.features, (np.rint(tokens.features * 64) - left) / np.float32(64)
         )
 
+    def test_tokens_alike_cost_little(self) -> None:
+        apart, alike = token_set(list(range(64))), token_set(list(range(64)))
+        alike.features[:] = apart.features[0]
+        sizes = [sum(map(len, self.codec.encode([tokens]))) for tokens in (apart, alike)]
+        assert sizes[1] < sizes[0] / 1.5
+
+    @pytest.mark.parametrize(
+        ("symbols", "message"),
+        [([16, 3], "the first token"), ([3, 3], "isn't coded so"), ([3, 16, 3], "isn't coded so")],
+    )
+    def test_symbols_have_one_reading(self, symbols: list[int], message: str) -> None:
+        with pytest.raises(CodecError, match=message):
+            rvq_table().stages[0].indexes(np.array(symbols))
+
+    @given(st.lists(st.integers(0, 3), max_size=30))
+    def test_symbols_come_back_as_indexes(self, indexes: list[int]) -> None:
+        stage = rvq_table().stages[0]
+        symbols = stage.symbols(np.array(indexes, np.int64))
+        assert stage.indexes(symbols).tolist() == indexes
+
 
 class TestTables:
     @pytest.mark.parametrize("dim", [1, 2, 32])

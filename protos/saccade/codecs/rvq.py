@@ -1,9 +1,10 @@
 """`rvq`: residual vector quantisation (Juang and Gray 1982), for the lowest rates.
 
-Stage by stage, the nearest codebook entry to what the stages before left over. The indexes are
-entropy-coded with the frequencies of the calibration; each layer holds the indexes of its stages,
-one stage after the other, and the base layer begins with the ids. All arithmetic is on integers
-(see `rvq_table`), so that encoder and decoder give the same bits on every machine.
+Stage by stage, the nearest codebook entry to what the stages before left over. The indexes, or that
+one is the same as the token before's, are entropy-coded with the frequencies of the calibration;
+each layer holds those of its stages, one stage after the other, and the base layer begins with the
+ids. All arithmetic is on integers (see `rvq_table`), so that encoder and decoder give the same bits
+on every machine.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ class Rvq:
             for stage in stages:
                 nearest = stage.search(left)
                 left = left - stage.entries[nearest]
-                starts += [stage.frequencies.starts[i] for i in nearest.tolist()]
-                widths += [stage.frequencies.widths[i] for i in nearest.tolist()]
+                symbols = stage.symbols(nearest).tolist()
+                starts += [stage.frequencies.starts[s] for s in symbols]
+                widths += [stage.frequencies.widths[s] for s in symbols]
             streams.append(rans.encode(starts, widths))
         ids = encode_ids([tokens.ids for tokens in sets], shapes)
         return (ids + streams[0], *streams[1:])
@@ -66,7 +68,8 @@ class Rvq:
             decoder = rans.Decoder(layer[start:])
             start = 0  # only the base layer begins with the ids
             for stage in stages:
-                units += stage.entries[decoder.take(stage.frequencies, tokens)]
+                symbols = np.array(decoder.take(stage.frequencies, tokens), np.int64)
+                units += stage.entries[stage.indexes(symbols)]
             decoder.finish()
         # Below 2^21 and a power of two: exact in float32.
         features = np.ldexp(units.astype(np.float32), -self.table.shift)

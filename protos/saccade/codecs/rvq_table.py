@@ -1,7 +1,8 @@
 """The codebooks of `rvq` and how often their entries are used, as `codec/rvq.bin` holds them.
 
 Layout, little-endian: the magic; uint32 D, stages, stages per layer; int32 shift; for each stage
-uint32 E, int32 [E, D] entries, uint16 [E] frequencies. An entry's unit is 2^-shift of a feature.
+uint32 E, int32 [E, D] entries, uint16 [E + 1] frequencies: of the entries, and of "the same as the
+token before". An entry's unit is 2^-shift of a feature.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import numpy.typing as npt
 
 from saccade.codecs.frequencies import MAX_SYMBOLS, Frequencies
 from saccade.codecs.table_file import TableReader, TableWriter
-from saccade.errors import BundleError
+from saccade.errors import BundleError, CodecError
 from saccade.nouns import I32
+
+I64 = npt.NDArray[np.int64]
 
 MAGIC = b"SACRVQ1\0"
 MAX_DIM = 4096
 MAX_STAGES = 16
+MAX_ENTRIES = MAX_SYMBOLS - 1
 MAX_SHIFT = 60
 # Entries and features are bounded so that every sum in a search stays below 2^53, where float64
 # holds integers exactly: 2 * 4096 * 2^16 * (2^20 + 16 * 2^16) = 2^50.
@@ -28,12 +32,15 @@ MAX_FEATURE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """``entries``: [E, D] int32; ``frequencies`` of their E indexes."""
+    """``entries``: [E, D] int32; ``frequencies`` of E + 1 symbols: the last one says that a token
+    has the entry of the token before. Neighbours look alike: in the demo's first stage, every
+    second token does.
+    """
 
     entries: I32
     frequencies: Frequencies
 
-    def search(self, residuals: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    def search(self, residuals: npt.NDArray[np.float64]) -> I64:
         """The nearest entry of each row, lowest index first: [K, D] integers -> [K].
 
         Exact, because all sums are integers that float64 holds: the order in which a machine adds
@@ -42,6 +49,22 @@ class Stage:
         entries = self.entries.astype(np.float64)
         distances = (entries**2).sum(axis=1) - 2 * (residuals @ entries.T)
         return np.asarray(np.argmin(distances, axis=1), np.int64)
+
+    def symbols(self, indexes: I64) -> I64:
+        """Entries' indexes [K] as they are coded."""
+        coded = indexes.copy()
+        coded[1:][indexes[1:] == indexes[:-1]] = len(self.entries)
+        return np.asarray(coded, np.int64)
+
+    def indexes(self, symbols: I64) -> I64:
+        """What `symbols` was given. Raises CodecError for symbols that it doesn't give."""
+        same = symbols == len(self.entries)
+        if np.any(same[:1]):
+            raise CodecError("the first token is coded as the one before it")
+        found: I64 = symbols[np.maximum.accumulate(np.where(same, 0, np.arange(len(symbols))))]
+        if np.any((found[1:] == found[:-1]) & ~same[1:]):
+            raise CodecError("a token like the one before it that isn't coded so")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +110,9 @@ class RvqTable:
 
 
 def _read_stage(reader: TableReader, dim: int) -> Stage:
-    symbols = reader.number("<u4", 2, MAX_SYMBOLS, "entries")
-    entries = reader.take("<i4", symbols, dim).astype(np.int32)
+    count = reader.number("<u4", 2, MAX_ENTRIES, "entries")
+    entries = reader.take("<i4", count, dim).astype(np.int32)
     peak = int(np.abs(entries.astype(np.int64)).max())
     if peak > MAX_ENTRY:
         raise BundleError(f"a codebook entry of magnitude {peak}, at most {MAX_ENTRY} is possible")
-    return Stage(entries, reader.frequencies(symbols))
+    return Stage(entries, reader.frequencies(count + 1))
