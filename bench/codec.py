@@ -9,7 +9,7 @@ Calibrated codecs are fitted to other frames than those that are measured. Colum
 - `bytes`: all layers up to here, ids included; `mse`: squared error as a share of the variance;
 - `ideal`: what the calibrated frequencies allow; `order-0`: what the measured frames' own
   frequencies, table by table, would allow if they were known for nothing; `zstd-19`: of the same
-  symbols as bytes, in one frame without magic number. All three without ids.
+  values as bytes, in one frame without magic number. All three without ids.
 
 Times are medians over frames on one core, encoding always of all layers. The last line is JSON:
 `frame_ms` is encoding plus decoding of a default frame, the slower of klt with one layer and rvq
@@ -56,12 +56,13 @@ Sets = list[TokenSet]
 
 @dataclass(frozen=True)
 class Coded:
-    """Symbols [N] that one table of one layer codes."""
+    """Symbols [N] that one table of one layer codes; ``plain``: as other compressors get them."""
 
     layer: int
     table: int
     symbols: I64
     frequencies: Frequencies
+    plain: I64
 
 
 def demo_frames(bundle: Bundle, count: int) -> tuple[F32, list[Sets]]:
@@ -103,8 +104,8 @@ def coded(codec: Codec, features: F32) -> Iterator[Coded]:
         for number, stage in enumerate(codec.table.stages):
             nearest = stage.search(left)
             left = left - stage.entries[nearest]
-            symbols = stage.symbols(nearest)
-            yield Coded(number // codec.table.per_layer, number, symbols, stage.frequencies)
+            symbols, layer = stage.symbols(nearest), number // codec.table.per_layer
+            yield Coded(layer, number, symbols, stage.frequencies, nearest)
     if isinstance(codec, Klt):
         levels, layers = codec.levels(features), len(codec.table.layers)
         for layer in reversed(range(layers)):
@@ -112,13 +113,13 @@ def coded(codec: Codec, features: F32) -> Iterator[Coded]:
             for dim, shares, reach in zip(first.dims, first.tables, first.reaches, strict=True):
                 mine = levels[:, dim]
                 symbols = np.where(np.abs(mine) > reach, 2 * reach + 1, mine + reach)
-                yield Coded(layer, int(dim), symbols, shares)
+                yield Coded(layer, int(dim), symbols, shares, symbols)
             before = coarser(levels)
             for dim, by_sign in zip(finer.dims, finer.tables, strict=True):
                 refined, signs = (levels - 3 * before + 1)[:, dim], np.sign(before[:, dim])
                 for sign, shares in enumerate(by_sign):
-                    place = int(dim) + levels.shape[1] * sign
-                    yield Coded(layer, place, refined[signs == sign - 1], shares)
+                    place, mine = int(dim) + levels.shape[1] * sign, refined[signs == sign - 1]
+                    yield Coded(layer, place, mine, shares, mine)
             levels = before
 
 
@@ -128,7 +129,7 @@ def bounds(codec: Codec, frames: Sequence[Sets], layers: int) -> tuple[float, fl
     packed = 0
     for sets in frames:
         mine = [c for c in coded(codec, joined(sets)) if c.layer < layers]
-        packed += len(zstd(np.concatenate([c.symbols for c in mine])))
+        packed += len(zstd(np.concatenate([c.plain for c in mine])))
         for each in mine:
             pooled.setdefault((each.layer, each.table), []).append(each)
     ideal = own = 0.0

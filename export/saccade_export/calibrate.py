@@ -116,7 +116,7 @@ def _see(
 def _nothing(paths: Sequence[Path], unreadable: Sequence[tuple[Path, str]]) -> str:
     if not paths:
         return f"no picture to calibrate on ({' '.join(sorted(PICTURE_SUFFIXES))})"
-    reasons = "; ".join(f"{path}: {reason}" for path, reason in unreadable[:_SHOWN])
+    reasons = "; ".join(reason for _, reason in unreadable[:_SHOWN])
     more = f"; and {len(unreadable) - _SHOWN} more" if len(unreadable) > _SHOWN else ""
     return f"none of {len(paths)} pictures can be read: {reasons}{more}"
 

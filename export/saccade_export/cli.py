@@ -140,8 +140,8 @@ def calibrate(options: argparse.Namespace) -> int:
         threads=options.threads,
     )
     calibrated = run(Bundle.open(options.bundle), options.images, settings)
-    for path, reason in calibrated.unreadable:
-        print(f"left out {path}: {reason}")
+    for _, reason in calibrated.unreadable:
+        print(f"left out: {reason}")
     manifest = calibrated.manifest
     print(
         f"{options.bundle}: {', '.join(settings.codecs)} fitted to {calibrated.tokens:,} tokens of "

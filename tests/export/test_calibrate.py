@@ -80,7 +80,7 @@ class TestCalibrate:
         command = ["export", "calibrate", str(bundle.folder), str(pictures), str(broken)]
         assert cli.main([*command, *FEW]) == 0
         said = capsys.readouterr().out
-        assert f"left out {broken}" in said
+        assert f"left out: {broken} is neither" in said
         assert "of 6 pictures" in said
 
     def test_no_readable_picture_is_an_error_that_names_them(
