@@ -100,7 +100,8 @@ def clip_like_frames(count: int) -> tuple[F32, list[Sets]]:
 def coded(codec: Codec, features: F32) -> Iterator[Coded]:
     """What the entropy coder is given."""
     if isinstance(codec, Rvq):
-        left = np.rint(np.ldexp(features.astype(np.float64), codec.table.shift))
+        shift = codec.table.shift
+        left: npt.NDArray[np.float64] = np.rint(np.ldexp(features.astype(np.float64), shift))
         for number, stage in enumerate(codec.table.stages):
             nearest = stage.search(left)
             left = left - stage.entries[nearest]
