@@ -32,7 +32,7 @@ bench-end-to-end: .venv-demo/ready  ## time by stage, frames a second, bytes at 
 
 fuzz: .venv/ready  ## hostile packets and tables, FUZZ_SECONDS=300; keeps its corpus in .fuzz
 	.venv/bin/python $(PIP_INSTALL) atheris
-	.venv/bin/python tests/fuzz/run.py .fuzz/corpus -max_total_time=$(FUZZ_SECONDS) $(FUZZ_ARGS)
+	PYTHONPATH=tests .venv/bin/python tests/fuzz/run.py .fuzz/corpus -max_total_time=$(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 bench-codec: .venv/ready  ## bytes, distortion and time of every codec
 	.venv/bin/python -m bench.codec $(BENCH_ARGS)

@@ -11,7 +11,7 @@ Calibrated codecs are fitted to other frames than those that are measured. Colum
   frequencies, table by table, would allow if they were known for nothing; `zstd-19`: of the same
   values as bytes, in one frame without magic number. All three without ids.
 
-Times are medians over frames on one core, encoding always of all layers. The last line is JSON:
+Times are medians over frames on one core. The last line is JSON:
 `frame_ms` is encoding plus decoding of a default frame, the slower of klt with one layer and rvq
 with eight stages; `over_entropy` and `over_ideal`: coded bytes beyond those bounds, the worst of
 both. The order-0 entropy of few frames flatters: they show no table's every symbol.
@@ -189,7 +189,6 @@ def measure(codec: Codec, frames: Sequence[Sets]) -> Iterator[Row]:
     shapes = [[SetShape.of(tokens) for tokens in sets] for sets in frames]
     known = list(zip(frames, shapes, strict=True))
     whole = [codec.encode(sets) for sets in frames]
-    encode_ms = np.median([timed(lambda sets=sets: codec.encode(sets)) for sets in frames])
     ids = np.mean([len(encode_ids([t.ids for t in sets], shape)) for sets, shape in known])
     for count in range(1, len(whole[0]) + 1):
         parts = [layers[:count] for layers in whole]
@@ -197,14 +196,15 @@ def measure(codec: Codec, frames: Sequence[Sets]) -> Iterator[Row]:
         got = [joined(codec.decode(part, shape)) for part, shape in pairs]
         errors = [np.mean((a - joined(b)) ** 2) for a, b in zip(got, frames, strict=True)]
         likeness = [cosine(a, joined(b)) for a, b in zip(got, frames, strict=True)]
-        times = [timed(lambda p=p, s=s: codec.decode(p, s)) for p, s in pairs]
+        writing = [timed(lambda sets=sets, n=count: codec.encode(sets, n)) for sets in frames]
+        reading = [timed(lambda p=p, s=s: codec.decode(p, s)) for p, s in pairs]
         yield Row(
             bytes=float(np.mean([sum(map(len, part)) for part in parts])),
             ids=float(ids),
             mse=float(np.mean(errors)) / spread,
             cosine=float(np.mean(likeness)),
-            encode_ms=float(encode_ms),
-            decode_ms=float(np.median(times)),
+            encode_ms=float(np.median(writing)),
+            decode_ms=float(np.median(reading)),
             bounds=bounds(codec, frames, count) if isinstance(codec, Klt | Rvq) else None,
         )
 

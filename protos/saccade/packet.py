@@ -66,7 +66,7 @@ def pack(
         captured_ms=frame.captured_ns // NS_PER_MS - epoch_unix_ms,
         views=header.to_bytes(),
         codec=chosen.wire_id,
-        layers=[_seal(layer) for layer in chosen.encode(sets)[:layers]],
+        layers=[_seal(layer) for layer in chosen.encode(sets, layers)],
         camera=camera_index,
         owners=_seal(owners) if owners else b"",
     )

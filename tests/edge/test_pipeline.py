@@ -96,6 +96,7 @@ def test_the_clouds_bound_is_shared_by_the_views(bundle: Bundle, make_frame: Mak
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        ({"layers": 0}, "0 layers: the bundle allows 1 to 16"),
         ({"codec": "jpeg"}, "unknown codec 'jpeg', the bundle allows: f16, int8z"),
         ({"method": "guess"}, "unknown selection method 'guess'"),
         ({"tokens_per_view": 65}, "65 tokens per view: the bundle allows 1 to 64"),

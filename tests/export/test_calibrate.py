@@ -59,6 +59,17 @@ class TestCalibrate:
         sizes = {name: sent_and_received(fresh, name, picture) for name in fresh.manifest.codecs}
         assert sizes["f16"] > sizes["int8z"] > sizes["klt"] > sizes["rvq"]
 
+    def test_the_edge_sends_no_more_layers_than_it_is_told(
+        self, bundle: Bundle, pictures: Path
+    ) -> None:
+        calibrate(bundle, [pictures], QUICK)
+        calibrated, picture = Bundle.open(bundle.folder), render(31_000).picture
+        for layers in (1, 2, 9):
+            settings = PipelineSettings(codec="rvq", layers=layers)
+            look = Pipeline(calibrated, settings).look(Frame(picture, 0, "here", 1))
+            assert look.packet is not None
+            assert len(look.packet.layers) == min(layers, QUICK.stages // QUICK.stages_per_layer)
+
     def test_calibrating_again_gives_the_same_bundle(self, bundle: Bundle, pictures: Path) -> None:
         first = calibrate(bundle, [pictures], QUICK).manifest
         second = calibrate(Bundle.open(bundle.folder), [pictures], QUICK).manifest

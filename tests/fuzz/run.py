@@ -1,9 +1,9 @@
 """``make fuzz``: atheris (libFuzzer) on the targets, beginning with golden packets.
 
-    python tests/fuzz/run.py CORPUS [libFuzzer options]
+    PYTHONPATH=tests python tests/fuzz/run.py CORPUS [libFuzzer options]
 
 CORPUS keeps what reached new code, from run to run. A finding ends the run with its traceback and
-a file crash-* that ``python tests/fuzz/run.py crash-...`` runs again.
+a file crash-* that the same command with it for CORPUS runs again.
 """
 
 from __future__ import annotations

@@ -62,6 +62,11 @@ class CodecContract:
         sets = self.frame(data)
         assert self.codec.encode(sets) == self.codec.encode(sets)
 
+    @given(data=st.data(), layers=st.integers(1, 5))
+    def test_fewer_layers_are_the_first_of_all(self, data: st.DataObject, layers: int) -> None:
+        sets = self.frame(data)
+        assert self.codec.encode(sets, layers) == self.codec.encode(sets)[:layers]
+
     @given(data=st.data())
     def test_decoded_tokens_encode_to_tokens_as_near(self, data: st.DataObject) -> None:
         sets = self.frame(data)

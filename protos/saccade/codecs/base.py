@@ -39,7 +39,8 @@ class SetShape:
 class Codec(Protocol):
     """A pair of pure functions, the same bits on every machine.
 
-    ``encode``: all sets of a frame -> layers, base layer first. Raises CodecError for values that
+    ``encode``: all sets of a frame -> layers, base layer first, the first ``layers`` of them (at
+    least 1) or all; fewer take less time and are the same bytes. Raises CodecError for values that
     the codec can't write (not finite, out of range).
     ``decode``: the base layer and any number of those that follow it -> the sets, ids exactly as
     encoded, features within the codec's stated error, ``order`` as the layers give it (raster
@@ -57,7 +58,7 @@ class Codec(Protocol):
         """As in packets; never reused."""
         ...
 
-    def encode(self, sets: Sequence[TokenSet]) -> tuple[bytes, ...]: ...
+    def encode(self, sets: Sequence[TokenSet], layers: int | None = None) -> tuple[bytes, ...]: ...
 
     def decode(self, layers: Sequence[bytes], shapes: Sequence[SetShape]) -> list[TokenSet]: ...
 

@@ -23,7 +23,7 @@ class F16:
     name = "f16"
     wire_id = 0
 
-    def encode(self, sets: Sequence[TokenSet]) -> tuple[bytes, ...]:
+    def encode(self, sets: Sequence[TokenSet], layers: int | None = None) -> tuple[bytes, ...]:
         features = stack(sets)
         peak = float(np.max(np.abs(features), initial=0.0))
         if peak > LARGEST:

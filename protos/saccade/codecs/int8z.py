@@ -45,7 +45,7 @@ class Int8z:
     name = "int8z"
     wire_id = 1
 
-    def encode(self, sets: Sequence[TokenSet]) -> tuple[bytes, ...]:
+    def encode(self, sets: Sequence[TokenSet], layers: int | None = None) -> tuple[bytes, ...]:
         features = stack(sets)
         peaks = np.max(np.abs(features), axis=1, initial=0.0)
         if len(peaks) and float(peaks.max()) > LARGEST:

@@ -49,14 +49,16 @@ class Klt:
     def dim(self) -> int:
         return self.table.dim
 
-    def encode(self, sets: Sequence[TokenSet]) -> tuple[bytes, ...]:
+    def encode(self, sets: Sequence[TokenSet], layers: int | None = None) -> tuple[bytes, ...]:
         shapes = [SetShape.of(tokens) for tokens in sets]
         check_width(shapes, self)
         levels = self.levels(stack(sets))
         streams = []
-        for first, finer in reversed(self._layers):
-            new, refined = first.slots(levels), finer.slots(levels)
-            streams.append(rans.encode(new[0] + refined[0], new[1] + refined[1]))
+        wanted = layers or len(self._layers)
+        for number, (first, finer) in reversed(list(enumerate(self._layers))):
+            if number < wanted:
+                new, refined = first.slots(levels), finer.slots(levels)
+                streams.append(rans.encode(new[0] + refined[0], new[1] + refined[1]))
             levels = coarser(levels)
         ids = encode_ids([tokens.ids for tokens in sets], shapes)
         return (ids + streams[-1], *streams[-2::-1])

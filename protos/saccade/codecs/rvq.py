@@ -41,12 +41,12 @@ class Rvq:
     def dim(self) -> int:
         return self.table.dim
 
-    def encode(self, sets: Sequence[TokenSet]) -> tuple[bytes, ...]:
+    def encode(self, sets: Sequence[TokenSet], layers: int | None = None) -> tuple[bytes, ...]:
         shapes = [SetShape.of(tokens) for tokens in sets]
         check_width(shapes, self)
         left = self._units(stack(sets))
         streams = []
-        for stages in self.table.layers:
+        for stages in self.table.layers[:layers]:
             starts: list[int] = []
             widths: list[int] = []
             for stage in stages:
