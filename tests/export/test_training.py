@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from saccade.bundle import Bundle
+from saccade.codecs.base import SetShape
+from saccade.codecs.rvq import Rvq
+from saccade.codecs.rvq_table import RvqTable
+from saccade.nouns import TokenSet
 from saccade_export.assemble import assemble
 from saccade_export.crossing.render import render
 from saccade_export.crossing.scene import PLATE_ALPHABET
 from saccade_export.tiny.encoder import Encoder, EncoderConfig
-from saccade_export.training import answer, evaluate, loop, recipe, see
+from saccade_export.training import answer, detector, evaluate, loop, recipe, see, sending
 from saccade_export.training.shards import (
     FIRST_TRAINING_SEED,
     GRID,
@@ -34,14 +39,17 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(2):
         first = FIRST_TRAINING_SEED + 12 * i
         write_shard(folder / "shards" / f"shard-{i:05d}", range(first, first + 12))
-    recipe.run(_small(seconds=6), folder, ("see", "answer", "blind"))
+    recipe.run(_small(seconds=6), folder, ("see", "answer", "adapt", "blind"))
     return folder
 
 
 def _small(seconds: float) -> recipe.Recipe:
     plan = loop.Plan(minutes=seconds / 60, batch=16)
     return replace(
-        recipe.CPU, see=plan, answer=replace(plan, batch=4), blind=replace(plan, batch=4), threads=1
+        recipe.CPU,
+        see=plan,
+        **{name: replace(plan, batch=4) for name in ("answer", "adapt", "blind")},
+        threads=1,
     )
 
 
@@ -49,6 +57,11 @@ def test_a_finished_stage_is_not_done_again(work: Path) -> None:
     steps = loop.load(work / "see.pt")["step"]
     recipe.run(_small(seconds=6), work, ("see",))
     assert loop.load(work / "see.pt")["step"] == steps > 0
+
+
+def test_the_last_stage_leaves_registers_as_they_are(work: Path) -> None:
+    before, after = (loop.load(work / f"{n}.pt")["registers"] for n in ("answer", "adapt"))
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_an_interrupted_stage_goes_on_from_its_checkpoint(work: Path) -> None:
@@ -82,6 +95,62 @@ def test_features_are_made_anew_for_other_weights(work: Path) -> None:
     assert not np.array_equal(np.load(shard / "features.npy"), before)
 
 
+def test_a_finished_detector_is_not_trained_again(tmp_path: Path) -> None:
+    (tmp_path / "detector").mkdir()
+    (tmp_path / "detector" / "finished").touch()
+    nothing: dict[str, Any] = {"epochs": 1, "batch": 1, "threads": 1, "device": "cpu"}
+    weights = detector.train(tmp_path, tmp_path, **nothing, hours=None)
+    assert weights == tmp_path / detector.BEST
+    assert not weights.exists()  # nothing ran
+
+
+def _batch(work: Path, size: int) -> answer.Batch:
+    return answer.Frames(work / "shards", recipe.trained_language(work)[1], 0).batch(size)
+
+
+def test_every_view_is_given_its_own_number_of_tokens(work: Path) -> None:
+    batch = _batch(work, 3)
+    counts = list(range(1, 1 + batch.kinds.shape[1]))
+    features, ids, slots, boxes, kinds = sending.keep(batch, counts, by_score=True)
+    views = np.repeat(np.arange(len(counts)), counts)
+    assert boxes.shape == (3, sum(counts), 4)
+    for row in range(3):
+        for kept, place, view in zip(features[row], ids[row], views, strict=True):
+            torch.testing.assert_close(kept, batch.features[row, view, place])
+        assert slots[row].tolist() == batch.slots[row, views].tolist()
+        assert kinds[row].tolist() == batch.kinds[row, views].tolist()
+        best = batch.scores[row, -1].topk(counts[-1]).indices.sort().values
+        assert ids[row, views == len(counts) - 1].tolist() == best.tolist()
+
+
+def test_registers_stand_behind_the_patches_places(work: Path) -> None:
+    batch = _batch(work, 2)
+    registers = recipe.trained_registers(work)
+    counts = [2] * batch.kinds.shape[1]
+    features, ids, *_ = sending.condense(batch, counts, registers, "cpu")
+    assert ids.tolist() == [[64, 65] * len(counts)] * 2
+    torch.testing.assert_close(features[1, -2:], registers(batch.features[1, -1:])[0, :2])
+
+
+def test_more_stages_of_quantisation_are_nearer(work: Path) -> None:
+    quantised = sending.Quantiser(RvqTable.from_bytes((work / "tokens.rvq").read_bytes()))
+    features = _batch(work, 3).features
+    errors = [float(((quantised(features, n) - features) ** 2).mean()) for n in (1, 2, 4, 8)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.5 * errors[0]
+
+
+def test_what_training_sees_quantised_is_what_rvq_decodes(work: Path) -> None:
+    table = RvqTable.from_bytes((work / "tokens.rvq").read_bytes())
+    rows = _batch(work, 1).features[0, 0, :9].numpy()
+    ids = np.arange(9, dtype=np.int32)
+    tokens = TokenSet(rows, ids, (1, 8, 8), ids)
+    codec = Rvq(table)
+    (decoded,) = codec.decode(codec.encode([tokens], layers=2), [SetShape.of(tokens)])
+    quantised = sending.Quantiser(table)(torch.from_numpy(rows), 2 * table.per_layer)
+    np.testing.assert_allclose(decoded.features, quantised.numpy(), atol=1e-3)
+
+
 def test_the_run_becomes_a_bundle_that_verifies(work: Path, tmp_path: Path) -> None:
     assemble(work, tmp_path, training={"command": "test"}, accuracy={})
     bundle = Bundle.open(tmp_path)
@@ -92,7 +161,13 @@ def test_the_run_becomes_a_bundle_that_verifies(work: Path, tmp_path: Path) -> N
 
 def test_evaluation_counts_every_kind_of_question(work: Path) -> None:
     model, words = recipe.trained_language(work)
-    found = evaluate.accuracy(work / "shards", model, words, 16, frames=8)
+    found = evaluate.accuracy(
+        work / "shards",
+        model,
+        words,
+        lambda batch: sending.keep(batch, [16] * batch.kinds.shape[1], by_score=True),
+        frames=8,
+    )
     assert {"class", "count_people", "weather"} <= set(found)
     assert all(0 <= share <= 1 for share in found.values())
 

@@ -1,7 +1,9 @@
 """Stage 2: the encoder is frozen; the language side learns to answer from its tokens.
 
 It learns from any number of kept tokens, chosen by saliency or by chance, and from coarsely
-quantised ones: whatever an edge may send later.
+quantised ones: whatever an edge may send later. In a share of the steps it learns from registers
+instead, which learn with it. A last stage, ``adapt``, has registers that no longer move, so that
+these too are quantised as they will be sent.
 """
 
 from __future__ import annotations
@@ -21,17 +23,16 @@ from torch.nn import functional
 
 from saccade_export.tiny.encoder import Encoder
 from saccade_export.tiny.language import Language
-from saccade_export.training import loop
+from saccade_export.tiny.registers import REGISTERS, Registers
+from saccade_export.training import loop, sending
 from saccade_export.training.packing import BOS, TextRows, attention_mask, pack, questions_for
+from saccade_export.training.sending import Quantiser
 from saccade_export.training.shards import FRAME_SIZE, Shard, shard_folders
 
+Kept = tuple[Tensor, ...]  # what the projector reads, see `sending.keep`
+
 TEXT_LIMIT = 190
-# Kept tokens per view. Mostly few: a step is then several times cheaper, and steps are what
-# counting and searching take; the last share of the stage sees the mixture evenly.
-EARLY_BUDGETS = (16, 16, 16, 8, 32)
-BUDGETS = (64, 64, 32, 32, 16, 16, 8, 4)
-EARLY_SHARE = 0.7
-STEPS = (0.0, 0.0, 0.25, 0.5, 1.0)  # quantiser steps, in units of a feature's deviation
+REGISTER_SHARE = 0.35  # of the steps
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class Frames:
     def __init__(self, root: Path, tokenizer: Tokenizer, seed: int) -> None:
         self.tokenizer, self.random = tokenizer, random.Random(seed)
         self.shards: list[tuple[Shard, npt.NDArray[np.float16], npt.NDArray[np.float32]]] = []
-        self.by_views: dict[int, list[tuple[int, int]]] = {}
+        # By numbers of crops and close-ups: a batch's frames have the same kinds of views.
+        self.by_views: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for folder in shard_folders(root):
             if (folder / "features.npy").exists():
                 self._add(folder)
@@ -86,13 +88,14 @@ class Frames:
         shard = Shard.open(folder)
         features = np.load(folder / "features.npy", mmap_mode="r")
         self.shards.append((shard, features, np.load(folder / "scores.npy")))
-        for i, count in enumerate(np.diff(shard.offsets)):
-            self.by_views.setdefault(int(count), []).append((len(self.shards) - 1, i))
+        for i, meta in enumerate(shard.frames):
+            views = (len(meta["subjects"]), len(meta["closeups"]))
+            self.by_views.setdefault(views, []).append((len(self.shards) - 1, i))
 
     def batch(self, size: int) -> Batch:
         kinds = list(self.by_views)
         # Rarely used slots need practice too: frames with many views weigh a little more.
-        weights = [len(self.by_views[k]) * (1 + 0.1 * k) for k in kinds]
+        weights = [len(self.by_views[k]) * (1.1 + 0.1 * sum(k)) for k in kinds]
         pool = self.by_views[self.random.choices(kinds, weights)[0]]
         picks = [self.random.choice(pool) for _ in range(size)]
         rows = [self.frame(*pick) for pick in picks]
@@ -123,22 +126,7 @@ def columns(
     return features.float(), scores, boxes, slots, kinds
 
 
-def keep(batch: Batch, budget: int, step: float, by_score: bool) -> tuple[Tensor, ...]:
-    """Keep ``budget`` tokens per view -> what the projector reads: features [B, V*K, D], ids,
-    slots, boxes and kinds [B, V*K, ...].
-    """
-    b, v, t, d = batch.features.shape
-    order = batch.scores if by_score else torch.rand(b, v, t)
-    ids = order.topk(budget, -1).indices.sort(-1).values
-    features = batch.features.gather(2, ids[..., None].expand(-1, -1, -1, d))
-    if step > 0:
-        features = features + (torch.rand_like(features) - 0.5) * step
-    slots, kinds = (x[:, :, None].expand(b, v, budget) for x in (batch.slots, batch.kinds))
-    boxes = batch.boxes[:, :, None].expand(b, v, budget, 4)
-    return tuple(x.flatten(1, 2) for x in (features, ids, slots, boxes, kinds))
-
-
-def loss_of(model: Language, batch: Batch, kept: tuple[Tensor, ...] | None, device: str) -> Tensor:
+def loss_of(model: Language, batch: Batch, kept: Kept | None, device: str) -> Tensor:
     """Cross entropy of the answers' tokens; ``kept`` None: no picture at all."""
     text = TextRows(*(t.to(device) for t in vars(batch.text).values()))
     embed = model.llama.get_input_embeddings()
@@ -160,18 +148,81 @@ def loss_of(model: Language, batch: Batch, kept: tuple[Tensor, ...] | None, devi
     return (each * weight).sum() / weight.sum()
 
 
+def tokens(root: Path) -> npt.NDArray[np.float32]:
+    """[N, D]: of all shards alike, the tokens that saliency would keep 16 of a view of."""
+    folders = [f for f in shard_folders(root) if (f / "features.npy").exists()]
+    rng = np.random.default_rng(0)
+    each = -(-sending.FITTED_TOKENS // (16 * len(folders)))
+    found = []
+    for folder in folders:
+        features = np.load(folder / "features.npy", mmap_mode="r")
+        scores = np.load(folder / "scores.npy")
+        for view in rng.choice(len(features), min(each, len(features)), replace=False):
+            found.append(features[view][np.sort(np.argsort(-scores[view])[:16])])
+    return np.concatenate(found).astype(np.float32)
+
+
+@torch.no_grad()
+def condensed(root: Path, registers: Registers) -> npt.NDArray[np.float32]:
+    """[N, D]: registers of as many views as give as many tokens, of all shards alike."""
+    folders = shard_folders(root)
+    rng = np.random.default_rng(0)
+    each = -(-sending.FITTED_TOKENS // (REGISTERS * len(folders)))
+    found = []
+    for folder in folders:
+        features = np.load(folder / "features.npy", mmap_mode="r")
+        views = rng.choice(len(features), min(each, len(features)), replace=False)
+        chosen = torch.from_numpy(features[np.sort(views)].astype(np.float32))
+        found.append(registers(chosen).flatten(0, 1).numpy())
+    return np.concatenate(found)
+
+
+@dataclass(frozen=True)
+class Sending:
+    """How tokens reach the language side. ``registers``: learned along where ``fitted`` is None,
+    else frozen, and quantised by ``fitted``.
+    """
+
+    quantiser: Quantiser
+    registers: Registers
+    fitted: Quantiser | None = None
+
+    def draw(self, batch: Batch, done: float, rng: random.Random, device: str) -> Kept:
+        """Tokens or registers, as many and as coarse as chance has it."""
+        kinds = batch.kinds[0].tolist()
+        if rng.random() >= REGISTER_SHARE:
+            by_score = rng.random() < sending.SCORED_SHARE
+            counts = sending.budgets(kinds, done, rng)
+            return sending.keep(batch, counts, by_score, self.quantiser, rng.choice(sending.STAGES))
+        counts = sending.register_budgets(kinds, rng)
+        features, *places = sending.condense(batch, counts, self.registers, device)
+        if self.fitted is None:  # quantising needs registers that stay where they are
+            features = features + torch.randn_like(features) * rng.choice(sending.NOISE)
+        elif stages := rng.choice(sending.STAGES):
+            features = self.fitted(features, stages)
+        return features, *places
+
+
 def train(
     root: Path, checkpoint: Path, model: Language, tokenizer: Tokenizer, plan: loop.Plan,
-    device: str = "cpu", *, blind: bool = False,
-) -> Language:  # fmt: skip
-    """Train until ``plan.minutes`` are spent; resumes. ``blind``: the no-picture baseline."""
+    device: str = "cpu", *, sent: Sending | None,
+) -> None:  # fmt: skip
+    """Train until ``plan.minutes`` are spent; resumes. ``sent`` None: the no-picture baseline."""
     torch.manual_seed(plan.seed)
-    model.to(device)
-    descent = loop.optimizer(model.parameters(), plan)
+    modules = {"model": model}
+    moving = [model]
+    if sent:
+        modules["registers"] = sent.registers
+        moving += [] if sent.fitted else [sent.registers]
+    for module in modules.values():
+        module.to(device)
+    parameters = [p for module in moving for p in module.parameters()]
+    descent = loop.optimizer(parameters, plan)
     step, spent = 0, 0.0
     if checkpoint.exists():
         state = loop.load(checkpoint)
-        model.load_state_dict(state["model"])
+        for name, module in modules.items():
+            module.load_state_dict(state[name])
         descent.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent_s"]
     clock = loop.Clock(plan, spent)
@@ -182,23 +233,17 @@ def train(
     losses: list[float] = []
 
     def take_step() -> Callable[[], str]:
-        loss = _loss(model, next(batches), clock.done, rng, device, blind)
-        loop.descend(loss, descent, model.parameters(), plan)
+        batch = next(batches)
+        with torch.autocast(device, dtype=torch.bfloat16):
+            kept = sent.draw(batch, clock.done, rng, device) if sent else None
+            loss = loss_of(model, batch, kept, device)
+        loop.descend(loss, descent, parameters, plan)
         losses.append(loss.item())
         return lambda: f"loss {np.mean(losses[-loop.REPORT_STEPS :]):.4f}"
 
     def store(steps: int) -> None:
-        state = {"model": model.state_dict(), "optimizer": descent.state_dict()}
+        state = {name: module.state_dict() for name, module in modules.items()}
+        state |= {"optimizer": descent.state_dict()}
         loop.save(checkpoint, {**state, "step": steps, "spent_s": clock.spent_s})
 
-    loop.run("answer", clock, descent, step, take_step, store)
-    return model
-
-
-def _loss(
-    model: Language, batch: Batch, done: float, rng: random.Random, device: str, blind: bool
-) -> Tensor:
-    budget = rng.choice(EARLY_BUDGETS if done < EARLY_SHARE else BUDGETS)
-    kept = None if blind else keep(batch, budget, rng.choice(STEPS), rng.random() < 0.8)
-    with torch.autocast(device, dtype=torch.bfloat16):
-        return loss_of(model, batch, kept, device)
+    loop.run(checkpoint.stem, clock, descent, step, take_step, store)

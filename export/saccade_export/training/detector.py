@@ -97,6 +97,10 @@ def train(
     """Train on what ``write_pictures`` wrote; resumes, or begins with the weights in ``start``.
     Returns the best weights.
     """
+    # Ultralytics strips a finished run's checkpoint, and would begin anew rather than resume it.
+    finished = work / "detector" / "finished"
+    if finished.exists():
+        return work / BEST
     import torch
     from ultralytics import YOLO  # pyright: ignore[reportMissingImports]
 
@@ -117,6 +121,7 @@ def train(
     }  # fmt: skip
     model.add_callback("on_train_start", use_threads)
     model.train(**options)
+    finished.touch()
     return work / BEST
 
 

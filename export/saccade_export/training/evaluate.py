@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from tokenizers import Tokenizer
 from saccade_export.crossing.questions import Question, ask
 from saccade_export.crossing.scene import Scene
 from saccade_export.tiny.language import Language
-from saccade_export.training.answer import Batch, Frames, columns, keep
+from saccade_export.training.answer import Batch, Frames, columns
 from saccade_export.training.packing import BOS, attention_mask, pack, readable
 
 LIMIT = 400
@@ -26,10 +27,13 @@ LIMIT = 400
 
 @torch.no_grad()
 def accuracy(
-    root: Path, model: Language, tokenizer: Tokenizer, budget: int, *,
-    by_score: bool = True, step: float = 0.0, blind: bool = False, frames: int = 500,
+    root: Path, model: Language, tokenizer: Tokenizer,
+    kept: Callable[[Batch], tuple[torch.Tensor, ...] | None], *, frames: int = 500,
 ) -> dict[str, float]:  # fmt: skip
-    """Share of exactly right answers per question kind over the shards in ``root``."""
+    """Share of exactly right answers per question kind over the shards in ``root``.
+
+    ``kept``: what the language side has of a batch, as `sending.keep` gives it.
+    """
     data = Frames(root, tokenizer, 0)
     right: dict[str, list[bool]] = defaultdict(list)
     rng = random.Random(0)
@@ -42,8 +46,7 @@ def accuracy(
             if not picks:
                 break
             batch, asked = _batch(data, picks, rng)
-            kept = None if blind else keep(batch, budget, step, by_score)
-            for questions, hits in zip(asked, _hits(model, batch, kept), strict=True):
+            for questions, hits in zip(asked, _hits(model, batch, kept(batch)), strict=True):
                 for number, question in enumerate(questions, 1):
                     if number in hits:
                         right[question.kind].append(hits[number])

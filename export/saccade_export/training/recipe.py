@@ -1,6 +1,6 @@
 """The whole recipe of the demo bundle, stage by stage; every stage resumes where it stopped.
 
-    render -> detector -> see -> answer -> blind
+    render -> detector -> see -> answer -> adapt -> blind
 
 ``CPU`` is sized for four cores in about two hours, ``GPU`` for one GPU in about 20 minutes with
 pre-rendered data.
@@ -18,11 +18,12 @@ from tokenizers import Tokenizer
 from saccade_export.crossing.questions import VOCABULARY
 from saccade_export.tiny.encoder import Encoder, EncoderConfig
 from saccade_export.tiny.language import Language, LanguageConfig
+from saccade_export.tiny.registers import REGISTERS, Registers
 from saccade_export.tiny.tokenizer import build, slot_ids
-from saccade_export.training import answer, detector, loop, prerender, see
+from saccade_export.training import answer, detector, loop, prerender, see, sending
 from saccade_export.training.shards import MAX_CROPS, shard_folders
 
-STAGES = ("render", "detector", "see", "answer", "blind")
+STAGES = ("render", "detector", "see", "answer", "adapt", "blind")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Recipe:
     frames: int
     see: loop.Plan
     answer: loop.Plan
+    adapt: loop.Plan
     blind: loop.Plan
     detector_pictures: int
     detector_epochs: int
@@ -45,7 +47,8 @@ class Recipe:
 CPU = Recipe(
     frames=60_000,
     see=loop.Plan(minutes=38, batch=128, rate=1.5e-3),
-    answer=loop.Plan(minutes=44, batch=12),
+    answer=loop.Plan(minutes=36, batch=12),
+    adapt=loop.Plan(minutes=8, batch=12, rate=4e-4),
     blind=loop.Plan(minutes=4, batch=12),
     detector_pictures=3000,
     detector_epochs=8,
@@ -57,7 +60,8 @@ GPU = replace(
     frames=200_000,
     device="cuda",
     see=loop.Plan(minutes=7, batch=1024, rate=2e-3),
-    answer=loop.Plan(minutes=11, batch=96, rate=1.5e-3),
+    answer=loop.Plan(minutes=9, batch=96, rate=1.5e-3),
+    adapt=loop.Plan(minutes=2, batch=96, rate=5e-4),
     blind=loop.Plan(minutes=1, batch=96),
     detector_epochs=30,
     detector_batch=128,
@@ -81,6 +85,7 @@ def scaled(recipe: Recipe, scale: float) -> Recipe:
         frames=max(20, round(recipe.frames * scale)),
         see=plan(recipe.see),
         answer=plan(recipe.answer),
+        adapt=plan(recipe.adapt),
         blind=plan(recipe.blind),
         detector_pictures=max(16, round(recipe.detector_pictures * scale)),
         detector_epochs=max(1, round(recipe.detector_epochs * scale)),
@@ -96,9 +101,13 @@ def tokenizer() -> Tokenizer:
 def new_language(words: Tokenizer, encoder: EncoderConfig) -> Language:
     """An untrained language side for ``encoder``'s tokens."""
     slots = slot_ids(words, MAX_CROPS)
-    return Language(
-        LanguageConfig(vocab=words.get_vocab_size()), encoder.out, encoder.tokens, slots
-    )
+    places = encoder.tokens + REGISTERS
+    return Language(LanguageConfig(vocab=words.get_vocab_size()), encoder.out, places, slots)
+
+
+def new_registers(encoder: EncoderConfig) -> Registers:
+    """Untrained registers of ``encoder``'s tokens."""
+    return Registers(encoder.out, encoder.tokens)
 
 
 def trained_encoder(work: Path) -> Encoder:
@@ -108,8 +117,15 @@ def trained_encoder(work: Path) -> Encoder:
     return encoder.eval()
 
 
-def trained_language(work: Path, name: str = "answer") -> tuple[Language, Tokenizer]:
-    """The language side of the run in ``work``: ``answer`` or ``blind``."""
+def trained_registers(work: Path) -> Registers:
+    """The registers of the run in ``work``."""
+    registers = new_registers(EncoderConfig())
+    registers.load_state_dict(loop.load(work / "adapt.pt")["registers"])
+    return registers.eval()
+
+
+def trained_language(work: Path, name: str = "adapt") -> tuple[Language, Tokenizer]:
+    """The language side of the run in ``work``: ``answer``, ``adapt`` or ``blind``."""
     words = Tokenizer.from_file(str(work / "tokenizer.json"))
     model = new_language(words, EncoderConfig())
     model.load_state_dict(loop.load(work / f"{name}.pt")["model"])
@@ -125,6 +141,7 @@ def run(recipe: Recipe, work: Path, stages: tuple[str, ...] = STAGES) -> None:
         "detector": _detector,
         "see": _see,
         "answer": _answer,
+        "adapt": _adapt,
         "blind": _blind,
     }
     for stage in stages:
@@ -162,20 +179,47 @@ def _answer(recipe: Recipe, work: Path) -> None:
     stamp = str(loop.load(work / "see.pt")["step"])
     for folder in shard_folders(work / "shards"):
         answer.cache_features(encoder, folder, recipe.device, stamp)
-    _language(recipe, work, "answer", recipe.answer, blind=False)
+    start = recipe.start / "adapt.pt" if recipe.start else None
+    torch.manual_seed(recipe.answer.seed)
+    sent = answer.Sending(_quantiser(work), new_registers(EncoderConfig()))
+    _language(recipe, work, "answer", recipe.answer, start, sent)
+
+
+def _adapt(recipe: Recipe, work: Path) -> None:
+    registers = new_registers(EncoderConfig())
+    registers.load_state_dict(loop.load(work / "answer.pt")["registers"])
+    registers.requires_grad_(False).eval()
+    fitted = sending.quantiser(
+        work / "registers.rvq", lambda: answer.condensed(work / "shards", registers)
+    )
+    sent = answer.Sending(_quantiser(work), registers, fitted)
+    _language(recipe, work, "adapt", recipe.adapt, work / "answer.pt", sent)
+
+
+def _quantiser(work: Path) -> sending.Quantiser:
+    return sending.quantiser(work / "tokens.rvq", lambda: answer.tokens(work / "shards"))
 
 
 def _blind(recipe: Recipe, work: Path) -> None:
-    _language(recipe, work, "blind", recipe.blind, blind=True)
+    _language(recipe, work, "blind", recipe.blind, None, None)
 
 
-def _language(recipe: Recipe, work: Path, name: str, plan: loop.Plan, *, blind: bool) -> None:
+def _language(
+    recipe: Recipe,
+    work: Path,
+    name: str,
+    plan: loop.Plan,
+    start: Path | None,
+    sent: answer.Sending | None,
+) -> None:
     words = tokenizer()
     words.save(str(work / "tokenizer.json"))
     torch.manual_seed(plan.seed)
     model = new_language(words, EncoderConfig())
-    if recipe.start and not blind:
-        model.load_state_dict(loop.load(recipe.start / "answer.pt")["model"])
-    answer.train(
-        work / "shards", work / f"{name}.pt", model, words, plan, recipe.device, blind=blind
-    )
+    if start:
+        state = loop.load(start)
+        model.load_state_dict(state["model"])
+        if sent:
+            sent.registers.load_state_dict(state["registers"])
+    checkpoint = work / f"{name}.pt"
+    answer.train(work / "shards", checkpoint, model, words, plan, recipe.device, sent=sent)
