@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from saccade_export.tiny.encoder import Encoder
@@ -157,8 +157,8 @@ def tokens(root: Path) -> npt.NDArray[np.float32]:
     for folder in folders:
         features = np.load(folder / "features.npy", mmap_mode="r")
         scores = np.load(folder / "scores.npy")
-        for view in rng.choice(len(features), min(each, len(features)), replace=False):
-            found.append(features[view][np.sort(np.argsort(-scores[view])[:16])])
+        views = rng.choice(len(features), min(each, len(features)), replace=False)
+        found += [features[v][np.sort(np.argsort(-scores[v])[:16])] for v in views]
     return np.concatenate(found).astype(np.float32)
 
 
@@ -209,8 +209,8 @@ def train(
 ) -> None:  # fmt: skip
     """Train until ``plan.minutes`` are spent; resumes. ``sent`` None: the no-picture baseline."""
     torch.manual_seed(plan.seed)
-    modules = {"model": model}
-    moving = [model]
+    modules: dict[str, nn.Module] = {"model": model}
+    moving: list[nn.Module] = [model]
     if sent:
         modules["registers"] = sent.registers
         moving += [] if sent.fitted else [sent.registers]

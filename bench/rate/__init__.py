@@ -1,0 +1,1 @@
+"""What the rate-accuracy benchmark is made of."""
