@@ -64,6 +64,9 @@ def _add_source(watch: argparse.ArgumentParser) -> None:
 def _add_stages(watch: argparse.ArgumentParser) -> None:
     watch.add_argument("--detector", choices=DETECTORS, help="default: the bundle's own")
     watch.add_argument("--crops", type=int, metavar="N", help="at most, beside the overview")
+    watch.add_argument(
+        "--point", type=int, metavar="N", help="operating point: see saccade bundle inspect"
+    )
     watch.add_argument("--tokens", type=int, metavar="N", help="per view")
     watch.add_argument("--method", choices=METHODS, help="of token selection")
     watch.add_argument("--codec", choices=codecs.names())
@@ -93,6 +96,7 @@ def _settings(arguments: argparse.Namespace) -> WatchSettings:
     pipeline = PipelineSettings(
         detector=arguments.detector,
         method=arguments.method,
+        point=arguments.point,
         tokens_per_view=arguments.tokens,
         codec=arguments.codec,
         layers=arguments.layers,

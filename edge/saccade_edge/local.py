@@ -29,6 +29,11 @@ class ImageEncoder:
         """The name of the codec that packets go with."""
         return self._pipeline.plan.codec
 
+    @property
+    def layers(self) -> int | None:
+        """The most layers that packets carry, None for all."""
+        return self._pipeline.plan.layers
+
     def encode(self, image: U8 | str | Path) -> tuple[FrameTokens, Timing]:
         """The tokens of a picture file or of a uint8 [H, W, 3] RGB array, with stage times.
 
@@ -54,6 +59,7 @@ def open_encoder(bundle: Bundle, options: EncodeOptions) -> ImageEncoder:
     settings = PipelineSettings(
         detector=options.detector,
         method=options.method,
+        point=options.point,
         tokens_per_view=options.tokens_per_view,
         codec=options.codec,
         max_crops=options.max_crops,

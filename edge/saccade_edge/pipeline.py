@@ -111,8 +111,11 @@ class Pipeline:
         grids: Sequence[TokenGrid],
         tokens_per_frame: int | None,
     ) -> FrameTokens:
-        budget = self.plan.budget(len(views), tokens_per_frame)
-        kept = [select(grid, budget, method=self.plan.method) for grid in grids]
+        budgets = self.plan.budgets([view.kind for view in views], tokens_per_frame)
+        kept = [
+            select(grid, budget, method=self.plan.method)
+            for grid, budget in zip(grids, budgets, strict=True)
+        ]
         placed = zip(views, kept, strict=True)
         return FrameTokens(
             sequence=frame.sequence,

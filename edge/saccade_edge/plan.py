@@ -5,28 +5,31 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from saccade.codecs.base import MAX_LAYERS
 from saccade.errors import ConfigError
-from saccade.manifest import Manifest
-from saccade.nouns import Region
-from saccade.packet import MAX_LAYERS
+from saccade.manifest import Manifest, OperatingPoint, TokensByKind
+from saccade.nouns import Region, ViewKind
 from saccade.selection import METHODS
 from saccade_edge.gate import GateSettings
 from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.views import Closeup, holder
 
-# The codec where nobody chose one, if the bundle has it.
+# The codec where neither the user nor an operating point says one, if the bundle has it.
 USUAL_CODEC = "int8z"
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineSettings:
-    """What is None is as the bundle says; ``layers``: the most that a packet carries, else all.
+    """What is None is as the bundle says. ``point``: an operating point of the bundle, of which
+    ``tokens_per_view``, ``codec``, ``max_crops`` and ``layers`` (the most that a packet carries)
+    replace parts.
 
     ``epoch_unix_ms`` and ``camera_index`` are those of the session that will carry the packets.
     """
 
     detector: str | None = None
     method: str | None = None
+    point: int | None = None
     tokens_per_view: int | None = None
     codec: str | None = None
     max_crops: int | None = None
@@ -45,7 +48,7 @@ class Plan:
     """
 
     method: str
-    tokens_per_view: int
+    tokens: TokensByKind
     codec: str
     max_crops: int
     crop_labels: frozenset[str] | None = None
@@ -68,30 +71,35 @@ class Plan:
                 found[slot] = region
         return [Closeup(slot, found[slot]) for slot in sorted(found)][: self.max_closeups]
 
-    def budget(self, views: int, tokens_per_frame: int | None) -> int:
-        """Tokens for each of ``views`` views, at least one."""
-        if tokens_per_frame is None:
-            return self.tokens_per_view
-        return max(min(self.tokens_per_view, tokens_per_frame // views), 1)
+    def budgets(self, kinds: Sequence[ViewKind], tokens_per_frame: int | None) -> list[int]:
+        """Tokens for each of the views, at least one: in proportion where the frame has fewer."""
+        wanted = [self.tokens.of(kind) for kind in kinds]
+        if tokens_per_frame is None or sum(wanted) <= tokens_per_frame:
+            return wanted
+        return [max(tokens_per_frame * tokens // sum(wanted), 1) for tokens in wanted]
 
 
 def settle(manifest: Manifest, settings: PipelineSettings) -> Plan:
     """Fill in the bundle's defaults. Raises ``ConfigError`` for what it does not allow."""
     encoder, limits = manifest.encoder, manifest.limits
-    usual = USUAL_CODEC if USUAL_CODEC in manifest.codecs else manifest.codecs[0]
+    point = _point(manifest, settings.point)
+    codec = settings.codec or (point.codec if point else _usual(manifest))
+    # Another codec's layers are others.
+    layers = point.layers if point and point.codec == codec else None
     plan = Plan(
         method=settings.method or manifest.selection.method,
-        tokens_per_view=_or(settings.tokens_per_view, manifest.selection.tokens_per_view),
-        codec=settings.codec or usual,
-        max_crops=_or(settings.max_crops, encoder.max_crops),
+        tokens=_tokens(manifest, settings, point),
+        codec=codec,
+        max_crops=_or(settings.max_crops, point.crops if point else encoder.max_crops),
         crop_labels=_crop_labels(manifest, settings.detector),
         max_closeups=encoder.max_closeups,
-        layers=settings.layers,
+        layers=layers if settings.layers is None else settings.layers,
         closeup_labels=frozenset(manifest.detector.closeups if manifest.detector else ()),
     )
     _check_known("selection method", plan.method, METHODS)
     _check_known("codec", plan.codec, manifest.codecs)
-    _check_range("tokens per view", plan.tokens_per_view, 1, limits.tokens_per_view)
+    if settings.tokens_per_view is not None:
+        _check_range("tokens per view", settings.tokens_per_view, 1, limits.tokens_per_view)
     if plan.layers is not None:
         _check_range("layers", plan.layers, 1, MAX_LAYERS)
     _check_range("crops", plan.max_crops, 0, encoder.max_crops)
@@ -104,6 +112,30 @@ def _crop_labels(manifest: Manifest, detector: str | None) -> frozenset[str] | N
     if spec is None or not spec.crops or detector not in (None, "yolo"):
         return None
     return frozenset(spec.crops)
+
+
+def _point(manifest: Manifest, chosen: int | None) -> OperatingPoint | None:
+    """The operating point ``chosen``, else the bundle's own, if it has one."""
+    number = manifest.selection.point if chosen is None else chosen
+    if number is None:
+        return None
+    if not manifest.points:
+        raise ConfigError(f"operating point {number}: the bundle has none, see calibrate")
+    _check_range("as operating point", number, 0, len(manifest.points) - 1)
+    return manifest.points[number]
+
+
+def _tokens(
+    manifest: Manifest, settings: PipelineSettings, point: OperatingPoint | None
+) -> TokensByKind:
+    if point and settings.tokens_per_view is None:
+        return point.tokens
+    usual = manifest.selection.tokens_per_view
+    return TokensByKind.alike(_or(settings.tokens_per_view, usual))
+
+
+def _usual(manifest: Manifest) -> str:
+    return USUAL_CODEC if USUAL_CODEC in manifest.codecs else manifest.codecs[0]
 
 
 def _or(chosen: int | None, default: int) -> int:

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from saccade.bundle import Manifest, write_manifest
 from saccade_export import onnx_files
+from saccade_export.crossing.questions import EXAMPLES
 from saccade_export.crossing.scene import KINDS
 from saccade_export.tiny.encoder import Encoder, EncoderConfig
 from saccade_export.tiny.language import Language
@@ -138,6 +139,7 @@ def _language(model: Language) -> dict[str, Any]:
         "max_tokens": 24,
         "max_context": config.context,
         "template": ["<bos>", "{visual}", PROMPT],
+        "examples": EXAMPLES,
     }
 
 

@@ -1,11 +1,13 @@
-"""Fits a bundle's codec tables to what its own edge sends of some pictures."""
+"""Fits a bundle's codec tables to what its own edge sends of some pictures, and measures its
+operating points on some of them.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,14 @@ from rich.progress import Progress
 from saccade.bundle import MANIFEST, Bundle, Manifest, write_manifest
 from saccade.codecs import klt_table, rvq_table
 from saccade.errors import ConfigError, SourceError
+from saccade.manifest import OperatingPoint
 from saccade.nouns import F32, Frame
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.source.pictures import PICTURE_SUFFIXES, read_picture
 from saccade_edge.stopwatch import Stopwatch
+from saccade_export import operating_points as points
 from saccade_export.fit_klt import fit_klt
 from saccade_export.fit_rvq import fit_rvq
 
@@ -32,6 +36,9 @@ _SHOWN = 5  # unreadable pictures that an error names
 class CalibrationSettings:
     """``distortion`` and ``layers`` are klt's, see `fit_klt`; ``stages``, ``entries``,
     ``stages_per_layer`` and ``seed`` rvq's, see `fit_rvq`. ``threads`` 0: every core.
+    ``questions`` for the operating points, the bundle's examples where there are none, are asked
+    about ``point_pictures`` pictures; ``agreement``: the cheapest point that has it becomes the
+    bundle's own.
     """
 
     codecs: tuple[str, ...] = ("klt", "rvq")
@@ -42,6 +49,9 @@ class CalibrationSettings:
     stages_per_layer: int = 2
     seed: int = 0
     threads: int = 0
+    questions: tuple[str, ...] = ()
+    point_pictures: int = 80
+    agreement: float = 0.97
 
     def check(self) -> None:
         """Raises ConfigError for what no table can hold."""
@@ -50,6 +60,8 @@ class CalibrationSettings:
         _check("stages", self.stages, 1, rvq_table.MAX_STAGES)
         _check("entries", self.entries, 2, rvq_table.MAX_ENTRIES)
         _check("stages per layer", self.stages_per_layer, 1, self.stages)
+        _check("pictures for operating points", self.point_pictures, 1, 1e6)
+        _check("agreement", self.agreement, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +87,13 @@ def calibrate(
     with Progress(transient=True) as bar:
         features, unreadable = _see(bundle, paths, settings.threads, bar)
         tables = {name: _fit(name, features, settings, bar) for name in settings.codecs}
-    pictures = len(paths) - len(unreadable)
-    about = {"pictures": pictures, "tokens": len(features), "seed": settings.seed}
-    manifest = _add_tables(bundle, tables, about)
+        pictures = len(paths) - len(unreadable)
+        about = {"pictures": pictures, "tokens": len(features), "seed": settings.seed}
+        manifest = _add_tables(bundle, tables, about)
+        bad = {path for path, _ in unreadable}
+        points = _points(bundle.folder, [p for p in paths if p not in bad], settings, bar)
+        if points:
+            manifest = _add_points(bundle.folder, points, settings.agreement)
     return Calibrated(manifest, pictures, len(features), tuple(unreadable))
 
 
@@ -148,9 +164,46 @@ def _add_tables(bundle: Bundle, tables: dict[str, bytes], about: dict[str, Any])
         fields["files"][file] = {"license": licence}
         fields["codec_tables"] = {**fields.get("codec_tables", {}), name: file}
     fields["codecs"] = list(dict.fromkeys([*fields["codecs"], *tables]))
+    # Points were measured with other tables.
+    fields.pop("points", None)
+    fields["selection"].pop("point", None)
     training = fields.get("training", {})
     fields["training"] = {**training, "calibration": {**about, "codecs": sorted(tables)}}
     return write_manifest(bundle.folder, fields)
+
+
+def _points(
+    folder: Path, paths: Sequence[Path], settings: CalibrationSettings, bar: Progress
+) -> list[OperatingPoint]:
+    """None where there is no question to ask."""
+    bundle = Bundle.open(folder)
+    questions = settings.questions or bundle.manifest.language.examples
+    if not questions:
+        return []
+    runtime = RuntimeSettings(threads=settings.threads)
+    most = bundle.manifest.limits.tokens_per_view
+    pipeline = Pipeline(bundle, PipelineSettings(tokens_per_view=most, runtime=runtime))
+    chosen = paths[:: max(len(paths) // settings.point_pictures, 1)][: settings.point_pictures]
+    frames = [
+        pipeline.see(Frame(read_picture(p), 0, points.CAMERA, n), Stopwatch()).tokens
+        for n, p in enumerate(bar.track(chosen, description="pictures, all tokens"))
+    ]
+    task = bar.add_task("operating points", total=1 - points.LEAST_AGREEMENT)
+    judge = points.Judge(bundle, frames, questions, settings.threads)
+    try:
+        return points.search(judge, bundle, lambda a: bar.update(task, completed=1 - a))
+    finally:
+        judge.close()
+
+
+def _add_points(folder: Path, found: Sequence[OperatingPoint], agreement: float) -> Manifest:
+    """The manifest with points, and the first that agrees enough, else the best, as its own."""
+    fields = json.loads((folder / MANIFEST).read_text("utf-8"))
+    del fields["digest"]
+    enough = [n for n, point in enumerate(found) if point.agreement >= agreement]
+    fields["points"] = [asdict(point) for point in found]
+    fields["selection"]["point"] = enough[0] if enough else len(found) - 1
+    return write_manifest(folder, fields)
 
 
 def _replace(path: Path, data: bytes) -> None:

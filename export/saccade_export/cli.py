@@ -75,6 +75,21 @@ def _calibrate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="rvq: of k-means (%(default)d)")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="0: every core")
+    parser.add_argument(
+        "--ask", action="append", default=[], metavar="QUESTION",
+        help="for the operating points, repeatable; {crop} stands for each crop's number, "
+        "{closeup} for that of each crop with a close-up "
+        "(default: the bundle's examples)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--point-pictures", type=int, default=80, metavar="N",
+        help="operating points are measured on N of the pictures (%(default)d)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--agreement", type=float, default=0.97, metavar="SHARE",
+        help="the cheapest point whose answers agree so often with those from all tokens "
+        "becomes the bundle's own (%(default)g)",
+    )  # fmt: skip
     parser.set_defaults(run=calibrate)
 
 
@@ -138,6 +153,9 @@ def calibrate(options: argparse.Namespace) -> int:
         stages_per_layer=options.stages_per_layer,
         seed=options.seed,
         threads=options.threads,
+        questions=tuple(options.ask),
+        point_pictures=options.point_pictures,
+        agreement=options.agreement,
     )
     calibrated = run(Bundle.open(options.bundle), options.images, settings)
     for _, reason in calibrated.unreadable:
@@ -145,7 +163,8 @@ def calibrate(options: argparse.Namespace) -> int:
     manifest = calibrated.manifest
     print(
         f"{options.bundle}: {', '.join(settings.codecs)} fitted to {calibrated.tokens:,} tokens of "
-        f"{calibrated.pictures} pictures; bundle {manifest.name} {manifest.digest[:16]}"
+        f"{calibrated.pictures} pictures, {len(manifest.points)} operating points; "
+        f"bundle {manifest.name} {manifest.digest[:16]}"
     )
     return 0
 

@@ -17,6 +17,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("question", metavar="QUESTION")
     parser.add_argument("--cloud", metavar="HOST:PORT", help="default: answer in this process")
     parser.add_argument("--bundle", default="crossing", metavar="PATH|NAME")
+    parser.add_argument("--point", type=int, metavar="N", help="operating point of the bundle")
     parser.add_argument("--tokens", type=int, metavar="N", help="per view")
     parser.add_argument("--codec", metavar="NAME")
     parser.add_argument("--detector", metavar="NAME", help="default: the bundle's own")
@@ -50,7 +51,10 @@ def ask(arguments: argparse.Namespace) -> int:
 
 def _open(arguments: argparse.Namespace) -> client.Vision:
     encode = client.EncodeOptions(
-        tokens_per_view=arguments.tokens, codec=arguments.codec, detector=arguments.detector
+        point=arguments.point,
+        tokens_per_view=arguments.tokens,
+        codec=arguments.codec,
+        detector=arguments.detector,
     )
     if arguments.cloud is None:
         return client.local(arguments.bundle, encode=encode)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 
 from saccade.bundle import MANIFEST, Bundle
+from saccade.manifest import OperatingPoint
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +57,8 @@ def _lines(bundle: Bundle) -> Iterator[tuple[str, str]]:
     selection = manifest.selection
     yield "selection", f"{selection.method}, {selection.tokens_per_view} tokens per view"
     yield "codecs", ", ".join(manifest.codecs)
+    for number, point in enumerate(manifest.points):
+        yield "point", f"{number}{'*' if number == selection.point else ' '} {_point(point)}"
     detector = manifest.detector
     yield "detector", f"{detector.layout}: {', '.join(detector.labels)}" if detector else "none"
     language = manifest.language
@@ -64,3 +67,12 @@ def _lines(bundle: Bundle) -> Iterator[tuple[str, str]]:
         yield "file", f"{name}  {entry.bytes:,} bytes  {entry.license}"
     for name, value in manifest.accuracy.items():
         yield "accuracy", f"{name}: {value}"
+
+
+def _point(point: OperatingPoint) -> str:
+    tokens = point.tokens
+    return (
+        f"{point.crops} crops, {tokens.overview}/{tokens.crop}/{tokens.closeup} tokens of an "
+        f"overview/crop/close-up, {point.codec} in {point.layers} layers: "
+        f"{point.bytes:,.0f} bytes, {100 * point.agreement:.1f} % of answers as from all tokens"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -10,8 +11,9 @@ from hashlib import sha256
 from typing import Any
 
 from saccade import codecs, schema
+from saccade.codecs.base import MAX_LAYERS
 from saccade.errors import BundleError
-from saccade.nouns import Grid
+from saccade.nouns import Grid, ViewKind
 from saccade.selection import METHODS
 
 FORMAT = 1
@@ -82,17 +84,57 @@ class DetectorSpec:
 
 @dataclass(frozen=True, slots=True)
 class SelectionSpec:
-    """The selection that accuracy was measured with."""
+    """The selection where nobody chooses. ``point``: index of the operating point; without one,
+    every view has ``tokens_per_view``.
+    """
 
     method: str
     tokens_per_view: int
+    point: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokensByKind:
+    """Tokens of a view of each kind."""
+
+    overview: int
+    crop: int
+    closeup: int
+
+    @classmethod
+    def alike(cls, tokens: int) -> TokensByKind:
+        """The same of every view."""
+        return cls(tokens, tokens, tokens)
+
+    def of(self, kind: ViewKind) -> int:
+        """Tokens of one view."""
+        return {"overview": self.overview, "crop": self.crop, "closeup": self.closeup}[kind]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """A way to send frames, with what it costs and keeps, as calibration measured it.
+
+    ``crops``: at most so many, and only their close-ups; ``layers``: of the codec; ``bytes``: of a
+    serialised packet, mean; ``agreement``: share of questions with the same answer as from all
+    tokens, uncoded (0..1).
+    """
+
+    crops: int
+    tokens: TokensByKind
+    codec: str
+    layers: int
+    bytes: float
+    agreement: float
 
 
 @dataclass(frozen=True, slots=True)
 class LanguageSpec:
     """The cloud's projector, language model and tokenizer.
 
-    ``template``: pieces of the prompt in order; "{visual}" stands for the visual tokens.
+    ``template``: pieces of the prompt in order; "{visual}" stands for the visual tokens;
+    ``examples``: questions that it was made for, "{crop}" stands for the number of
+    each crop, "{closeup}" for the number of each crop that has a close-up.
     """
 
     projector: str
@@ -109,6 +151,7 @@ class LanguageSpec:
     max_tokens: int
     max_context: int
     template: tuple[str, ...]
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +175,8 @@ class FileEntry:
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """All of it. ``digest``: 64 hex digits over everything else, see `digest_of`;
-    ``codec_tables``: the file of each codec that is calibrated for the encoder.
+    ``codec_tables``: the file of each codec that is calibrated for the encoder; ``points``: from
+    the smallest to the best, none worse and larger than another.
     """
 
     format: int
@@ -147,6 +191,7 @@ class Manifest:
     files: Mapping[str, FileEntry]
     detector: DetectorSpec | None = None
     codec_tables: Mapping[str, str] = field(default_factory=dict)
+    points: tuple[OperatingPoint, ...] = ()
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
@@ -210,6 +255,7 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     if unknown or not manifest.codecs:
         yield f"codecs {unknown} are unknown" if unknown else "codecs is empty"
     yield from _table_contradictions(manifest)
+    yield from _point_contradictions(manifest)
     yield from (f"{name} is not in files" for name in _referenced(manifest) - set(manifest.files))
 
 
@@ -221,6 +267,27 @@ def _table_contradictions(manifest: Manifest) -> Iterator[str]:
         f"codec_tables.{name} belongs to no calibrated codec in codecs"
         for name in sorted(tables - calibrated)
     )
+
+
+def _point_contradictions(manifest: Manifest) -> Iterator[str]:
+    points, most = manifest.points, manifest.limits.tokens_per_view
+    default = manifest.selection.point
+    if default is not None and not 0 <= default < len(points):
+        yield f"selection.point is {default}, there are {len(points)} points"
+    for number, point in enumerate(points):
+        where = f"points[{number}]"
+        counts = (point.tokens.overview, point.tokens.crop, point.tokens.closeup)
+        if not all(1 <= count <= most for count in counts):
+            yield f"{where}.tokens are {list(counts)}, 1..{most} are allowed"
+        if not 0 <= point.crops <= manifest.encoder.max_crops:
+            yield f"{where}.crops is {point.crops}, 0..{manifest.encoder.max_crops} are allowed"
+        if point.codec not in manifest.codecs:
+            yield f"{where}.codec {point.codec!r} is not in codecs"
+        if not 1 <= point.layers <= MAX_LAYERS:
+            yield f"{where}.layers is {point.layers}, 1..{MAX_LAYERS} are possible"
+    pairs = itertools.pairwise(points)
+    if any(b.bytes <= a.bytes or b.agreement <= a.agreement for a, b in pairs):
+        yield "points do not rise in bytes and agreement"
 
 
 def _referenced(manifest: Manifest) -> set[str]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 Box = tuple[float, float, float, float]
 Grid = tuple[int, int, int]  # (t, h, w): frames, rows, columns of patches
+ViewKind = Literal["overview", "crop", "closeup"]
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
@@ -73,7 +74,7 @@ class View:
     ``closeup_of``: the slot of the crop in which a close-up's region lies, None for other views.
     """
 
-    kind: Literal["overview", "crop", "closeup"]
+    kind: ViewKind
     window: Box
     picture: U8
     region: Region | None = None

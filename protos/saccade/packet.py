@@ -18,6 +18,7 @@ from dataclasses import replace
 import google_crc32c
 
 from saccade.codecs import PLAIN, Codecs, SetShape
+from saccade.codecs.base import MAX_LAYERS
 from saccade.codecs.owners import decode_owners, encode_owners
 from saccade.errors import PacketError
 from saccade.limits import Limits, check
@@ -26,7 +27,6 @@ from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import ViewsHeader
 
 NS_PER_MS = 1_000_000
-MAX_LAYERS = 16
 MAX_UNIX_MS = (1 << 63) // NS_PER_MS - 1  # nanoseconds stay within 64 bits, until the year 2262
 CRC_BYTES = 4
 

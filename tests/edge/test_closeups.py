@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from saccade.manifest import TokensByKind
 from saccade.nouns import Region
 from saccade_edge.plan import Plan
 from saccade_edge.views import Closeup
@@ -14,7 +15,7 @@ FAR_PLATE = Region((420, 105, 440, 111), "plate", 0.6)
 
 def plan(max_closeups: int = 4, max_crops: int = 4) -> Plan:
     return Plan(
-        method="uniform", tokens_per_view=16, codec="f16", max_crops=max_crops,
+        method="uniform", tokens=TokensByKind.alike(16), codec="f16", max_crops=max_crops,
         max_closeups=max_closeups, closeup_labels=frozenset({"plate"}),
     )  # fmt: skip
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,12 +11,13 @@ import pytest
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError, SourceError
 from saccade.limits import Limits
+from saccade.manifest import Manifest, OperatingPoint, TokensByKind
 from saccade.nouns import Frame
 from saccade.packet import unpack
 from saccade_edge.gate import GateSettings
 from saccade_edge.local import ImageEncoder, encode_image
 from saccade_edge.pipeline import Pipeline
-from saccade_edge.plan import PipelineSettings
+from saccade_edge.plan import PipelineSettings, settle
 from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.stopwatch import Stopwatch
 
@@ -91,6 +93,43 @@ def test_the_clouds_bound_is_shared_by_the_views(bundle: Bundle, make_frame: Mak
         look = pipeline.look(make_frame(), tokens_per_frame=bound)
         assert look.sight is not None
         assert look.sight.tokens.kept == kept
+
+
+def with_points(bundle: Bundle) -> Manifest:
+    few, many = TokensByKind(8, 2, 4), TokensByKind(32, 16, 16)
+    points = (
+        OperatingPoint(crops=2, tokens=few, codec="int8z", layers=1, bytes=300, agreement=0.9),
+        OperatingPoint(crops=4, tokens=many, codec="f16", layers=1, bytes=900, agreement=0.98),
+    )
+    chosen = replace(bundle.manifest.selection, point=0)
+    return replace(bundle.manifest, points=points, selection=chosen)
+
+
+def test_the_bundles_own_operating_point_is_what_is_sent(bundle: Bundle) -> None:
+    plan = settle(with_points(bundle), settings())
+    assert (plan.max_crops, plan.codec, plan.layers) == (2, "int8z", 1)
+    assert plan.budgets(["overview", "crop", "closeup"], None) == [8, 2, 4]
+
+
+def test_another_operating_point_can_be_chosen_and_changed(bundle: Bundle) -> None:
+    manifest = with_points(bundle)
+    assert settle(manifest, settings(point=1)).tokens == TokensByKind(32, 16, 16)
+    plan = settle(manifest, settings(point=1, tokens_per_view=3, codec="int8z", max_crops=1))
+    assert (plan.tokens, plan.codec, plan.max_crops) == (TokensByKind.alike(3), "int8z", 1)
+    assert plan.layers is None  # those of the point were another codec's
+
+
+def test_an_operating_point_that_is_not_there_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(ConfigError, match="2 as operating point: the bundle allows 0 to 1"):
+        settle(with_points(bundle), settings(point=2))
+    with pytest.raises(ConfigError, match="operating point 0: the bundle has none"):
+        settle(bundle.manifest, settings(point=0))
+
+
+def test_a_smaller_bound_is_shared_in_proportion(bundle: Bundle) -> None:
+    plan = settle(with_points(bundle), settings(point=1))
+    assert plan.budgets(["overview", "crop", "crop"], 32) == [16, 8, 8]
+    assert plan.budgets(["overview", "crop", "crop"], 2) == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

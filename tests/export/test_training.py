@@ -45,10 +45,13 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _small(seconds: float) -> recipe.Recipe:
     plan = loop.Plan(minutes=seconds / 60, batch=16)
+    small = replace(plan, batch=4)
     return replace(
         recipe.CPU,
         see=plan,
-        **{name: replace(plan, batch=4) for name in ("answer", "adapt", "blind")},
+        answer=small,
+        adapt=small,
+        blind=small,
         threads=1,
     )
 

@@ -267,6 +267,36 @@ class TestManifest:
         with pytest.raises(BundleError, match=message):
             Bundle.open(folder)
 
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"tokens": {"overview": 65, "crop": 4, "closeup": 4}}, r"points\[1\].tokens are \[65"),
+            ({"tokens": {"overview": 8, "crop": 0, "closeup": 4}}, "1..64 are allowed"),
+            ({"crops": 5}, r"points\[1\].crops is 5, 0..4 are allowed"),
+            ({"codec": "rvq"}, r"points\[1\].codec 'rvq' is not in codecs"),
+            ({"layers": 17}, r"points\[1\].layers is 17, 1..16 are possible"),
+            ({"bytes": 99.0}, "points do not rise in bytes and agreement"),
+            ({"agreement": 0.5}, "points do not rise in bytes and agreement"),
+        ],
+    )
+    def test_an_operating_point_that_can_not_be_is_named(
+        self, folder: Path, change: dict[str, Any], message: str
+    ) -> None:
+        tokens = {"overview": 16, "crop": 4, "closeup": 4}
+        low = {"crops": 4, "tokens": tokens, "codec": "f16", "layers": 1}
+        points = [low | {"bytes": 99.0, "agreement": 0.9}, low | {"bytes": 199.0, "agreement": 1.0}]
+        rewrite(folder, lambda data: data.update(points=points))
+        assert len(Bundle.open(folder).manifest.points) == 2
+        points[1] |= change
+        rewrite(folder, lambda data: data.update(points=points))
+        with pytest.raises(BundleError, match=message):
+            Bundle.open(folder)
+
+    def test_a_default_point_must_be_there(self, folder: Path) -> None:
+        rewrite(folder, lambda data: data["selection"].update(point=0))
+        with pytest.raises(BundleError, match="selection.point is 0, there are 0 points"):
+            Bundle.open(folder)
+
     def test_all_problems_are_listed_at_once(self) -> None:
         with pytest.raises(BundleError) as caught:
             parse({"format": 1, "name": 3, "limits": {}})

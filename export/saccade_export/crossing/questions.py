@@ -32,7 +32,28 @@ from saccade_export.crossing.words import (
     unique,
 )
 
-__all__ = ["MAX_REGIONS", "VOCABULARY", "Question", "Region", "ask", "stepping_stones"]
+__all__ = ["EXAMPLES", "MAX_REGIONS", "VOCABULARY", "Question", "Region", "ask", "stepping_stones"]
+
+# One of each kind, for whoever calibrates; "{crop}" stands for the number of each crop,
+# "{closeup}" for the number of each crop that has a close-up.
+EXAMPLES = (
+    "what is vehicle {crop} ?",
+    "what colour is vehicle {crop} ?",
+    "where is vehicle {crop} heading ?",
+    "describe vehicle {crop} .",
+    "what is the plate of vehicle {closeup} ?",
+    "how many vehicles are there ?",
+    "how many cars are there ?",
+    "how many white vehicles are there ?",
+    "how many people are there ?",
+    "is there a bus ?",
+    "is there a red car ?",
+    "what is the traffic light showing ?",
+    "is vehicle 1 left of vehicle 2 ?",
+    "what time of day is it ?",
+    "what is the weather ?",
+    "describe the scene .",
+)
 
 
 def ask(

@@ -19,6 +19,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--ask", action="append", default=[], metavar="QUESTION", help="of every frame; repeatable"
     )
     parser.add_argument("--bundle", default="crossing", metavar="PATH|NAME")
+    parser.add_argument("--point", type=int, metavar="N", help="operating point of the bundle")
     parser.add_argument("--tokens", type=int, metavar="N", help="per view")
     parser.add_argument("--codec", metavar="NAME")
     parser.add_argument("--detector", metavar="NAME", help="default: the bundle's own")
@@ -47,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _edge_options(arguments: argparse.Namespace) -> list[str]:
     """Of ``saccade edge run``, which checks them."""
-    chosen = {name: getattr(arguments, name) for name in ("tokens", "codec", "detector")}
+    chosen = {name: getattr(arguments, name) for name in ("point", "tokens", "codec", "detector")}
     return [f"--{name}={value}" for name, value in chosen.items() if value is not None]
 
 

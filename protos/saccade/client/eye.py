@@ -67,7 +67,11 @@ class Eye:
             tokens, timing = self._encoder.encode(plain(image))
             started = time.perf_counter()
             packet = pack(
-                tokens, self._encoder.codec, epoch_unix_ms=EPOCH_UNIX_MS, codecs=self.codecs
+                tokens,
+                self._encoder.codec,
+                epoch_unix_ms=EPOCH_UNIX_MS,
+                codecs=self.codecs,
+                layers=self._encoder.layers,
             )
             code_ms = (time.perf_counter() - started) * 1e3
         limit = Limits.of(self.bundle.manifest).message_bytes

@@ -20,8 +20,11 @@ GROUP = "saccade.halves"
 
 @dataclass(frozen=True, slots=True)
 class EncodeOptions:
-    """How pictures are encoded; what is None is as the bundle says. ``threads`` 0: every core."""
+    """How pictures are encoded; what is None is as the bundle says. ``point``: an operating point
+    of the bundle; ``threads`` 0: every core.
+    """
 
+    point: int | None = None
     tokens_per_view: int | None = None
     codec: str | None = None
     method: str | None = None
@@ -36,6 +39,11 @@ class PictureEncoder(Protocol):
     @property
     def codec(self) -> str:
         """The name of the codec that packets go with."""
+        ...
+
+    @property
+    def layers(self) -> int | None:
+        """The most layers that packets carry, None for all."""
         ...
 
     def encode(self, image: U8 | str) -> tuple[FrameTokens, Timing]:

@@ -17,6 +17,8 @@ import numpy as np
 from saccade.errors import CodecError
 from saccade.nouns import F32, I32, Grid, TokenSet
 
+MAX_LAYERS = 16  # of a packet, whatever the codec
+
 
 @dataclass(frozen=True, slots=True)
 class SetShape:
