@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from saccade.bundle import Manifest, write_manifest
-from saccade_export import onnx_files
+from saccade_export import forms, onnx_files
 from saccade_export.crossing.questions import EXAMPLES
 from saccade_export.crossing.scene import KINDS
-from saccade_export.tiny.encoder import Encoder, EncoderConfig
+from saccade_export.forms import Form
 from saccade_export.tiny.language import Language
 from saccade_export.training import detector, recipe
 from saccade_export.training.packing import PROMPT
@@ -42,21 +43,58 @@ def assemble(
     ``accuracy`` goes into the manifest as measured by ``bench/accuracy.py``, ``training`` as the
     command and what else there is to know about the run.
     """
-    encoder = recipe.trained_encoder(work)
-    model, words = recipe.trained_language(work)
-    _write_graphs(out, encoder, model, words)
     weights = work / detector.BEST
     if weights.exists():
         detector.export(weights, out / DETECTOR)
-    contents = _contents(encoder.config, model, _files(out))
-    return write_manifest(out, {**contents, "accuracy": dict(accuracy), "training": dict(training)})
+    model, words = recipe.trained_language(work)
+    form = forms.patches(recipe.trained_encoder(work))
+    return write(out, form, model, words, training=training, accuracy=accuracy)
 
 
-def _write_graphs(out: Path, encoder: Encoder, model: Language, words: Tokenizer) -> None:
-    onnx_files.encoder(encoder, out / "edge/encoder.onnx")
+def assemble_registers(
+    work: Path,
+    out: Path,
+    *,
+    beside: Path,
+    training: Mapping[str, Any],
+    accuracy: Mapping[str, float],
+) -> Manifest:
+    """As ``assemble``, of the same run with its registers; it shares the detector of the bundle
+    ``beside``.
+    """
+    if (beside / DETECTOR).exists():
+        (out / DETECTOR).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(beside / DETECTOR, out / DETECTOR)
+    model, words = recipe.trained_language(work)
+    form = forms.registers(recipe.trained_encoder(work), recipe.trained_registers(work))
+    return write(out, form, model, words, training=training, accuracy=accuracy)
+
+
+def write(
+    out: Path,
+    form: Form,
+    model: Language,
+    words: Tokenizer,
+    *,
+    training: Mapping[str, Any],
+    accuracy: Mapping[str, float],
+) -> Manifest:
+    """Write a bundle's graphs, tokenizer and manifest; a detector that lies there is part of it."""
+    _write_graphs(out, form, model, words)
+    files = _files(out)
+    for name in files:
+        if name.endswith(".onnx"):
+            onnx_files.halve(out / name)
+    told = {"accuracy": dict(accuracy), "training": {**training, "tokens": form.tokens}}
+    return write_manifest(out, {**_contents(form, model, files), **told})
+
+
+def _write_graphs(out: Path, form: Form, model: Language, words: Tokenizer) -> None:
+    onnx_files.encoder(form.seeing, form.config, out / "edge/encoder.onnx")
     (out / "cloud").mkdir(parents=True, exist_ok=True)
     words.save(str(out / "cloud/tokenizer.json"))
-    onnx_files.projector(model, encoder.config.tokens, out / "cloud/projector.onnx")
+    projector = out / "cloud/projector.onnx"
+    onnx_files.projector(model, form.count, projector, form.first_place)
     onnx_files.embedding(model, out / "cloud/embed.onnx")
     onnx_files.decoder(model, out / "cloud/decoder.onnx")
 
@@ -69,37 +107,37 @@ def _files(out: Path) -> dict[str, dict[str, str]]:
 
 
 def _contents(
-    config: EncoderConfig, model: Language, files: Mapping[str, Mapping[str, str]]
+    form: Form, model: Language, files: Mapping[str, Mapping[str, str]]
 ) -> dict[str, Any]:
     return {
-        "name": "crossing",
+        "name": form.name,
         "family": "saccade-tiny",
-        "encoder": _encoder(config),
+        "encoder": _encoder(form, model.projector.up.in_features),
         "detector": _detector() if DETECTOR in files else None,
-        "selection": {"method": "cls_ensemble", "tokens_per_view": 16},
+        "selection": {"method": "cls_ensemble", "tokens_per_view": form.kept},
         "codecs": ["f16", "int8z"],
         "language": _language(model),
         "limits": {
             "views": 1 + MAX_CROPS + MAX_CLOSEUPS,
-            "tokens_per_view": config.tokens,
+            "tokens_per_view": form.count,
             "question_chars": 200,
         },
         "files": files,
     }
 
 
-def _encoder(config: EncoderConfig) -> dict[str, Any]:
+def _encoder(form: Form, dim: int) -> dict[str, Any]:
     return {
         "file": "edge/encoder.onnx",
         "input": {
             "name": "views",
-            "height": config.height,
-            "width": config.width,
+            "height": form.config.height,
+            "width": form.config.width,
             "channels": 3,
             "dtype": "uint8",
         },
-        "grid": [1, config.rows, config.columns],
-        "dim": config.out,
+        "grid": [1, *form.grid],
+        "dim": dim,
         "outputs": {"features": "features", "saliency": "saliency", "keys": "keys"},
         "max_crops": MAX_CROPS,
         "crop_margin": CROP_MARGIN,
@@ -148,3 +186,5 @@ def write_blind(work: Path, out: Path) -> None:
     model, _ = recipe.trained_language(work, "blind")
     onnx_files.embedding(model, out / "embed.onnx")
     onnx_files.decoder(model, out / "decoder.onnx")
+    for name in ("embed.onnx", "decoder.onnx"):
+        onnx_files.halve(out / name)

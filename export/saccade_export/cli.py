@@ -46,6 +46,9 @@ def _bundle_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="the bundle's folder")
     parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--accuracy", type=Path, help="JSON that bench/accuracy.py wrote")
+    parser.add_argument(
+        "--registers", type=Path, metavar="OUT", help="also write the bundle of learned registers"
+    )
     parser.add_argument("--blind", type=Path, help="also write the no-picture baseline there")
     parser.set_defaults(run=bundle)
 
@@ -121,20 +124,21 @@ def bundle(options: argparse.Namespace) -> int:
     """Write ONNX files and manifest."""
     import json
 
-    from saccade_export.assemble import assemble, write_blind
+    from saccade_export.assemble import assemble, assemble_registers, write_blind
 
+    work, out = options.work, options.out
     accuracy = json.loads(options.accuracy.read_text()) if options.accuracy else {}
-    manifest = assemble(
-        options.work,
-        options.out,
-        accuracy=accuracy,
-        training={"command": f"saccade export train crossing --work {options.work.name}"},
-    )
+    training = {"command": f"saccade export train crossing --work {work.name}"}
+    written = {out: assemble(work, out, accuracy=accuracy, training=training)}
+    if beside := options.registers:
+        written[beside] = assemble_registers(
+            work, beside, beside=out, accuracy={}, training=training
+        )
     if options.blind:
-        write_blind(options.work, options.blind)
-    print(
-        f"{options.out}: bundle {manifest.name} {manifest.digest[:16]}, {len(manifest.files)} files"
-    )
+        write_blind(work, options.blind)
+    for folder, manifest in written.items():
+        told = f"{manifest.name} {manifest.digest[:16]}, {len(manifest.files)} files"
+        print(f"{folder}: bundle {told}")
     return 0
 
 

@@ -1,4 +1,6 @@
-"""Torch modules to ONNX files with the input and output names of the bundle's contract."""
+"""Torch modules to ONNX files with the input and output names of the bundle's contract, and their
+weights at half the size.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +8,18 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
+from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from saccade_export.tiny.decoder import Decoder, Embedding, Placing, Seeing
-from saccade_export.tiny.encoder import Encoder
+from saccade_export.tiny.decoder import Decoder, Embedding, Placing
+from saccade_export.tiny.encoder import EncoderConfig
 from saccade_export.tiny.language import Language
 
 OPSET = 18
+HALVED_ELEMENTS = 1000  # tensors with more are halved; the others weigh nothing
 
 
 def write(
@@ -42,13 +47,12 @@ def write(
     onnx.checker.check_model(str(path), full_check=True)
 
 
-def encoder(model: Encoder, path: Path) -> None:
+def encoder(seeing: nn.Module, config: EncoderConfig, path: Path) -> None:
     """Views uint8 [B, H, W, 3] -> features, saliency, keys."""
-    config = model.config
     views = torch.zeros(2, config.height, config.width, 3, dtype=torch.uint8)
     outputs = ("features", "saliency", "keys")
     write(
-        Seeing(model.float()),
+        seeing.float(),
         [views],
         path,
         ["views"],
@@ -57,16 +61,16 @@ def encoder(model: Encoder, path: Path) -> None:
     )
 
 
-def projector(model: Language, places: int, path: Path) -> None:
+def projector(model: Language, places: int, path: Path, first: int = 0) -> None:
     """Features [K, D], ids, slots [K], boxes [K, 4], kinds [K] -> embeds [K, width]; ``places``:
-    patches of a view.
+    tokens of a view; ``first``: the place of the token with id 0.
     """
     k = 7
     dim = model.projector.up.in_features
     counting = torch.arange(k)
     inputs = [torch.randn(k, dim), counting % places, counting % 2, torch.rand(k, 4), counting % 3]
     names = ["features", "ids", "slots", "boxes", "kinds"]
-    module = Placing(model.projector, model.names().detach().clone())
+    module = Placing(model.projector, model.names().detach().clone(), first)
     write(module, inputs, path, names, ["embeds"], {n: {0: "tokens"} for n in (*names, "embeds")})
 
 
@@ -108,3 +112,35 @@ def decoder(model: Language, path: Path) -> None:
         n: {0: "batch", 2: "total"} for n in after
     }
     write(graph, inputs, path, names, ["logits", *after], axes)
+
+
+def halve(path: Path) -> None:
+    """Store a file's large float32 weights as float16, for half the size; all is still computed in
+    float32. ONNX Runtime casts the weights once, when it loads the file.
+    """
+    model = onnx.load(str(path))
+    graph = model.graph
+    fed = {port.name for port in graph.input}  # what a caller may replace stays what it is
+    casts = []
+    for weights in graph.initializer:
+        half = None if weights.name in fed else _half(weights)
+        if half is not None:
+            whole = weights.data_type
+            casts.append(helper.make_node("Cast", [half.name], [weights.name], to=whole))
+            weights.CopyFrom(half)
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+
+
+def _half(weights: onnx.TensorProto) -> onnx.TensorProto | None:
+    """The tensor as float16 under another name; None where that gains nothing or overflows."""
+    if weights.data_type != onnx.TensorProto.FLOAT:
+        return None
+    with np.errstate(over="ignore"):
+        values = numpy_helper.to_array(weights).astype(np.float16)
+    if values.size <= HALVED_ELEMENTS or not np.isfinite(values).all():
+        return None
+    return numpy_helper.from_array(values, f"{weights.name}.half")

@@ -80,33 +80,23 @@ class Embedding(nn.Module):
 
     def __init__(self, table: Tensor) -> None:
         super().__init__()
-        self.table = table
+        self.table: Tensor
+        self.register_buffer("table", table, persistent=False)  # a weight of the file, no constant
 
     def forward(self, input_ids: Tensor) -> Tensor:
         return functional.embedding(input_ids, self.table)
 
 
 class Placing(nn.Module):
-    """The projector with the slots' vectors baked in."""
+    """The projector with the slots' vectors baked in; its ids are places from ``first`` on."""
 
-    def __init__(self, projector: nn.Module, names: Tensor) -> None:
+    def __init__(self, projector: nn.Module, names: Tensor, first: int = 0) -> None:
         super().__init__()
-        self.projector, self.names = projector, names
+        self.projector, self.names, self.first = projector, names, first
 
     def forward(
         self, features: Tensor, ids: Tensor, slots: Tensor, boxes: Tensor, kinds: Tensor
     ) -> Tensor:
-        out: Tensor = self.projector(features, ids, slots, boxes, kinds, self.names)
+        places = ids + self.first
+        out: Tensor = self.projector(features, places, slots, boxes, kinds, self.names)
         return out
-
-
-class Seeing(nn.Module):
-    """The encoder without its CLS output."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, views: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        features, saliency, keys, _ = self.encoder(views)
-        return features, saliency, keys

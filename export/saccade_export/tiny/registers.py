@@ -56,7 +56,7 @@ class Registers(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """[N, T, dim] -> [N, count, dim]."""
         context = self.widen(features) + self.place
-        x = self.queries.expand(len(features), -1, -1).to(context.dtype)
+        x = self.queries.expand(features.shape[0], -1, -1).to(context.dtype)
         for mixer in self.mixers:
             x = mixer(x, context)
         registers: Tensor = self.unit(self.narrow(x).float())

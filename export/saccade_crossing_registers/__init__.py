@@ -1,0 +1,1 @@
+"""The demo bundle with learned registers: data, found as ``saccade_crossing`` is."""
