@@ -1,6 +1,7 @@
 """The pixel arm's model: encoder and language side, fine-tuned together on what image codecs leave.
 
     python -m bench.baselines.pixel_arm RUN OUT [--minutes 15] [--shards 12] [--threads 4]
+        [--bundle DIR]
 
 RUN is the folder of `saccade export train crossing`, OUT becomes another with the same names.
 Every training frame goes through one image codec at one quality, drawn at random: a model that
@@ -24,7 +25,10 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from bench.baselines.bundles import write_arm
 from bench.pixels import PictureCodec, codecs, cut, decode, mosaic
+from saccade.bundle import Manifest
+from saccade_export import forms
 from saccade_export.tiny.encoder import Encoder
 from saccade_export.tiny.language import Language
 from saccade_export.training import answer, loop, recipe, sending
@@ -129,11 +133,19 @@ def _loss(
         shape = pictures.shape[:2]
         seen = replace(
             batch,
-            features=features.unflatten(0, shape).cpu(),
-            scores=saliency.detach().mean(2).sum(1).unflatten(0, shape).float().cpu(),
+            features=torch.unflatten(features, 0, shape).cpu(),
+            scores=torch.unflatten(saliency.detach().mean(2).sum(1), 0, shape).float().cpu(),
         )
         kept = sending.keep(seen, [budget] * shape[1], by_score=True)
         return answer.loss_of(model, seen, kept, device)
+
+
+def write_bundle(run: Path, out: Path, bundle: Path) -> Manifest:
+    """The arm trained in ``out``, as a bundle."""
+    model, words = recipe.trained_language(out)
+    form = forms.patches(recipe.trained_encoder(out), "crossing-pixels")
+    command = "python -m bench.baselines.pixel_arm"
+    return write_arm(bundle, form, model, words, run=run, command=command)
 
 
 def main() -> None:
@@ -146,6 +158,7 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=12)
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bundle", type=Path, help="also write the arm's bundle there")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -156,6 +169,8 @@ def main() -> None:
         list(pool.map(spoil, sources, targets))
     plan = loop.Plan(minutes=options.minutes, batch=12, rate=5e-4)
     train(options.run, options.out, options.out / "spoiled", plan, options.device)
+    if options.bundle:
+        write_bundle(options.run, options.out, options.bundle)
 
 
 if __name__ == "__main__":
