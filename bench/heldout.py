@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from saccade import codecs
 from saccade import packet as packets
@@ -49,13 +50,19 @@ class Seen:
 class Eye:
     """The edge's detector and encoder over rendered frames."""
 
-    def __init__(self, bundle: Bundle, regions: str, threads: int) -> None:
+    def __init__(
+        self, bundle: Bundle, regions: str, threads: int, finder: Bundle | None = None
+    ) -> None:
+        """``finder``: whose detector looks, where it is not the bundle's own."""
         self.bundle, self.regions = bundle, regions
+        finder = finder or bundle
         runtime = RuntimeSettings(threads=threads)
         self.encoder = Encoder(bundle, runtime)
-        self.cutter = Cutter.of(bundle.manifest.encoder)
-        self.plan = settle(bundle.manifest, PipelineSettings())
-        self.detector = make_detector("yolo", bundle, runtime) if regions == "detector" else None
+        self.cutter = Cutter.of(finder.manifest.encoder)
+        # Every crop is looked at: what an operating point leaves out is left out later.
+        every = PipelineSettings(max_crops=finder.manifest.encoder.max_crops)
+        self.plan = settle(finder.manifest, every)
+        self.detector = make_detector("yolo", finder, runtime) if regions == "detector" else None
 
     def see(self, seed: int) -> Seen:
         """Render a frame and look at it."""
@@ -134,24 +141,31 @@ def overlap(a: Box, b: Box) -> float:
     return width * height / (both - width * height)
 
 
-def tokens(seen: Seen, budget: int, method: str) -> FrameTokens:
-    """What an edge would code with ``budget`` tokens per view."""
+def tokens(
+    seen: Seen, budget: int | Sequence[int], method: str, grids: Sequence[TokenGrid] = ()
+) -> FrameTokens:
+    """What an edge would code with ``budget`` tokens of each view, one number for all or each its
+    own; ``grids`` where another encoder than the eye's has seen the views.
+    """
     height, width = seen.frame.size
+    budgets = [budget] * len(seen.views) if isinstance(budget, int) else budget
     views = []
-    for slot, (view, grid) in enumerate(zip(seen.views, seen.grids, strict=True)):
+    for slot, (view, grid) in enumerate(zip(seen.views, grids or seen.grids, strict=True)):
         x0, y0, x1, y1 = view.window
         window = wire_window((x0 / width, y0 / height, x1 / width, y1 / height))
-        kept = select(grid, budget, method=method, seed=seen.frame.sequence)
+        kept = select(grid, budgets[slot], method=method, seed=seen.frame.sequence)
         views.append(ViewTokens(slot, window, kept, closeup_of=view.closeup_of))
     return FrameTokens(
         seen.frame.sequence, "bench", seen.frame.captured_ns, seen.frame.size, tuple(views)
     )
 
 
-def over_the_wire(frame: FrameTokens, codec: str, bundle: Bundle) -> tuple[FrameTokens, int]:
+def over_the_wire(
+    frame: FrameTokens, codec: str, bundle: Bundle, layers: int | None = None
+) -> tuple[FrameTokens, int]:
     """Packed, serialised, parsed and unpacked; and the bytes of the serialised packet."""
-    known = codecs.of(bundle)
-    packet = packets.pack(frame, codec, epoch_unix_ms=0, codecs=known)
+    known = _codecs(bundle)
+    packet = packets.pack(frame, codec, epoch_unix_ms=0, codecs=known, layers=layers)
     data = packet.SerializeToString()
     received = type(packet).FromString(data)
     limits = Limits.of(bundle.manifest)
@@ -159,6 +173,12 @@ def over_the_wire(frame: FrameTokens, codec: str, bundle: Bundle) -> tuple[Frame
         received, limits=limits, cameras=["bench"], epoch_unix_ms=0, codecs=known
     )
     return unpacked, len(data)
+
+
+@cache
+def _codecs(bundle: Bundle) -> codecs.Codecs:
+    """Tables are read once, not for every packet."""
+    return codecs.of(bundle)
 
 
 def frames(eye: Eye, count: int, first: int = FIRST_SEED) -> Iterator[Seen]:

@@ -1,1 +1,1 @@
-"""What Saccade is compared with: models that are trained, and shipped, for benchmarks only."""
+"""Models that the benchmarks compare with, and how they are trained."""

@@ -6,18 +6,23 @@ message is the same protobuf packet with the same header of windows; only its la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
 from bench.heldout import Eye, Seen, over_the_wire, tokens
 from bench.pixels import PictureCodec, codecs, cut, decode, mosaic
-from saccade.bundle import Bundle
-from saccade.nouns import U8, Frame, FrameTokens
+from saccade.manifest import Manifest, OperatingPoint
+from saccade.nouns import U8, Frame, FrameTokens, TokenGrid
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import ViewsHeader, wire_window
+from saccade_export.operating_points import reduce
+
+METHODS_AT = (8, 16, 32)  # of 64 tokens
+FRAME_SHARES = (1.0, 0.5)
+VIEW_SHARE = 0.5  # of a view's sides, where it is down-sampled
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,20 @@ class Sent:
     payload: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sight:
-    """The edge's eye, and the cloud's for arms that send pictures, which has its own weights."""
+    """The bundles' eyes by name: "ours" is what the edge has, others have other weights."""
 
-    ours: Eye
-    theirs: Eye
+    eyes: dict[str, Eye]
+    _grids: dict[tuple[int, str], list[TokenGrid]] = field(default_factory=dict)
+
+    def grids(self, seen: Seen, who: str) -> list[TokenGrid]:
+        """What another bundle's encoder makes of the same views."""
+        key = (seen.frame.sequence, who)
+        if key not in self._grids:
+            self._grids = {k: v for k, v in self._grids.items() if k[0] == seen.frame.sequence}
+            self._grids[key] = self.eyes[who].encoder.encode(seen.views)
+        return self._grids[key]
 
 
 @dataclass(frozen=True)
@@ -48,41 +61,89 @@ class Arm:
     send: Callable[[Sight, Seen], Sent]
 
 
-def token_arm(method: str, budget: int, codec: str, family: str | None = None) -> Arm:
-    """Our tokens, chosen by ``method``, ``budget`` of each view."""
+def whole_arm(mind: str) -> Arm:
+    """All tokens in float32: what the mind knows from uncompressed pixels."""
+
+    def send(sight: Sight, seen: Seen) -> Sent:
+        frame = _all_tokens(sight, seen, mind)
+        size = sum(view.tokens.features.nbytes for view in frame.views)
+        return Sent(seen, frame, size, size)
+
+    return Arm(f"{mind}: all tokens, float32", f"{mind}: uncompressed", mind, send)
+
+
+def method_arm(method: str, budget: int, codec: str, layers: int | None) -> Arm:
+    """Our tokens, ``budget`` of each view chosen by ``method``."""
 
     def send(sight: Sight, seen: Seen) -> Sent:
         kept = tokens(seen, budget, method)
-        frame, size = over_the_wire(kept, codec, sight.ours.bundle)
+        frame, size = over_the_wire(kept, codec, sight.eyes["ours"].bundle, layers)
         return Sent(seen, frame, size, size)
 
-    return Arm(f"{codec} {method} {budget}", family or f"{codec} {method}", "ours", send)
+    return Arm(f"{method} {budget}, {codec}", f"{method}, {codec}", "ours", send)
 
 
-def views_arm(codec: PictureCodec, quality: int, *, one_file: bool) -> Arm:
-    """The same views as pictures, in one file or one file each."""
-    how = "mosaic" if one_file else "crops"
+def halved_arm(budget: int, codec: str, layers: int | None) -> Arm:
+    """Views down-sampled before they are encoded, then evenly spread tokens."""
 
     def send(sight: Sight, seen: Seen) -> Sent:
-        views = [view.picture for view in seen.views]
+        eye = sight.eyes["ours"]
+        views = tuple(replace(v, picture=_blurred(v.picture)) for v in seen.views)
+        kept = tokens(seen, budget, "uniform", eye.encoder.encode(views))
+        frame, size = over_the_wire(kept, codec, eye.bundle, layers)
+        return Sent(seen, frame, size, size)
+
+    return Arm(f"down-sampled {budget}, {codec}", f"down-sampled, {codec}", "ours", send)
+
+
+def point_arm(mind: str, number: int, point: OperatingPoint) -> Arm:
+    """An operating point of a bundle."""
+
+    def send(sight: Sight, seen: Seen) -> Sent:
+        kept = reduce(_all_tokens(sight, seen, mind), point.crops, point.tokens)
+        bundle = sight.eyes[mind].bundle
+        frame, size = over_the_wire(kept, point.codec, bundle, point.layers)
+        return Sent(seen, frame, size, size)
+
+    return Arm(f"{mind}: point {number}", f"{mind}: operating points", mind, send)
+
+
+def vector_arm(codec: str) -> Arm:
+    """One pooled vector of each view, as published edge-cloud schemes send it."""
+
+    def send(sight: Sight, seen: Seen) -> Sent:
+        whole = _all_tokens(sight, seen, "cls")
+        frame, size = over_the_wire(
+            whole, "f16" if codec == "f32" else codec, sight.eyes["cls"].bundle
+        )
+        if codec == "f32":  # as f16, with two more bytes a number and nothing lost
+            numbers = sum(view.tokens.features.size for view in whole.views)
+            return Sent(seen, whole, size + 2 * numbers, size + 2 * numbers)
+        return Sent(seen, frame, size, size)
+
+    return Arm(f"CLS vectors, {codec}", f"CLS vectors, {codec}", "cls", send)
+
+
+def views_arm(codec: PictureCodec, quality: int, *, one_file: bool, share: float = 1) -> Arm:
+    """The same views as pictures, in one file or one file each, at ``share`` of their sides."""
+    how = ("mosaic" if one_file else "crops") + ("" if share == 1 else f" at {share:g}")
+
+    def send(sight: Sight, seen: Seen) -> Sent:
+        views = [_scaled(view.picture, share) for view in seen.views]
         files = [codec.encode(v, quality) for v in ([mosaic(views)] if one_file else views)]
         pictures = [decode(data) for data in files]
         back = cut(pictures[0], len(views), views[0].shape[:2]) if one_file else pictures
-        return _seen_anew(sight.theirs, seen, back, files, codec)
+        height, width = seen.views[0].picture.shape[:2]
+        shown = [_resized(picture, (width, height)) for picture in back]
+        pictured = tuple(replace(v, picture=p) for v, p in zip(seen.views, shown, strict=True))
+        grids = sight.eyes["pixels"].encoder.encode(pictured)
+        header = _header(seen).to_bytes()
+        message = pb.FramePacket(sequence=seen.frame.sequence, views=header, layers=files)
+        extra = sum(len(f) - codec.payload(f) for f in files)
+        frame = tokens(seen, len(grids[0].features), "uniform", grids)
+        return Sent(seen, frame, message.ByteSize(), message.ByteSize() - extra)
 
-    return Arm(f"{codec.name} {how} q{quality}", f"{codec.name} {how}", "theirs", send)
-
-
-def clean_arm() -> Arm:
-    """The views as they are, through the pixel arm's model: what its codecs are held against."""
-
-    def send(sight: Sight, seen: Seen) -> Sent:
-        views = [view.picture for view in seen.views]
-        return replace(
-            _seen_anew(sight.theirs, seen, views, [], None), bytes=sum(v.size for v in views)
-        )
-
-    return Arm("views as they are", "views as they are", "theirs", send)
+    return Arm(f"{codec.name} {how} q{quality}", f"{codec.name} {how}", "pixels", send)
 
 
 def frame_arm(codec: PictureCodec, quality: int, share: float) -> Arm:
@@ -91,45 +152,42 @@ def frame_arm(codec: PictureCodec, quality: int, share: float) -> Arm:
     def send(sight: Sight, seen: Seen) -> Sent:
         data = codec.encode(_scaled(seen.frame.picture, share), quality)
         height, width = seen.frame.size
-        back = cv2.resize(decode(data), (width, height), interpolation=cv2.INTER_CUBIC)
+        back = _resized(decode(data), (width, height))
         frame = Frame(back, seen.frame.captured_ns, seen.frame.camera, seen.frame.sequence)
-        there = sight.theirs.look(frame, seen.scene)
+        there = sight.eyes["pixels"].look(frame, seen.scene)
         message = pb.FramePacket(sequence=frame.sequence, layers=[data])
-        return _whole(
-            there, message.ByteSize(), message.ByteSize() - len(data) + codec.payload(data)
-        )
+        kept = tokens(there, len(there.grids[0].features), "uniform")
+        payload = message.ByteSize() - len(data) + codec.payload(data)
+        return Sent(there, kept, message.ByteSize(), payload)
 
-    size = "full" if share == 1 else f"{share:g}"
-    return Arm(
-        f"{codec.name} frame {size} q{quality}", f"{codec.name} frame {size}", "theirs", send
-    )
+    size = "frame" if share == 1 else f"frame at {share:g}"
+    return Arm(f"{codec.name} {size} q{quality}", f"{codec.name} {size}", "pixels", send)
+
+
+def _all_tokens(sight: Sight, seen: Seen, mind: str) -> FrameTokens:
+    """Ranked by the bundle's own method, so that fewer of them are the first of them."""
+    grids = seen.grids if mind == "ours" else sight.grids(seen, mind)
+    method = sight.eyes[mind].bundle.manifest.selection.method
+    return tokens(seen, len(grids[0].features), method, grids)
+
+
+def _blurred(picture: U8) -> U8:
+    height, width = picture.shape[:2]
+    return _resized(_scaled(picture, VIEW_SHARE), (width, height))
 
 
 def _scaled(picture: U8, share: float) -> U8:
     if share == 1:
         return picture
-    return np.asarray(
-        cv2.resize(picture, None, fx=share, fy=share, interpolation=cv2.INTER_AREA), np.uint8
-    )
+    small = cv2.resize(picture, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
 
 
-def _seen_anew(
-    eye: Eye, seen: Seen, views: Sequence[U8], files: Sequence[bytes], codec: PictureCodec | None
-) -> Sent:
-    """``views`` as the cloud decoded them, encoded there."""
-    pictured = tuple(replace(v, picture=p) for v, p in zip(seen.views, views, strict=True))
-    there = replace(seen, views=pictured, grids=tuple(eye.encoder.encode(pictured)))
-    message = pb.FramePacket(
-        sequence=seen.frame.sequence, views=_header(seen).to_bytes(), layers=files
-    )
-    size = message.ByteSize()
-    headers = sum(len(f) - codec.payload(f) for f in files) if codec else 0
-    return _whole(there, size, size - headers)
-
-
-def _whole(seen: Seen, size: int, payload: int) -> Sent:
-    places = len(seen.grids[0].features)
-    return Sent(seen, tokens(seen, places, "uniform"), size, payload)
+def _resized(picture: U8, size: tuple[int, int]) -> U8:
+    """``size``: (width, height)."""
+    if (picture.shape[1], picture.shape[0]) == size:
+        return picture
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _header(seen: Seen) -> ViewsHeader:
@@ -143,17 +201,38 @@ def _header(seen: Seen) -> ViewsHeader:
     return ViewsHeader(seen.frame.size, (0,) * len(windows), tuple(windows), near)
 
 
-METHODS_AT = (8, 16, 32, 64)
-FRAME_SHARES = (1.0, 0.5)
-
-
-def all_arms(bundle: Bundle, methods: Sequence[str], codec: str) -> list[Arm]:
-    """Every arm of the benchmark, the lossless ones first."""
-    places = bundle.manifest.limits.tokens_per_view
-    arms = [token_arm("uniform", places, "f16", "all tokens"), clean_arm()]
-    arms += [token_arm(m, k, codec) for m in methods for k in METHODS_AT if k < places]
-    for picture in codecs().values():
-        for quality in picture.qualities:
-            arms += [views_arm(picture, quality, one_file=one) for one in (True, False)]
-            arms += [frame_arm(picture, quality, share) for share in FRAME_SHARES]
+def all_arms(manifests: dict[str, Manifest], methods: Sequence[str]) -> list[Arm]:
+    """Every arm for which there is a bundle; "ours" must be there."""
+    arms = [whole_arm(mind) for mind in manifests]
+    arms += token_arms(manifests["ours"], methods)
+    for mind in ("ours", "registers"):
+        if mind in manifests:
+            points = enumerate(manifests[mind].points)
+            arms += [point_arm(mind, number, point) for number, point in points]
+    if "cls" in manifests:
+        arms += [vector_arm("f32"), vector_arm("int8z")]
+    if "pixels" in manifests:
+        arms += pixel_arms()
     return arms
+
+
+def token_arms(ours: Manifest, methods: Sequence[str]) -> Iterator[Arm]:
+    """Selection methods at the codec of the bundle's own operating point, and raw tokens."""
+    own = ours.points[ours.selection.point] if ours.selection.point is not None else None
+    codec, layers = (own.codec, own.layers) if own else (ours.codecs[-1], None)
+    most = ours.limits.tokens_per_view
+    yield method_arm("uniform", most, "f16", None)
+    yield method_arm("uniform", most, codec, layers)
+    yield from (method_arm(m, k, codec, layers) for m in methods for k in METHODS_AT)
+    yield from (halved_arm(k, codec, layers) for k in METHODS_AT)
+
+
+def pixel_arms() -> Iterator[Arm]:
+    """Image codecs, of the views in one file and in single ones, and of the frame."""
+    for codec in codecs().values():
+        for quality in codec.qualities:
+            yield views_arm(codec, quality, one_file=True)
+            yield views_arm(codec, quality, one_file=True, share=VIEW_SHARE)
+        for quality in codec.qualities[:5]:
+            yield views_arm(codec, quality, one_file=False)
+            yield from (frame_arm(codec, quality, share) for share in FRAME_SHARES)

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bench.rate.results import Score
-
-ROUNDS = 1000
+from bench.rate.results import ROUNDS, Score
 
 
 @dataclass(frozen=True)

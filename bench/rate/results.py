@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+ROUNDS = 500  # of a bootstrap
 F64 = npt.NDArray[np.float64]
 
 
@@ -70,6 +71,14 @@ class Score:
             return float(right.sum() / asked.sum())
         share = right / np.maximum(asked, 1)
         return float(share.mean() if measure == "macro" else share[self.kinds.index(measure)])
+
+    def interval(self, measure: str) -> tuple[float, float]:
+        """95 % bootstrap interval of the accuracy, resampling whole frames."""
+        rng = np.random.default_rng(0)
+        draws = rng.integers(0, len(self.sent), (ROUNDS, len(self.sent)))
+        found = [self.accuracy(measure, draw) for draw in draws]
+        low, high = np.percentile(found, [2.5, 97.5])
+        return float(low), float(high)
 
 
 def scores(results: Sequence[Result]) -> dict[str, Score]:
