@@ -1,6 +1,19 @@
-"""Which tokens of a view are kept: ``select(grid, budget, method=...)``."""
+"""Which tokens of a view are kept: ``select(grid, budget, method=...)``; and how many of each
+view: ``allot(grids, windows, budget, method=...)``.
+"""
 
 from saccade.selection.base import Selector
-from saccade.selection.registry import METHODS, select
+from saccade.selection.positions import member_positions
+from saccade.selection.quotas import QUOTAS, allot
+from saccade.selection.registry import METHODS, TEXT_GUIDED, UNGUIDED, select
 
-__all__ = ["METHODS", "Selector", "select"]
+__all__ = [
+    "METHODS",
+    "QUOTAS",
+    "TEXT_GUIDED",
+    "UNGUIDED",
+    "Selector",
+    "allot",
+    "member_positions",
+    "select",
+]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import TokenGrid, TokenSet
+from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.base import keep
 
 
-def random(grid: TokenGrid, budget: int, *, seed: int) -> TokenSet:
+def random(grid: TokenGrid, budget: int, *, seed: int, text: F32 | None) -> TokenSet:
     """``budget`` places without replacement; prefix-nested for one seed."""
     # Raw bits: NumPy keeps a bit generator's stream, not what a Generator makes of it.
     lots = np.random.PCG64(seed).random_raw(len(grid.features))

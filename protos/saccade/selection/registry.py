@@ -4,27 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from saccade.errors import SelectionError
-from saccade.nouns import TokenGrid, TokenSet
+from saccade.nouns import F32, TokenGrid, TokenSet
+from saccade.selection.alive import alive
+from saccade.selection.apet import apet
 from saccade.selection.base import Selector
-from saccade.selection.cls_ensemble import cls_ensemble
+from saccade.selection.cdpruner import cdpruner
+from saccade.selection.cls import cls_ensemble, cls_topk
+from saccade.selection.divprune import divprune
+from saccade.selection.dpc_knn import dpc_knn
+from saccade.selection.flashvlm import flashvlm
+from saccade.selection.mmr import mmr
+from saccade.selection.mustdrop import mustdrop
+from saccade.selection.pool2d import pool2d
+from saccade.selection.prumerge import prumerge
 from saccade.selection.random import random
+from saccade.selection.scope import scope
+from saccade.selection.tome import tome
 from saccade.selection.uniform import uniform
+from saccade.selection.visionzip import visionzip, visionzip_mean
+from saccade.selection.vispruner import vispruner
 
 METHODS: Mapping[str, Selector] = {
     "cls_ensemble": cls_ensemble,
+    "cls_topk": cls_topk,
     "uniform": uniform,
     "random": random,
+    "pool2d": pool2d,
+    "vispruner": vispruner,
+    "visionzip": visionzip,
+    "visionzip_mean": visionzip_mean,
+    "divprune": divprune,
+    "mmr": mmr,
+    "scope": scope,
+    "apet": apet,
+    "prumerge": prumerge,
+    "cdpruner": cdpruner,
+    "flashvlm": flashvlm,
+    "tome": tome,
+    "mustdrop": mustdrop,
+    "dpc_knn": dpc_knn,
+    "alive": alive,
 }
+# These rank against a text, which an edge that sends before it is asked does not have.
+TEXT_GUIDED = frozenset({"cdpruner", "flashvlm"})
+UNGUIDED = tuple(name for name in METHODS if name not in TEXT_GUIDED)
 
 
 def select(
-    grid: TokenGrid, budget: int, *, method: str = "cls_ensemble", seed: int = 0
+    grid: TokenGrid,
+    budget: int,
+    *,
+    method: str = "cls_ensemble",
+    seed: int = 0,
+    text: F32 | None = None,
 ) -> TokenSet:
     """``budget`` of the grid's tokens by a named method.
 
-    Raises SelectionError for an unknown method, a budget outside 1..T, a negative seed, or a grid
-    that the method can't rank.
+    ``text``: [M, D] float32 features of a text, for the methods in ``TEXT_GUIDED``.
+    Raises SelectionError for an unknown method, a budget outside 1..T, a negative seed, a text that
+    is missing or of another shape, features that are not finite, or a grid that the method can't
+    rank.
     """
     selector = METHODS.get(method)
     if selector is None:
@@ -37,4 +79,23 @@ def select(
         )
     if seed < 0:
         raise SelectionError(f"a seed of {seed}: give 0 or more")
-    return selector(grid, budget, seed=seed)
+    _check_finite("feature", grid.features)
+    if text is not None:
+        _check_text(text, grid.features.shape[1])
+    elif method in TEXT_GUIDED:
+        raise SelectionError(f"{method} is guided by a text: give its features, [M, D] float32")
+    return selector(grid, budget, seed=seed, text=text)
+
+
+def _check_text(text: F32, dim: int) -> None:
+    if text.dtype != np.float32 or text.ndim != 2 or text.shape[1] != dim or not len(text):
+        raise SelectionError(
+            f"text features are float32 [M, {dim}], not {text.dtype} {list(text.shape)}"
+        )
+    _check_finite("text feature", text)
+
+
+def _check_finite(what: str, values: F32) -> None:
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        raise SelectionError(f"{bad} of {values.size} {what} values are not finite")

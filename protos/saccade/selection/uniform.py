@@ -10,21 +10,21 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from saccade.nouns import TokenGrid, TokenSet
+from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.base import keep
 
 
-def uniform(grid: TokenGrid, budget: int, *, seed: int) -> TokenSet:
-    """The first ``budget`` places of the dither order; prefix-nested. ``seed`` is not used."""
+def uniform(grid: TokenGrid, budget: int, *, seed: int, text: F32 | None) -> TokenSet:
+    """The first ``budget`` places of the dither order; prefix-nested."""
     frames, rows, columns = grid.grid
     y, x = np.divmod(np.arange(rows * columns), columns)
-    order = np.argsort(_dither(y, x, max(rows, columns)), kind="stable")
+    order = np.argsort(dither(y, x, max(rows, columns)), kind="stable")
     # The same place in every frame before the next place.
     ranked = (order[:, None] + np.arange(frames) * rows * columns).ravel()
     return keep(grid, ranked[:budget])
 
 
-def _dither(y: npt.NDArray[np.int64], x: npt.NDArray[np.int64], side: int) -> npt.NDArray[np.int64]:
+def dither(y: npt.NDArray[np.int64], x: npt.NDArray[np.int64], side: int) -> npt.NDArray[np.int64]:
     """Each place's threshold: the bits of x^y and y interleaved, lowest bit most significant."""
     threshold = np.zeros_like(y)
     for bit in range((side - 1).bit_length()):
