@@ -9,7 +9,7 @@ import socket
 
 from saccade import codecs
 from saccade.bundle import Bundle
-from saccade.selection import METHODS
+from saccade.selection import QUOTAS, UNGUIDED
 from saccade_edge.daemon import WatchSettings, run
 from saccade_edge.detect import DETECTORS
 from saccade_edge.events import Event
@@ -68,7 +68,8 @@ def _add_stages(watch: argparse.ArgumentParser) -> None:
         "--point", type=int, metavar="N", help="operating point: see saccade bundle inspect"
     )
     watch.add_argument("--tokens", type=int, metavar="N", help="per view")
-    watch.add_argument("--method", choices=METHODS, help="of token selection")
+    watch.add_argument("--method", choices=UNGUIDED, help="of token selection")
+    watch.add_argument("--quota", choices=QUOTAS, help="how views share a frame's tokens")
     watch.add_argument("--codec", choices=codecs.names())
     watch.add_argument(
         "--layers", type=int, metavar="N", help="at most, of a codec that has several"
@@ -97,6 +98,7 @@ def _settings(arguments: argparse.Namespace) -> WatchSettings:
         detector=arguments.detector,
         method=arguments.method,
         point=arguments.point,
+        quota=arguments.quota,
         tokens_per_view=arguments.tokens,
         codec=arguments.codec,
         layers=arguments.layers,

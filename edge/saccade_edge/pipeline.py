@@ -13,7 +13,7 @@ from saccade import codecs
 from saccade import packet as packets
 from saccade.bundle import Bundle
 from saccade.nouns import Box, Frame, FrameTokens, Region, Timing, TokenGrid, View, ViewTokens
-from saccade.selection import select
+from saccade.selection import allot, select
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import wire_window
 from saccade_edge.detect import make_detector, prioritise
@@ -61,6 +61,7 @@ class Pipeline:
         self._cutter = Cutter.of(bundle.manifest.encoder)
         self._codecs = codecs.of(bundle)
         self._gate = Gate(self.settings.gate)
+        self._most_per_view = bundle.manifest.limits.tokens_per_view
 
     def look(self, frame: Frame, *, tokens_per_frame: int | None = None) -> Look:
         """The frame's packet, or nothing where it shows nothing new.
@@ -111,7 +112,7 @@ class Pipeline:
         grids: Sequence[TokenGrid],
         tokens_per_frame: int | None,
     ) -> FrameTokens:
-        budgets = self.plan.budgets([view.kind for view in views], tokens_per_frame)
+        budgets = self._budgets(views, grids, tokens_per_frame)
         kept = [
             select(grid, budget, method=self.plan.method)
             for grid, budget in zip(grids, budgets, strict=True)
@@ -135,6 +136,16 @@ class Pipeline:
                 for slot, (view, tokens) in enumerate(placed)
             ),
         )
+
+    def _budgets(
+        self, views: Sequence[View], grids: Sequence[TokenGrid], tokens_per_frame: int | None
+    ) -> Sequence[int]:
+        """Tokens for each view. A quota shares anew what all views together have."""
+        budgets = self.plan.budgets([view.kind for view in views], tokens_per_frame)
+        if self.plan.quota is None:
+            return budgets
+        windows = [view.window for view in views]
+        return allot(grids, windows, sum(budgets), method=self.plan.quota, most=self._most_per_view)
 
 
 class _Overview:

@@ -9,7 +9,7 @@ from saccade.codecs.base import MAX_LAYERS
 from saccade.errors import ConfigError
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
 from saccade.nouns import Region, ViewKind
-from saccade.selection import METHODS
+from saccade.selection import QUOTAS, UNGUIDED
 from saccade_edge.gate import GateSettings
 from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.views import Closeup, holder
@@ -30,6 +30,7 @@ class PipelineSettings:
     detector: str | None = None
     method: str | None = None
     point: int | None = None
+    quota: str | None = None  # shares anew what all views have; None: as they are
     tokens_per_view: int | None = None
     codec: str | None = None
     max_crops: int | None = None
@@ -55,6 +56,7 @@ class Plan:
     max_closeups: int = 0
     layers: int | None = None
     closeup_labels: frozenset[str] = frozenset()
+    quota: str | None = None
 
     def cropped(self, regions: Sequence[Region]) -> list[Region]:
         """The regions that get a crop, in their order."""
@@ -95,8 +97,10 @@ def settle(manifest: Manifest, settings: PipelineSettings) -> Plan:
         max_closeups=encoder.max_closeups,
         layers=layers if settings.layers is None else settings.layers,
         closeup_labels=frozenset(manifest.detector.closeups if manifest.detector else ()),
+        quota=settings.quota,
     )
-    _check_known("selection method", plan.method, METHODS)
+    _check_known("selection method", plan.method, UNGUIDED)
+    _check_known("quota", plan.quota or "equal", QUOTAS)
     _check_known("codec", plan.codec, manifest.codecs)
     if settings.tokens_per_view is not None:
         _check_range("tokens per view", settings.tokens_per_view, 1, limits.tokens_per_view)

@@ -14,6 +14,7 @@ from saccade.limits import Limits
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
 from saccade.nouns import Frame
 from saccade.packet import unpack
+from saccade.selection import QUOTAS
 from saccade_edge.gate import GateSettings
 from saccade_edge.local import ImageEncoder, encode_image
 from saccade_edge.pipeline import Pipeline
@@ -132,12 +133,30 @@ def test_a_smaller_bound_is_shared_in_proportion(bundle: Bundle) -> None:
     assert plan.budgets(["overview", "crop", "crop"], 2) == [1, 1, 1]
 
 
+@pytest.mark.parametrize("quota", QUOTAS)
+def test_a_quota_shares_what_the_views_have_together(
+    bundle: Bundle, make_frame: MakeFrame, quota: str
+) -> None:
+    pipeline = Pipeline(bundle, settings(quota=quota, gate=GateSettings(threshold=0)))
+    for bound, kept in ((None, 32), (100, 32), (20, 20), (1, 2)):
+        look = pipeline.look(make_frame(3), tokens_per_frame=bound)
+        assert look.sight is not None
+        counts = [len(view.tokens.ids) for view in look.sight.tokens.views]
+        assert sum(counts) == kept
+        assert min(counts) >= 1
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ({"layers": 0}, "0 layers: the bundle allows 1 to 16"),
         ({"codec": "jpeg"}, "unknown codec 'jpeg', the bundle allows: f16, int8z"),
         ({"method": "guess"}, "unknown selection method 'guess'"),
+        ({"method": "cdpruner"}, "unknown selection method 'cdpruner'"),
+        (
+            {"quota": "fair"},
+            "unknown quota 'fair', the bundle allows: equal, thumbnail_quota, ata, correlation_",
+        ),
         ({"tokens_per_view": 65}, "65 tokens per view: the bundle allows 1 to 64"),
         ({"tokens_per_view": 0}, "0 tokens per view"),
         ({"max_crops": 5}, "5 crops: the bundle allows 0 to 4"),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from saccade.errors import SelectionError
 from saccade.nouns import TokenGrid
-from saccade.selection import METHODS, select
+from saccade.selection import METHODS, TEXT_GUIDED, member_positions, select
+from saccade.selection.mmr import marginal
+from saccade_testing.selection_by_hand import words
 from saccade_testing.selector_contract import SelectorContract
 from saccade_testing.tokens import token_grid
 
@@ -65,6 +71,163 @@ class TestRandom(SelectorContract):
         assert kept.ids.tolist() == [9, 31, 36, 39, 55, 61]
 
 
+class TestClsTopk(SelectorContract):
+    method = "cls_topk"
+
+    def test_only_the_last_layer_counts(self) -> None:
+        grid = token_grid(3)
+        grid.saliency[0] = np.nan
+        scores = grid.saliency[-1].astype(np.float64).mean(axis=0)
+        kept = select(grid, 7, method="cls_topk")
+        assert set(kept.ids.tolist()) == set(np.argsort(scores)[-7:].tolist())
+
+
+class TestPool2d(SelectorContract):
+    method = "pool2d"
+    nested = False
+    merges = True
+
+    def test_a_budget_that_is_no_square_is_still_cut_evenly(self) -> None:
+        kept = select(token_grid(0), 12, method="pool2d")
+        assert kept.owners is not None
+        sizes = np.unique(kept.owners, return_counts=True)[1]
+        assert set(sizes.tolist()) == {4, 6}
+
+    def test_frames_are_averaged_where_there_are_fewer_tokens(self) -> None:
+        grid = token_grid(0, (4, 2, 2))
+        kept = select(grid, 1, method="pool2d")
+        np.testing.assert_allclose(kept.features[0], grid.features.mean(axis=0), atol=1e-6)
+
+
+class TestVispruner(SelectorContract):
+    method = "vispruner"
+    nested = False
+
+    @pytest.mark.parametrize("budget", [30, 34, 61, 62, 63])
+    def test_an_odd_rest_is_no_obstacle(self, budget: int) -> None:
+        assert len(select(token_grid(2, (1, 9, 7)), budget, method="vispruner").ids) == budget
+
+
+class TestVisionzip(SelectorContract):
+    method = "visionzip"
+    nested = False
+    merges = True
+
+
+class TestVisionzipMean(SelectorContract):
+    method = "visionzip_mean"
+    nested = False
+    merges = True
+
+
+class TestDivprune(SelectorContract):
+    method = "divprune"
+
+    def test_duplicates_come_last(self) -> None:
+        grid = token_grid(2)
+        grid.features[32:] = grid.features[:32]
+        places = select(grid, 32, method="divprune").ids
+        assert set((places % 32).tolist()) == set(range(32))
+
+
+class TestMmr(SelectorContract):
+    method = "mmr"
+
+    def test_importance_may_be_any(self) -> None:
+        ranked = marginal(token_grid(2).features, np.arange(64, dtype=np.float32), 64)
+        assert ranked[0] == 63
+        assert sorted(ranked.tolist()) == list(range(64))
+
+
+class TestScope(SelectorContract):
+    method = "scope"
+
+
+class TestApet(SelectorContract):
+    method = "apet"
+    nested = False
+    merges = True
+
+
+class TestPrumerge(SelectorContract):
+    method = "prumerge"
+    nested = False
+    merges = True
+
+
+class TestCdpruner(SelectorContract):
+    method = "cdpruner"
+
+    def test_more_tokens_than_dimensions_are_no_obstacle(self) -> None:
+        kept = select(token_grid(4, dim=12), 30, method="cdpruner", text=words(12))
+        assert len(set(kept.ids.tolist())) == 30
+
+
+class TestFlashvlm(SelectorContract):
+    method = "flashvlm"
+    nested = False
+
+
+class TestTome(SelectorContract):
+    method = "tome"
+    nested = False
+    merges = True
+
+    def test_the_mean_over_all_members_stays(self) -> None:
+        grid = token_grid(4)
+        kept = select(grid, 11, method="tome")
+        sizes = np.array([np.count_nonzero(kept.owners == i) for i in kept.ids])
+        total = (kept.features * sizes[:, None]).sum(axis=0)
+        np.testing.assert_allclose(total, grid.features.sum(axis=0), atol=1e-4)
+
+
+class TestMustdrop(SelectorContract):
+    method = "mustdrop"
+    nested = False
+    merges = True
+    drops = True
+
+    def test_protected_tokens_are_kept_as_they_are(self) -> None:
+        grid = token_grid(4)
+        grid.features[:] = grid.features[0] + 0.01 * grid.features  # every window is even
+        best = np.argsort(grid.saliency[-1].mean(axis=0))[-6:]
+        kept = select(grid, 6, method="mustdrop")
+        assert set(kept.ids.tolist()) == set(best.tolist())
+        np.testing.assert_array_equal(kept.features, grid.features[kept.ids])
+
+
+class TestDpcKnn(SelectorContract):
+    method = "dpc_knn"  # its centres are nested, the means that they become are not
+    merges = True
+
+    def test_members_keep_their_positions(self) -> None:
+        kept = select(token_grid(4, (2, 3, 4)), 5, method="dpc_knn")
+        assert kept.owners is not None
+        places = member_positions(kept)
+        assert places.shape == (5, 8, 3)
+        for row, owner in enumerate(kept.ids):
+            members = np.flatnonzero(kept.owners == owner)
+            flat = np.ravel_multi_index(tuple(places[row].T), (2, 3, 4)).tolist()
+            walk = [members[-1], *members[:-1]]
+            assert flat == [walk[n % len(walk)] for n in range(8)]
+
+    def test_what_was_not_merged_has_one_position(self) -> None:
+        kept = select(token_grid(4), 3)
+        rows, columns = np.divmod(kept.ids, 8)
+        np.testing.assert_array_equal(member_positions(kept, 2)[:, 1, 1:], np.c_[rows, columns])
+
+
+class TestAlive(SelectorContract):
+    method = "alive"
+
+    def test_sinks_come_last_however_much_attention_they_get(self) -> None:
+        grid = token_grid(4)
+        grid.features[[7, 9]] *= 30
+        grid.saliency[:, :, [7, 9]] = 1
+        kept = select(grid, 64, method="alive")
+        assert kept.order[-2:].tolist() == [7, 9]
+
+
 def test_every_method_is_under_contract() -> None:
     contracts = {c.method for c in SelectorContract.__subclasses__()}
     assert contracts == set(METHODS)
@@ -73,6 +236,55 @@ def test_every_method_is_under_contract() -> None:
 def test_an_unknown_method_lists_the_known() -> None:
     with pytest.raises(
         SelectionError,
-        match="unknown selection method 'best', known are: cls_ensemble, random, uniform",
+        match="unknown selection method 'best', known are: alive, apet, cdpruner, cls_ensemble, ",
     ):
         select(token_grid(0), 5, method="best")
+
+
+@pytest.mark.parametrize("method", sorted(TEXT_GUIDED))
+def test_a_method_that_is_guided_by_text_asks_for_it(method: str) -> None:
+    with pytest.raises(SelectionError, match=f"{method} is guided by a text"):
+        select(token_grid(0), 5, method=method)
+
+
+@pytest.mark.parametrize("shape", [(0, 32), (3, 31), (32,)])
+def test_a_text_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(SelectionError, match=r"text features are float32 \[M, 32\], not"):
+        select(token_grid(0), 5, text=np.zeros(shape, np.float32))
+
+
+def test_a_text_that_is_not_finite_is_refused() -> None:
+    text = words()
+    text[2, 2] = np.nan
+    with pytest.raises(SelectionError, match="1 of 96 text feature values"):
+        select(token_grid(0), 5, text=text)
+
+
+@pytest.mark.parametrize("method", ["visionzip", "prumerge", "tome"])
+def test_an_encoder_without_usable_keys_is_refused(method: str) -> None:
+    grid = token_grid(3)
+    bare = TokenGrid(grid.features, grid.saliency, np.zeros((64, 0), np.float32), grid.grid)
+    with pytest.raises(SelectionError, match="needs keys"):
+        select(bare, 5, method=method)
+    grid.keys[1, 1] = np.inf
+    with pytest.raises(SelectionError, match="1 of 512 key values are not finite"):
+        select(grid, 5, method=method)
+
+
+def test_threads_and_processors_change_nothing() -> None:
+    """A process per setting, as BLAS reads it when it is loaded; an old processor's kernels add in
+    another order.
+    """
+    program = "from saccade_testing.digest import digest_of_all; print(digest_of_all())"
+    digests = set()
+    for threads, kernels in (("1", "Nehalem"), ("2", "Haswell"), ("4", "")):
+        counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+        paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, **counts, **paths, "OPENBLAS_CORETYPE": kernels},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        digests.add(done.stdout)
+    assert len(digests) == 1

@@ -6,11 +6,14 @@ import numpy as np
 
 from saccade.nouns import F32, I32, TokenGrid, TokenSet
 from saccade.selection.base import ranking
-from saccade.selection.exact import F64, cosines, lattice, squared_distances
+from saccade.selection.exact import F64, cosines, lattice, squares
 from saccade.selection.merging import merged, owning
 
 BASIS = 10  # as published
 RIDGE = 1e-5
+RIDGE_SHARE = 1e-12  # of the basis' squares, where these are so large that 1e-5 is nothing
+# Of the longest token: errors differ by a step or not at all, as a solver's last bits differ.
+ERROR_STEP = 2.0**-20
 
 
 def apet(grid: TokenGrid, budget: int, *, seed: int, text: F32 | None) -> TokenSet:
@@ -38,21 +41,26 @@ def apet(grid: TokenGrid, budget: int, *, seed: int, text: F32 | None) -> TokenS
 
 
 def _farthest(features: F32, count: int, start: int) -> I32:
-    """[count] places: always the one farthest from all before."""
+    """At most [count] places: always the one farthest from all before, none twice the same."""
     whole, _ = lattice(features)
+    lengths = squares(whole)
     basis = np.full(count, start, np.int32)
     nearest = np.full(len(whole), np.inf)
     for step in range(1, count):
-        last = whole[basis[step - 1], None]
-        nearest = np.minimum(nearest, squared_distances(whole, last)[:, 0])
-        nearest[basis[:step]] = -1
+        last = basis[step - 1]
+        nearest = np.minimum(nearest, lengths + lengths[last] - 2 * (whole @ whole[last]))
         basis[step] = nearest.argmax()
+        if not nearest[basis[step]] > 0:
+            return basis[:step]
     return basis
 
 
 def _errors(rows: F64, basis: I32) -> F32:
-    """[T] distances of the rows from the ridge regression on the basis."""
+    """[T] distances of the rows from the ridge regression on the basis, in steps."""
     stand = rows[basis]
-    gram = stand @ stand.T + RIDGE * np.eye(len(basis))
+    gram = stand @ stand.T
+    gram += max(RIDGE, RIDGE_SHARE * gram.trace()) * np.eye(len(basis))
     weights = np.linalg.solve(gram, stand @ rows.T)
-    return np.asarray(np.linalg.norm(rows - weights.T @ stand, axis=1), np.float32)
+    errors = np.sqrt(squares(rows - weights.T @ stand))
+    step = ERROR_STEP * np.sqrt(squares(rows).max()) or 1.0
+    return np.rint(errors / step).astype(np.float32)

@@ -72,7 +72,8 @@ def squares(whole: F64) -> F64:
 
 def squared_distances(whole: F64, others: F64) -> F64:
     """[N, D] and [M, D] of one lattice to [N, M], in squared steps."""
-    dots = whole @ others.T
+    dots: F64 = whole @ others.T
     dots *= -2
     dots += squares(whole)[:, None]
-    return np.asarray(dots + squares(others), np.float64)
+    dots += squares(others)
+    return dots

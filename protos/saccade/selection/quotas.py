@@ -51,8 +51,13 @@ def allot(
         raise SelectionError(
             f"a budget of {budget} tokens for {len(grids)} views: give {len(grids)}..{sum(limits)}"
         )
-    least = min(ATA_LEAST, budget // len(grids)) if method == "ata" else 1
-    return _whole(quota(grids, windows), budget, [min(least, limit) for limit in limits], limits)
+    weights = quota(grids, windows).tolist()
+    if method == "ata":
+        base = [min(ATA_LEAST, budget // len(grids), limit) for limit in limits]
+        return _whole(weights, budget, base, limits)
+    base = _at_least_one(weights, budget)
+    unmet = [0.0 if b else w for w, b in zip(weights, base, strict=True)]
+    return _whole(unmet, budget, base, limits)
 
 
 def equal(grids: Sequence[TokenGrid], windows: Sequence[Box]) -> F64:
@@ -143,17 +148,31 @@ def _overlaps(start: float, stop: float, cells: int, low: float, high: float) ->
     return np.asarray(np.diff(np.clip(edges, low, high)), np.float64)
 
 
-def _whole(
-    weights: F64, budget: int, least: Sequence[int], limits: Sequence[int]
-) -> tuple[int, ...]:
-    """Shares of ``budget`` by weight on top of ``least``, within ``limits``: whole tokens of each
-    share, then one each by what is left of it; of equal remainders the first view's. What a full
-    view can't take goes to the others in the same way.
+def _at_least_one(weights: Sequence[float], budget: int) -> list[int]:
+    """1 for each view whose share of ``budget`` by weight is less, 0 for the others; as often as
+    what that takes leaves another view with less than one.
     """
-    counts = list(least)
+    base = [0] * len(weights)
+    while True:
+        total = math.fsum(w for w, b in zip(weights, base, strict=True) if not b)
+        left = budget - sum(base)
+        small = [not b and left * w < total for w, b in zip(weights, base, strict=True)]
+        if not any(small):
+            return base
+        base = [b or int(s) for b, s in zip(base, small, strict=True)]
+
+
+def _whole(
+    weights: Sequence[float], budget: int, base: Sequence[int], limits: Sequence[int]
+) -> tuple[int, ...]:
+    """``base``, and of what it leaves of ``budget`` shares by weight, within ``limits``: whole
+    tokens of each share, then one each by what is left of it; of equal remainders the first view's.
+    What a full view can't take goes to the others in the same way.
+    """
+    counts = list(base)
     while (left := budget - sum(counts)) > 0:
         free = [i for i, limit in enumerate(limits) if counts[i] < limit]
-        mine = [float(weights[i]) for i in free]
+        mine = [weights[i] for i in free]
         if not sum(mine) > 0:
             mine = [1.0] * len(free)
         shares = [left * weight / math.fsum(mine) for weight in mine]
@@ -161,6 +180,6 @@ def _whole(
             counts[i] += min(math.floor(share), limits[i] - counts[i])
         over = budget - sum(counts)
         by_rest = sorted(range(len(free)), key=lambda n: -(shares[n] % 1))
-        for n in by_rest[: min(over, len(free))]:
+        for n in by_rest[:over]:
             counts[free[n]] += counts[free[n]] < limits[free[n]]
     return tuple(counts)
