@@ -36,7 +36,8 @@ def thinned(similarity: F32, order: Ids, count: int) -> Ids:
     """
     while len(order) > count:
         even, odd = order[0::2], order[1::2]
-        closest = ranking(similarity[np.ix_(even, odd)].max(axis=1))
+        # Rows, then columns: nearly twice as fast as both at once.
+        closest = ranking(similarity.take(even, axis=0).take(odd, axis=1).max(axis=1))
         gone = min(DROPPED_PER_ROUND, len(order) - count, len(even))
         order = np.concatenate([even[closest[gone:]], odd])
     return order
