@@ -79,8 +79,8 @@ def _jpeg_payload(data: bytes) -> int:
     """Entropy-coded bytes: all behind the last start-of-scan header, without the end marker."""
     at = 2
     while data[at + 1] != 0xDA:
-        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-    return len(data) - (at + 2 + struct.unpack_from(">H", data, at + 2)[0]) - 2
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return len(data) - (at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")) - 2
 
 
 def _webp_payload(data: bytes) -> int:
