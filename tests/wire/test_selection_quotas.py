@@ -83,7 +83,7 @@ def test_thumbnail_quota_follows_its_formula() -> None:
 
 def test_ata_gives_four_to_the_least_and_shares_the_rest_by_relevance() -> None:
     views = [seen_more(math.e**2), token_grid(1), token_grid(2)]
-    # Mean logarithms 1 (all), 2 (left), 0 (right): relevance 0.5, 1, 0.
+    # Mean logarithms 2 (left) and 0 (right), 1 for the overview: relevance 0.5, 1, 0.
     assert allot(views, [WHOLE, LEFT, RIGHT], 42, method="ata") == (14, 24, 4)
 
 

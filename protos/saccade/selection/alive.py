@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.attention import ensemble
@@ -35,14 +36,14 @@ def alive(grid: TokenGrid, budget: int, *, seed: int, text: F32 | None) -> Token
     return keep(grid, np.lexsort((-scores, rank))[:budget])
 
 
-def _sinks(features: F32) -> np.typing.NDArray[np.bool_]:
+def _sinks(features: F32) -> npt.NDArray[np.bool_]:
     whole, _ = lattice(features)
     lengths = np.sqrt(squares(whole))
     first, third = np.percentile(lengths, [25, 75])
     return np.asarray(lengths > third + SINK_RANGES * (third - first))
 
 
-def _commonness(features: F32, among: np.typing.NDArray[np.bool_]) -> F32:
+def _commonness(features: F32, among: npt.NDArray[np.bool_]) -> F32:
     """[T] cosines with the sum of the directions of the tokens ``among``."""
     whole = directions(features)
     common = np.rint(whole[among].sum(axis=0) / max(np.count_nonzero(among), 1))

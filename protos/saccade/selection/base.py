@@ -3,7 +3,8 @@
 Which tokens are kept must not depend on the machine, so sums are exact where they decide: cosines
 and distances are integers in float64, below 2^53 (`exact.py`), and the same in whatever order a
 BLAS, a vector unit or several threads add them. Where exp, log or a solver takes part (flashvlm,
-dpc_knn, cdpruner, apet, quotas), float64 is rounded to float32 before anything is compared.
+dpc_knn, cdpruner, apet, quotas), float64 is rounded to float32 before anything is compared; what
+merging adds up in float64 is rounded to float32, too.
 """
 
 from __future__ import annotations

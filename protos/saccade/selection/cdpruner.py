@@ -30,7 +30,8 @@ def cdpruner(grid: TokenGrid, budget: int, *, seed: int, text: F32 | None) -> To
     relevance = spanned(alike) if alike.max() > alike.min() else np.ones_like(alike)
     relevance = relevance + np.float32(1e-6)
     picks = _greedy(cosines(grid.features), relevance.astype(np.float64), budget)
-    rest = np.setdiff1d(ranking(relevance), picks, assume_unique=True)
+    order = ranking(relevance)
+    rest = order[~np.isin(order, picks)]
     return keep(grid, np.concatenate([picks, rest])[:budget])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from saccade.nouns import F32, I32, TokenGrid, TokenSet
 from saccade.selection.attention import last_layer
@@ -38,7 +39,7 @@ def mustdrop(grid: TokenGrid, budget: int, *, seed: int, text: F32 | None) -> To
     return merged(grid, ranked, np.where(np.isin(owners, ranked), owners, DROPPED).astype(np.int32))
 
 
-def _merge(grid: TokenGrid, budget: int, protected: np.typing.NDArray[np.int64]) -> I32:
+def _merge(grid: TokenGrid, budget: int, protected: npt.NDArray[np.int64]) -> I32:
     """[T] owners after the windows."""
     window = _windows(grid.grid)
     evenness = _evenness(grid.features, window)

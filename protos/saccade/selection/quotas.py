@@ -89,11 +89,12 @@ def ata(grids: Sequence[TokenGrid], windows: Sequence[Box]) -> F64:
 
     Tempo's allocator ("Small Vision-Language Models are Smart Compressors for Long Video
     Understanding", 2026), which shares tokens among a video's segments by a small model's word.
-    Here a view's relevance is the overview's attention under its window, as in `thumbnail_quota`;
-    and the budget is always spent, where the published one may leave some. Raises SelectionError as
-    `thumbnail_quota`.
+    Here a crop's relevance is the overview's attention under its window, as in `thumbnail_quota`,
+    and the overview's is the crops' mean: it shows them all. The budget is always spent, where the
+    published one may leave some. Raises SelectionError as `thumbnail_quota`.
     """
     relevance = _overview_logits(grids[0], windows)
+    relevance[0] = relevance[1:].mean() if len(grids) > 1 else 1.0
     low, high = relevance.min(), relevance.max()
     return (relevance - low) / (high - low) if high > low else np.ones(len(grids))
 
