@@ -1,4 +1,6 @@
-"""Scores from what CLS attends to."""
+"""Scores from what CLS attends to. They raise SelectionError for saliency that is missing or not
+finite.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,13 @@ from saccade.nouns import F32, TokenGrid
 
 
 def ensemble(grid: TokenGrid) -> F32:
-    """[T]: head-means, summed over the exported layers. Raises SelectionError as `_finite`."""
-    return _finite(grid, _rows(grid).mean(axis=1, dtype=np.float32).sum(axis=0, dtype=np.float32))
+    """[T]: head-means, summed over the exported layers."""
+    return _finite(_rows(grid).mean(axis=1, dtype=np.float32).sum(axis=0, dtype=np.float32))
 
 
 def last_layer(grid: TokenGrid) -> F32:
-    """[T]: the last exported layer's head-mean. Raises SelectionError as `_finite`."""
-    return _finite(grid, _rows(grid)[-1].mean(axis=0, dtype=np.float32))
+    """[T]: the last exported layer's head-mean."""
+    return _finite(_rows(grid)[-1].mean(axis=0, dtype=np.float32))
 
 
 def spanned(scores: F32) -> F32:
@@ -32,8 +34,7 @@ def _rows(grid: TokenGrid) -> F32:
     return grid.saliency
 
 
-def _finite(grid: TokenGrid, scores: F32) -> F32:
-    """Raises SelectionError for rows that aren't there, or scores that are not finite."""
+def _finite(scores: F32) -> F32:
     bad = int(np.count_nonzero(~np.isfinite(scores)))
     if bad:
         raise SelectionError(f"{bad} of {len(scores)} saliency scores are not finite")
