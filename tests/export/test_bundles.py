@@ -116,8 +116,17 @@ def test_both_bundles_verify_and_say_what_their_tokens_are(bundles: tuple[Bundle
     assert registers.files[DETECTOR] == patches.files[DETECTOR]
     shared = ("cloud/decoder.onnx", "cloud/embed.onnx", "cloud/tokenizer.json")
     assert all(registers.files[name] == patches.files[name] for name in shared)
+    graphs = [name for name in registers.files if name.endswith(".onnx")]
+    assert all(stored_half(each.file(name)) for each in bundles for name in graphs)
     own = ("edge/encoder.onnx", "cloud/projector.onnx")
     assert all(registers.files[name] != patches.files[name] for name in own)
+
+
+def stored_half(path: Path) -> bool:
+    """Whether float16 is what its weights are stored as, for the most part."""
+    held = onnx.load(str(path)).graph.initializer
+    half = sum(weights.ByteSize() for weights in held if weights.name.endswith(".half"))
+    return half > 0.8 * path.stat().st_size
 
 
 @pytest.mark.parametrize("count", range(1, 9))

@@ -81,7 +81,7 @@ class Embedding(nn.Module):
     def __init__(self, table: Tensor) -> None:
         super().__init__()
         self.table: Tensor
-        self.register_buffer("table", table, persistent=False)  # a weight of the file, no constant
+        self.register_buffer("table", table)  # exported as a weight, where an attribute is not
 
     def forward(self, input_ids: Tensor) -> Tensor:
         return functional.embedding(input_ids, self.table)
