@@ -160,24 +160,25 @@ def test_registers_are_placed_behind_the_patches(work: Path, registers: Bundle) 
         expected = model.visual(features, ids + PATCHES, slots, boxes, kinds).numpy()
         elsewhere = model.visual(features, ids, slots, boxes, kinds).numpy()
     feeds = {"features": features, "ids": ids, "slots": slots, "boxes": boxes, "kinds": kinds}
-    session = opened(registers.file("cloud/projector.onnx"))
-    (found,) = session.run(["embeds"], {name: x.numpy() for name, x in feeds.items()})
+    arrays = {name: x.numpy() for name, x in feeds.items()}
+    (found,) = run(registers.file("cloud/projector.onnx"), arrays, "embeds")
     np.testing.assert_allclose(found, expected, atol=HALF)
     assert np.abs(found - elsewhere).max() > 5 * HALF
 
 
 def test_any_number_of_views_goes_through_the_encoder(registers: Bundle) -> None:
-    session = opened(registers.file("edge/encoder.onnx"))
+    encoder = registers.file("edge/encoder.onnx")
     for count in (1, 2, 5):
         views = np.zeros((count, 96, 160, 3), np.uint8)
-        features, saliency, keys = session.run(["features", "saliency", "keys"], {"views": views})
+        features, saliency, keys = run(encoder, {"views": views}, "features", "saliency", "keys")
         assert features.shape == keys.shape == (count, 8, 32)
         assert saliency.shape == (count, 1, 1, 8)
         assert (np.diff(saliency) < 0).all()
 
 
-def opened(path: Path) -> ort.InferenceSession:
-    return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+def run(path: Path, feeds: dict[str, npt.NDArray[Any]], *outputs: str) -> list[npt.NDArray[Any]]:
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return [np.asarray(found) for found in session.run(outputs, feeds)]
 
 
 def test_a_view_of_one_vector_is_trained_and_becomes_a_bundle(
@@ -252,7 +253,7 @@ def test_large_float_weights_are_halved_and_no_others(tmp_path: Path) -> None:
     path = tmp_path / "sum.onnx"
     graph_of(weights, path)
     x = rng.normal(size=(1, 2000)).astype(np.float32)
-    before = opened(path).run(["y"], {"x": x})[0]
+    (before,) = run(path, {"x": x}, "y")
     onnx_files.halve(path)
     kinds = {held.name: held.data_type for held in onnx.load(str(path)).graph.initializer}
     assert kinds == {
@@ -261,7 +262,7 @@ def test_large_float_weights_are_halved_and_no_others(tmp_path: Path) -> None:
         "overflows": TensorProto.FLOAT,
         "counts": TensorProto.INT64,
     }
-    after = opened(path).run(["y"], {"x": x})[0]
+    (after,) = run(path, {"x": x}, "y")
     assert after.dtype == np.float32
     np.testing.assert_allclose(after, before, atol=HALF)
 
@@ -277,14 +278,14 @@ def test_a_halved_model_is_half_as_large_and_computes_the_same(work: Path, tmp_p
     one, other = (onnx.load(str(path)) for path in (whole, halved))
     assert one.ir_version == other.ir_version
     assert one.opset_import == other.opset_import
-    feeds = {
+    feeds: dict[str, npt.NDArray[Any]] = {
         "features": np.random.default_rng(0).normal(size=(9, 32)).astype(np.float32),
         "ids": np.arange(9),
         "slots": np.arange(9) % 5,
         "boxes": np.full((9, 4), 0.5, np.float32),
         "kinds": np.arange(9) % 3,
     }
-    before, after = (opened(path).run(["embeds"], feeds)[0] for path in (whole, halved))
+    before, after = (run(path, feeds, "embeds")[0] for path in (whole, halved))
     np.testing.assert_allclose(after, before, atol=HALF)
     again = halved.read_bytes()
     onnx_files.halve(halved)
