@@ -31,7 +31,7 @@ from bench.rate import plot, report
 from bench.rate.arms import Arm, Sent, Sight, all_arms
 from bench.rate.results import Result, read, scores
 from saccade.bundle import Bundle
-from saccade.selection import METHODS
+from saccade.selection import UNGUIDED
 from saccade_cloud.answering import Answerer
 from saccade_cloud.assemble import open_answerer, open_engine
 
@@ -138,7 +138,7 @@ def main() -> None:
         parser.add_argument(f"--{mind}", default=folder, help='a bundle, "none" to leave it out')
     parser.add_argument("--frames", type=int, default=500)
     parser.add_argument("--first", type=int, default=FIRST_SEED)
-    parser.add_argument("--methods", nargs="*", default=sorted(METHODS))
+    parser.add_argument("--methods", nargs="*", default=sorted(UNGUIDED))
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=Path("runs/rate"))
     parser.add_argument("--plot", type=Path, help="PNG (default: rate.png in --out)")

@@ -1,6 +1,6 @@
 """The published edge-cloud scheme: of every view one vector is sent, what its CLS token holds.
 
-    python -m bench.baselines.cls_arm RUN OUT [--minutes 15] [--shards 100] [--threads 2]
+    python -m bench.baselines.cls_arm RUN OUT [--minutes 15] [--threads 2]
         [--bundle DIR]
 
 RUN is the folder of `saccade export train crossing` and is only read. Its encoder stays as it is;
@@ -28,47 +28,16 @@ from saccade_export.forms import Form
 from saccade_export.tiny.encoder import Encoder, EncoderConfig
 from saccade_export.tiny.language import Language
 from saccade_export.training import answer, loop, recipe, sending
-from saccade_export.training.shards import Shard, shard_folders
 
 FIRST_LAYER = "projector.up."  # reads tokens of another width than the run's
 ROUNDED_SHARE = 0.5  # of the steps
-CHUNK = 128  # views
 
 
-@torch.no_grad()
-def pool(encoder: Encoder, source: Path, target: Path) -> None:
-    """Run the frozen encoder over one shard; cls.npy holds float16 [V, dim]."""
-    if target.exists():
-        return
-    views = np.load(source / "views.npy", mmap_mode="r")
-    pooled = []
-    for start in range(0, len(views), CHUNK):
-        chunk = torch.from_numpy(views[start : start + CHUNK].copy())
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            pooled.append(encoder(chunk)[3].half().numpy())
-    part = target.with_suffix(".part")
-    part.mkdir(parents=True, exist_ok=True)
-    np.save(part / "cls.npy", np.concatenate(pooled))
-    part.rename(target)
-
-
-class Pooled(answer.Frames):
-    """``Frames`` whose views have one token, the CLS vector: features [V, 1, dim]."""
-
-    def __init__(self, shards: Path, pooled: Path, words: Tokenizer, seed: int) -> None:
-        self._pooled = pooled
-        super().__init__(shards, words, seed)
-
-    def _add(self, folder: Path) -> None:
-        vectors = self._pooled / folder.name / "cls.npy"
-        if not vectors.exists():
-            return
-        shard = Shard.open(folder)
-        features = np.load(vectors)[:, None]
-        self.shards.append((shard, features, np.zeros(features.shape[:2], np.float32)))
-        for i, meta in enumerate(shard.frames):
-            shown = (len(meta["subjects"]), len(meta["closeups"]))
-            self.by_views.setdefault(shown, []).append((len(self.shards) - 1, i))
+def pooled(batch: answer.Batch) -> answer.Batch:
+    """Views with one token, the CLS vector: features [B, V, 1, dim]."""
+    return replace(
+        batch, features=batch.cls[:, :, None], scores=torch.zeros_like(batch.cls[..., :1])
+    )
 
 
 def rounded(features: Tensor) -> Tensor:
@@ -87,7 +56,7 @@ def started(run: Path) -> tuple[Language, Tokenizer]:
     """``run``'s language side with a first layer that knows nothing yet."""
     words = Tokenizer.from_file(str(run / "tokenizer.json"))
     model = new_language(words)
-    weights = loop.load(run / "adapt.pt")["model"]
+    weights = loop.load(run / "answer.pt")["model"]
     known = {name: w for name, w in weights.items() if not name.startswith(FIRST_LAYER)}
     model.load_state_dict({**model.state_dict(), **known})
     return model, words
@@ -100,14 +69,14 @@ def train(run: Path, out: Path, plan: loop.Plan) -> None:
     parameters = list(model.train().parameters())
     descent = loop.optimizer(parameters, plan)
     step, spent = 0, 0.0
-    if (out / "adapt.pt").exists():
-        state = loop.load(out / "adapt.pt")
+    if (out / "answer.pt").exists():
+        state = loop.load(out / "answer.pt")
         model.load_state_dict(state["model"])
         descent.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent_s"]
     clock, rng = loop.Clock(plan, spent), random.Random(plan.seed + step)
-    frames = Pooled(run / "shards", out / "shards", words, plan.seed + step)
-    batches = loop.prefetch(lambda: frames.batch(plan.batch))
+    frames = answer.Frames(run / "shards", words, plan.seed + step)
+    batches = loop.prefetch(lambda: pooled(frames.batch(plan.batch)))
     losses: list[float] = []
 
     def take_step() -> Callable[[], str]:
@@ -118,7 +87,7 @@ def train(run: Path, out: Path, plan: loop.Plan) -> None:
 
     def store(steps: int) -> None:
         state = {"model": model.state_dict(), "optimizer": descent.state_dict()}
-        loop.save(out / "adapt.pt", {**state, "step": steps, "spent_s": clock.spent_s})
+        loop.save(out / "answer.pt", {**state, "step": steps, "spent_s": clock.spent_s})
 
     loop.run("cls", clock, descent, step, take_step, store)
 
@@ -143,12 +112,12 @@ class Glancing(nn.Module):
         return vector, torch.ones_like(vector[:, None, :, :1]), vector.clone()
 
 
-def write_bundle(run: Path, out: Path, bundle: Path) -> Manifest:
+def write_bundle(out: Path, bundle: Path) -> Manifest:
     """The arm trained in ``out``, as a bundle."""
     encoder = recipe.trained_encoder(out)
     words = Tokenizer.from_file(str(out / "tokenizer.json"))
     model = new_language(words)
-    model.load_state_dict(loop.load(out / "adapt.pt")["model"])
+    model.load_state_dict(loop.load(out / "answer.pt")["model"])
     form = Form(
         name="crossing-cls",
         tokens="the CLS vector of each view",
@@ -158,7 +127,7 @@ def write_bundle(run: Path, out: Path, bundle: Path) -> Manifest:
         kept=1,
     )
     command = "python -m bench.baselines.cls_arm"
-    return write_arm(bundle, form, model.eval(), words, run=run, command=command)
+    return write_arm(bundle, form, model.eval(), words, command=command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -168,7 +137,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=15)
-    parser.add_argument("--shards", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--bundle", type=Path, help="also write the arm's bundle there")
     options = parser.parse_args(arguments)
@@ -176,13 +144,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for name in ("tokenizer.json", "see.pt"):
         shutil.copyfile(options.run / name, options.out / name)
-    encoder = recipe.trained_encoder(options.run)
-    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for source in shard_folders(options.run / "shards")[: options.shards]:
-        pool(encoder, source, options.out / "shards" / source.name)
     train(options.run, options.out, loop.Plan(minutes=options.minutes, batch=16, rate=1e-3))
     if options.bundle:
-        write_bundle(options.run, options.out, options.bundle)
+        write_bundle(options.out, options.bundle)
 
 
 if __name__ == "__main__":

@@ -80,8 +80,8 @@ class Spoiled(answer.Frames):
             return
         shard = Shard.open(folder)
         views = np.load(pictures, mmap_mode="r")
-        none = np.zeros((len(views), 64), np.float32)
-        self.shards.append((shard, views, none))
+        none = np.zeros((len(views), 1), np.float32)
+        self.shards.append((shard, views, none, none.astype(np.float16)))
         for i, meta in enumerate(shard.frames[:FRAMES]):
             shown = (len(meta["subjects"]), len(meta["closeups"]))
             self.by_views.setdefault(shown, []).append((len(self.shards) - 1, i))
@@ -117,7 +117,7 @@ def train(run: Path, out: Path, spoiled: Path, plan: loop.Plan, device: str) -> 
         state |= {"optimizer": descent.state_dict(), "step": steps, "spent_s": clock.spent_s}
         loop.save(out / "both.pt", state)
         loop.save(out / "see.pt", {"encoder": state["encoder"], "step": steps})
-        loop.save(out / "adapt.pt", {"model": state["model"], "step": steps})
+        loop.save(out / "answer.pt", {"model": state["model"], "step": steps})
 
     loop.run("pixels", clock, descent, step, take_step, store)
 
@@ -140,12 +140,12 @@ def _loss(
         return answer.loss_of(model, seen, kept, device)
 
 
-def write_bundle(run: Path, out: Path, bundle: Path) -> Manifest:
+def write_bundle(out: Path, bundle: Path) -> Manifest:
     """The arm trained in ``out``, as a bundle."""
     model, words = recipe.trained_language(out)
     form = forms.patches(recipe.trained_encoder(out), "crossing-pixels")
     command = "python -m bench.baselines.pixel_arm"
-    return write_arm(bundle, form, model, words, run=run, command=command)
+    return write_arm(bundle, form, model, words, command=command)
 
 
 def main() -> None:
@@ -170,7 +170,7 @@ def main() -> None:
     plan = loop.Plan(minutes=options.minutes, batch=12, rate=5e-4)
     train(options.run, options.out, options.out / "spoiled", plan, options.device)
     if options.bundle:
-        write_bundle(options.run, options.out, options.bundle)
+        write_bundle(options.out, options.bundle)
 
 
 if __name__ == "__main__":

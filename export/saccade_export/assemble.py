@@ -65,7 +65,7 @@ def assemble_registers(
     if (beside / DETECTOR).exists():
         (out / DETECTOR).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(beside / DETECTOR, out / DETECTOR)
-    model, words = recipe.trained_language(work)
+    model, words = recipe.trained_language(work, "registers")
     form = forms.registers(recipe.trained_encoder(work), recipe.trained_registers(work))
     return write(out, form, model, words, training=training, accuracy=accuracy)
 

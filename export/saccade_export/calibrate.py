@@ -34,8 +34,8 @@ _SHOWN = 5  # unreadable pictures that an error names
 
 @dataclass(frozen=True, slots=True)
 class CalibrationSettings:
-    """``distortion`` and ``layers`` are klt's, see `fit_klt`; ``stages``, ``entries``,
-    ``stages_per_layer`` and ``seed`` rvq's, see `fit_rvq`. ``threads`` 0: every core.
+    """``distortion`` and ``layers`` are klt's, see `fit_klt`; ``stages``, ``first_entries``,
+    ``entries``, ``stages_per_layer`` and ``seed`` rvq's, see `fit_rvq`. ``threads`` 0: every core.
     ``questions`` for the operating points, the bundle's examples where there are none, are asked
     about ``point_pictures`` pictures; ``agreement``: the cheapest point that has it becomes the
     bundle's own.
@@ -44,9 +44,10 @@ class CalibrationSettings:
     codecs: tuple[str, ...] = ("klt", "rvq")
     distortion: float = 0.1
     layers: int = 2
-    stages: int = 8
+    stages: int = 6
+    first_entries: int = 8192
     entries: int = 256
-    stages_per_layer: int = 2
+    stages_per_layer: int = 1
     seed: int = 0
     threads: int = 0
     questions: tuple[str, ...] = ()
@@ -59,6 +60,7 @@ class CalibrationSettings:
         _check("layers", self.layers, 1, klt_table.MAX_LAYERS)
         _check("stages", self.stages, 1, rvq_table.MAX_STAGES)
         _check("entries", self.entries, 2, rvq_table.MAX_ENTRIES)
+        _check("entries in the first stage", self.first_entries, 2, rvq_table.MAX_ENTRIES)
         _check("stages per layer", self.stages_per_layer, 1, self.stages)
         _check("pictures for operating points", self.point_pictures, 1, 1e6)
         _check("agreement", self.agreement, 0, 1)
@@ -145,6 +147,7 @@ def _fit(name: str, features: F32, settings: CalibrationSettings, bar: Progress)
     return fit_rvq(
         features,
         stages=settings.stages,
+        first=settings.first_entries,
         entries=settings.entries,
         per_layer=settings.stages_per_layer,
         seed=settings.seed,

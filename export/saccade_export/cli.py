@@ -69,12 +69,16 @@ def _calibrate_arguments(parser: argparse.ArgumentParser) -> None:
         "--layers", type=int, default=2, metavar="N",
         help="klt: each layer has a third of the step of the one before (%(default)d)",
     )  # fmt: skip
-    parser.add_argument("--stages", type=int, default=8, metavar="N", help="rvq (%(default)d)")
+    parser.add_argument("--stages", type=int, default=6, metavar="N", help="rvq (%(default)d)")
     parser.add_argument(
-        "--entries", type=int, default=256, metavar="N", help="rvq: of each codebook (%(default)d)"
+        "--first-entries", type=int, default=8192, metavar="N",
+        help="rvq: of the first codebook, fewer where pictures are few (%(default)d)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--entries", type=int, default=256, metavar="N", help="rvq: of the others (%(default)d)"
     )
     parser.add_argument(
-        "--stages-per-layer", type=int, default=2, metavar="N", help="rvq (%(default)d)"
+        "--stages-per-layer", type=int, default=1, metavar="N", help="rvq (%(default)d)"
     )
     parser.add_argument("--seed", type=int, default=0, help="rvq: of k-means (%(default)d)")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="0: every core")
@@ -153,6 +157,7 @@ def calibrate(options: argparse.Namespace) -> int:
         distortion=options.distortion,
         layers=options.layers,
         stages=options.stages,
+        first_entries=options.first_entries,
         entries=options.entries,
         stages_per_layer=options.stages_per_layer,
         seed=options.seed,

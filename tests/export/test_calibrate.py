@@ -115,7 +115,8 @@ class TestCalibrate:
             (CalibrationSettings(distortion=0), "0 distortion"),
             (CalibrationSettings(layers=9), "9 layers: 1 to 8"),
             (CalibrationSettings(stages=17), "17 stages: 1 to 16"),
-            (CalibrationSettings(entries=5000), "5000 entries: 2 to 4095"),
+            (CalibrationSettings(entries=20_000), "20000 entries: 2 to 16383"),
+            (CalibrationSettings(first_entries=1), "1 entries in the first stage: 2 to 16383"),
             (CalibrationSettings(stages=2, stages_per_layer=3), "3 stages per layer: 1 to 2"),
         ],
     )
@@ -186,10 +187,10 @@ class TestFits:
         centres = k_means(points, 8, np.random.default_rng(1))
         np.testing.assert_allclose(np.sort(centres[:, 0]), heaps[:, 0], atol=1)
 
-    @pytest.mark.parametrize("count", [2, 5])
-    def test_fewer_tokens_than_entries_still_fit(self, count: int) -> None:
-        table = fit_rvq(self.features[:count], stages=2, entries=256)
-        assert [len(stage.entries) for stage in table.stages] == [count, count]
+    @pytest.mark.parametrize(("count", "entries"), [(2, [2, 2]), (5, [2, 2]), (160, [10, 4])])
+    def test_few_tokens_get_few_entries(self, count: int, entries: list[int]) -> None:
+        table = fit_rvq(self.features[:count], stages=2, entries=4)
+        assert [len(stage.entries) for stage in table.stages] == entries
 
     def test_tokens_that_are_all_the_same_still_fit(self) -> None:
         same = np.ones((10, 4), np.float32)

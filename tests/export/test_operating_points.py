@@ -25,7 +25,7 @@ from saccade_export.operating_points import Judge, Measured, frontier, reduce
 ONE_THREAD = RuntimeSettings(threads=1)
 QUESTIONS = ("what is vehicle {crop} ?", "what is the plate of vehicle {closeup} ?")
 QUICK = CalibrationSettings(
-    codecs=("rvq",), entries=16, stages=4, stages_per_layer=1, threads=1,
+    codecs=("rvq",), first_entries=16, entries=16, stages=4, threads=1,
     questions=(*QUESTIONS, "what time of day is it ?"), point_pictures=2, agreement=0.9,
 )  # fmt: skip
 

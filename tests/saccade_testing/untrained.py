@@ -19,7 +19,8 @@ def write_run(folder: Path, frames: int) -> Path:
     model = recipe.new_language(words, encoder.config)
     loop.save(folder / "see.pt", {"encoder": encoder.state_dict(), "step": 0})
     learned = {"model": model.state_dict(), "registers": registers.state_dict()}
-    loop.save(folder / "adapt.pt", {**learned, "step": 0})
+    for stage in ("answer", "registers"):
+        loop.save(folder / f"{stage}.pt", {**learned, "step": 0})
     words.save(str(folder / "tokenizer.json"))
     shard = folder / "shards" / "shard-00000"
     write_shard(shard, range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + frames))

@@ -43,19 +43,21 @@ class Registers(nn.Module):
     """``count`` registers of a view, the most important first."""
 
     def __init__(
-        self, dim: int, places: int, count: int = REGISTERS, width: int = 128, depth: int = 2
-    ) -> None:
+        self, dim: int, wide: int, places: int, count: int = REGISTERS, width: int = 128,
+        depth: int = 2,
+    ) -> None:  # fmt: skip
+        """``dim``: features of a token and of a register; ``wide``: of CLS."""
         super().__init__()
-        self.widen = nn.Linear(dim, width)
+        self.widen, self.whole = nn.Linear(dim, width), nn.Linear(wide, width)
         self.place = nn.Parameter(torch.randn(places, width) * 0.02)
         self.queries = nn.Parameter(torch.randn(count, width) * 0.2)
         self.mixers = nn.ModuleList(Mixer(width, 4) for _ in range(depth))
         self.narrow = nn.Linear(width, dim)
         self.unit = nn.LayerNorm(dim, elementwise_affine=False)  # as the encoder's tokens are
 
-    def forward(self, features: Tensor) -> Tensor:
-        """[N, T, dim] -> [N, count, dim]."""
-        context = self.widen(features) + self.place
+    def forward(self, features: Tensor, cls: Tensor) -> Tensor:
+        """Tokens [N, T, dim] and CLS [N, wide] of views -> [N, count, dim]."""
+        context = torch.cat([self.widen(features) + self.place, self.whole(cls)[:, None]], 1)
         x = self.queries.expand(features.shape[0], -1, -1).to(context.dtype)
         for mixer in self.mixers:
             x = mixer(x, context)

@@ -34,5 +34,6 @@ class Condensed(nn.Module):
 
     def forward(self, views: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Saliency is the same for every view; keys are the registers themselves."""
-        registers = self.registers(self.encoder(views)[0])
+        features, _, _, cls = self.encoder(views)
+        registers = self.registers(features, cls)
         return registers, self.row.expand(registers.shape[0], -1, -1, -1), registers.clone()

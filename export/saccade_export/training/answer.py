@@ -1,9 +1,8 @@
 """Stage 2: the encoder is frozen; the language side learns to answer from its tokens.
 
 It learns from any number of kept tokens, chosen by saliency or by chance, and from coarsely
-quantised ones: whatever an edge may send later. In a share of the steps it learns from registers
-instead, which learn with it. A last stage, ``adapt``, has registers that no longer move, so that
-these too are quantised as they will be sent.
+quantised ones: whatever an edge may send later. Stage 3, ``registers``, is the same with registers
+in the tokens' place, which learn along.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,26 +22,27 @@ from torch.nn import functional
 
 from saccade_export.tiny.encoder import Encoder
 from saccade_export.tiny.language import Language
-from saccade_export.tiny.registers import REGISTERS, Registers
+from saccade_export.tiny.registers import Registers
 from saccade_export.training import loop, sending
 from saccade_export.training.packing import BOS, TextRows, attention_mask, pack, questions_for
 from saccade_export.training.sending import Quantiser
 from saccade_export.training.shards import FRAME_SIZE, Shard, shard_folders
 
+F16 = npt.NDArray[np.float16]
 Kept = tuple[Tensor, ...]  # what the projector reads, see `sending.keep`
 
 TEXT_LIMIT = 190
-REGISTER_SHARE = 0.35  # of the steps
 
 
 @dataclass(frozen=True)
 class Batch:
-    """``features`` [B, V, T, D], ``scores`` [B, V, T], ``boxes`` [B, V, 4] normalised; ``slots``
-    and ``kinds`` [B, V] as the projector reads them.
+    """``features`` [B, V, T, D], ``scores`` [B, V, T], ``cls`` [B, V, dim], ``boxes`` [B, V, 4]
+    normalised; ``slots`` and ``kinds`` [B, V] as the projector reads them.
     """
 
     features: Tensor
     scores: Tensor
+    cls: Tensor
     boxes: Tensor
     slots: Tensor
     kinds: Tensor
@@ -51,7 +51,7 @@ class Batch:
 
 @torch.no_grad()
 def cache_features(encoder: Encoder, folder: Path, device: str, stamp: str) -> None:
-    """Run the frozen encoder over one shard; features float16 and saliency scores beside it.
+    """Run the frozen encoder over one shard; features, CLS and saliency scores go beside it.
 
     ``stamp`` names the encoder's weights: features of other weights are made anew.
     """
@@ -60,14 +60,16 @@ def cache_features(encoder: Encoder, folder: Path, device: str, stamp: str) -> N
         return
     encoder.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     views = np.load(folder / "views.npy", mmap_mode="r")
-    features, scores = [], []
+    features, scores, cls = [], [], []
     for start in range(0, len(views), 128):
         chunk = torch.from_numpy(views[start : start + 128].copy()).to(device)
         with torch.autocast(device, dtype=torch.bfloat16):
-            f, s, _, _ = encoder(chunk)
+            f, s, _, c = encoder(chunk)
         features.append(f.half().cpu().numpy())
+        cls.append(c.half().cpu().numpy())
         scores.append(s.float().mean(2).sum(1).cpu().numpy())
     np.save(folder / "scores.npy", np.concatenate(scores).astype(np.float32))
+    np.save(folder / "cls.npy", np.concatenate(cls))
     np.save(folder / "features.npy", np.concatenate(features))
     made_by.write_text(stamp)
 
@@ -77,7 +79,7 @@ class Frames:
 
     def __init__(self, root: Path, tokenizer: Tokenizer, seed: int) -> None:
         self.tokenizer, self.random = tokenizer, random.Random(seed)
-        self.shards: list[tuple[Shard, npt.NDArray[np.float16], npt.NDArray[np.float32]]] = []
+        self.shards: list[tuple[Shard, F16, npt.NDArray[np.float32], F16]] = []
         # By numbers of crops and close-ups: a batch's frames have the same kinds of views.
         self.by_views: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for folder in shard_folders(root):
@@ -87,7 +89,8 @@ class Frames:
     def _add(self, folder: Path) -> None:
         shard = Shard.open(folder)
         features = np.load(folder / "features.npy", mmap_mode="r")
-        self.shards.append((shard, features, np.load(folder / "scores.npy")))
+        cls = np.load(folder / "cls.npy", mmap_mode="r")
+        self.shards.append((shard, features, np.load(folder / "scores.npy"), cls))
         for i, meta in enumerate(shard.frames):
             views = (len(meta["subjects"]), len(meta["closeups"]))
             self.by_views.setdefault(views, []).append((len(self.shards) - 1, i))
@@ -105,8 +108,8 @@ class Frames:
         return Batch(*columns(rows), text)
 
     def frame(self, s: int, i: int) -> tuple[npt.NDArray[Any], ...]:
-        """Features, scores, boxes, slots and kinds of the views of frame ``i`` of shard ``s``."""
-        shard, features, scores = self.shards[s]
+        """The views of frame ``i`` of shard ``s``, as ``columns`` takes them."""
+        shard, features, scores, cls = self.shards[s]
         here = slice(int(shard.offsets[i]), int(shard.offsets[i + 1]))
         scale = np.asarray([FRAME_SIZE[1], FRAME_SIZE[0]] * 2, np.float32)
         meta = shard.frames[i]
@@ -114,16 +117,16 @@ class Frames:
         crops, closeups = len(meta["subjects"]), meta["closeups"]
         slots = np.asarray([*range(1 + crops), *closeups], np.int64)
         kinds = np.asarray([0] + [1] * crops + [2] * len(closeups), np.int64)
-        return features[here], scores[here], boxes.clip(0, 1), slots, kinds
+        return features[here], scores[here], cls[here], boxes.clip(0, 1), slots, kinds
 
 
 def columns(
     rows: Sequence[tuple[npt.NDArray[Any], ...]],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Frames of equal numbers of views as the first five fields of a ``Batch``."""
-    features, *rest = (torch.from_numpy(np.stack(c)) for c in zip(*rows, strict=True))
-    scores, boxes, slots, kinds = rest
-    return features.float(), scores, boxes, slots, kinds
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Frames of equal numbers of views as a ``Batch``'s fields but the last."""
+    stacked = (torch.from_numpy(np.stack(c)) for c in zip(*rows, strict=True))
+    features, scores, cls, boxes, slots, kinds = stacked
+    return features.float(), scores, cls.float(), boxes, slots, kinds
 
 
 def loss_of(model: Language, batch: Batch, kept: Kept | None, device: str) -> Tensor:
@@ -162,61 +165,58 @@ def tokens(root: Path) -> npt.NDArray[np.float32]:
     return np.concatenate(found).astype(np.float32)
 
 
-@torch.no_grad()
-def condensed(root: Path, registers: Registers) -> npt.NDArray[np.float32]:
-    """[N, D]: registers of as many views as give as many tokens, of all shards alike."""
-    folders = shard_folders(root)
-    rng = np.random.default_rng(0)
-    each = -(-sending.FITTED_TOKENS // (REGISTERS * len(folders)))
-    found = []
-    for folder in folders:
-        features = np.load(folder / "features.npy", mmap_mode="r")
-        views = rng.choice(len(features), min(each, len(features)), replace=False)
-        chosen = torch.from_numpy(features[np.sort(views)].astype(np.float32))
-        found.append(registers(chosen).flatten(0, 1).numpy())
-    return np.concatenate(found)
+class Sender(Protocol):
+    """How views reach the language side."""
 
-
-@dataclass(frozen=True)
-class Sending:
-    """How tokens reach the language side. ``registers``: learned along where ``fitted`` is None,
-    else frozen, and quantised by ``fitted``.
-    """
-
-    quantiser: Quantiser
-    registers: Registers
-    fitted: Quantiser | None = None
+    @property
+    def learner(self) -> Registers | None:
+        """What learns along, if anything does."""
+        ...
 
     def draw(self, batch: Batch, done: float, rng: random.Random, device: str) -> Kept:
-        """Tokens or registers, as many and as coarse as chance has it."""
-        kinds = batch.kinds[0].tolist()
-        if rng.random() >= REGISTER_SHARE:
-            by_score = rng.random() < sending.SCORED_SHARE
-            counts = sending.budgets(kinds, done, rng)
-            return sending.keep(batch, counts, by_score, self.quantiser, rng.choice(sending.STAGES))
-        counts = sending.register_budgets(kinds, rng)
-        features, *places = sending.condense(batch, counts, self.registers, device)
-        if self.fitted is None:  # quantising needs registers that stay where they are
-            features = features + torch.randn_like(features) * rng.choice(sending.NOISE)
-        elif stages := rng.choice(sending.STAGES):
-            features = self.fitted(features, stages)
-        return features, *places
+        """As many tokens and as coarse as chance has it; ``done`` of the stage, 0..1."""
+        ...
+
+
+class Patches:
+    """Some of the encoder's own tokens."""
+
+    learner: Registers | None = None
+
+    def __init__(self, quantiser: Quantiser) -> None:
+        self._quantiser = quantiser
+
+    def draw(self, batch: Batch, done: float, rng: random.Random, device: str) -> Kept:
+        counts = sending.budgets(batch.kinds[0].tolist(), done, rng)
+        by_score = rng.random() < sending.SCORED_SHARE
+        return sending.keep(batch, counts, by_score, self._quantiser, rng.choice(sending.STAGES))
+
+
+class Condensed:
+    """Some registers, with noise: they still move, and codebooks that fit them come later."""
+
+    def __init__(self, registers: Registers) -> None:
+        self.learner: Registers | None = registers
+        self._registers = registers
+
+    def draw(self, batch: Batch, done: float, rng: random.Random, device: str) -> Kept:
+        counts = sending.register_budgets(batch.kinds[0].tolist(), rng)
+        features, *places = sending.condense(batch, counts, self._registers, device)
+        return features + torch.randn_like(features) * rng.choice(sending.NOISE), *places
 
 
 def train(
     root: Path, checkpoint: Path, model: Language, tokenizer: Tokenizer, plan: loop.Plan,
-    device: str = "cpu", *, sent: Sending | None,
+    device: str = "cpu", *, sent: Sender | None,
 ) -> None:  # fmt: skip
     """Train until ``plan.minutes`` are spent; resumes. ``sent`` None: the no-picture baseline."""
     torch.manual_seed(plan.seed)
     modules: dict[str, nn.Module] = {"model": model}
-    moving: list[nn.Module] = [model]
-    if sent:
-        modules["registers"] = sent.registers
-        moving += [] if sent.fitted else [sent.registers]
+    if sent and sent.learner:
+        modules["registers"] = sent.learner
     for module in modules.values():
         module.to(device)
-    parameters = [p for module in moving for p in module.parameters()]
+    parameters = [p for module in modules.values() for p in module.parameters()]
     descent = loop.optimizer(parameters, plan)
     step, spent = 0, 0.0
     if checkpoint.exists():

@@ -1,6 +1,6 @@
 """The whole recipe of the demo bundle, stage by stage; every stage resumes where it stopped.
 
-    render -> detector -> see -> answer -> adapt -> blind
+    render -> detector -> see -> answer -> registers -> blind
 
 ``CPU`` is sized for four cores in about two hours, ``GPU`` for one GPU in about 20 minutes with
 pre-rendered data.
@@ -23,7 +23,7 @@ from saccade_export.tiny.tokenizer import build, slot_ids
 from saccade_export.training import answer, detector, loop, prerender, see, sending
 from saccade_export.training.shards import MAX_CROPS, shard_folders
 
-STAGES = ("render", "detector", "see", "answer", "adapt", "blind")
+STAGES = ("render", "detector", "see", "answer", "registers", "blind")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Recipe:
     frames: int
     see: loop.Plan
     answer: loop.Plan
-    adapt: loop.Plan
+    registers: loop.Plan
     blind: loop.Plan
     detector_pictures: int
     detector_epochs: int
@@ -47,8 +47,8 @@ class Recipe:
 CPU = Recipe(
     frames=60_000,
     see=loop.Plan(minutes=38, batch=128, rate=1.5e-3),
-    answer=loop.Plan(minutes=36, batch=12),
-    adapt=loop.Plan(minutes=8, batch=12, rate=4e-4),
+    answer=loop.Plan(minutes=34, batch=12),
+    registers=loop.Plan(minutes=8, batch=12, rate=8e-4),
     blind=loop.Plan(minutes=4, batch=12),
     detector_pictures=3000,
     detector_epochs=8,
@@ -61,7 +61,7 @@ GPU = replace(
     device="cuda",
     see=loop.Plan(minutes=7, batch=1024, rate=2e-3),
     answer=loop.Plan(minutes=9, batch=96, rate=1.5e-3),
-    adapt=loop.Plan(minutes=2, batch=96, rate=5e-4),
+    registers=loop.Plan(minutes=2, batch=96, rate=1e-3),
     blind=loop.Plan(minutes=1, batch=96),
     detector_epochs=30,
     detector_batch=128,
@@ -85,7 +85,7 @@ def scaled(recipe: Recipe, scale: float) -> Recipe:
         frames=max(20, round(recipe.frames * scale)),
         see=plan(recipe.see),
         answer=plan(recipe.answer),
-        adapt=plan(recipe.adapt),
+        registers=plan(recipe.registers),
         blind=plan(recipe.blind),
         detector_pictures=max(16, round(recipe.detector_pictures * scale)),
         detector_epochs=max(1, round(recipe.detector_epochs * scale)),
@@ -107,7 +107,7 @@ def new_language(words: Tokenizer, encoder: EncoderConfig) -> Language:
 
 def new_registers(encoder: EncoderConfig) -> Registers:
     """Untrained registers of ``encoder``'s tokens."""
-    return Registers(encoder.out, encoder.tokens)
+    return Registers(encoder.out, encoder.dim, encoder.tokens)
 
 
 def trained_encoder(work: Path) -> Encoder:
@@ -120,12 +120,12 @@ def trained_encoder(work: Path) -> Encoder:
 def trained_registers(work: Path) -> Registers:
     """The registers of the run in ``work``."""
     registers = new_registers(EncoderConfig())
-    registers.load_state_dict(loop.load(work / "adapt.pt")["registers"])
+    registers.load_state_dict(loop.load(work / "registers.pt")["registers"])
     return registers.eval()
 
 
-def trained_language(work: Path, name: str = "adapt") -> tuple[Language, Tokenizer]:
-    """The language side of the run in ``work``: ``answer``, ``adapt`` or ``blind``."""
+def trained_language(work: Path, name: str = "answer") -> tuple[Language, Tokenizer]:
+    """The language side of the run in ``work``: ``answer``, ``registers`` or ``blind``."""
     words = Tokenizer.from_file(str(work / "tokenizer.json"))
     model = new_language(words, EncoderConfig())
     model.load_state_dict(loop.load(work / f"{name}.pt")["model"])
@@ -141,7 +141,7 @@ def run(recipe: Recipe, work: Path, stages: tuple[str, ...] = STAGES) -> None:
         "detector": _detector,
         "see": _see,
         "answer": _answer,
-        "adapt": _adapt,
+        "registers": _registers,
         "blind": _blind,
     }
     for stage in stages:
@@ -179,25 +179,19 @@ def _answer(recipe: Recipe, work: Path) -> None:
     stamp = str(loop.load(work / "see.pt")["step"])
     for folder in shard_folders(work / "shards"):
         answer.cache_features(encoder, folder, recipe.device, stamp)
-    start = recipe.start / "adapt.pt" if recipe.start else None
-    torch.manual_seed(recipe.answer.seed)
-    sent = answer.Sending(_quantiser(work), new_registers(EncoderConfig()))
-    _language(recipe, work, "answer", recipe.answer, start, sent)
+    start = recipe.start / "answer.pt" if recipe.start else None
+    quantiser = sending.quantiser(work / "tokens.rvq", lambda: answer.tokens(work / "shards"))
+    _language(recipe, work, "answer", recipe.answer, start, answer.Patches(quantiser))
 
 
-def _adapt(recipe: Recipe, work: Path) -> None:
-    registers = new_registers(EncoderConfig())
-    registers.load_state_dict(loop.load(work / "answer.pt")["registers"])
-    registers.requires_grad_(False).eval()
-    fitted = sending.quantiser(
-        work / "registers.rvq", lambda: answer.condensed(work / "shards", registers)
-    )
-    sent = answer.Sending(_quantiser(work), registers, fitted)
-    _language(recipe, work, "adapt", recipe.adapt, work / "answer.pt", sent)
-
-
-def _quantiser(work: Path) -> sending.Quantiser:
-    return sending.quantiser(work / "tokens.rvq", lambda: answer.tokens(work / "shards"))
+def _registers(recipe: Recipe, work: Path) -> None:
+    torch.manual_seed(recipe.registers.seed)
+    learned = new_registers(EncoderConfig())
+    start = work / "answer.pt"
+    if recipe.start and (recipe.start / "registers.pt").exists():
+        start = recipe.start / "registers.pt"
+        learned.load_state_dict(loop.load(start)["registers"])
+    _language(recipe, work, "registers", recipe.registers, start, answer.Condensed(learned))
 
 
 def _blind(recipe: Recipe, work: Path) -> None:
@@ -210,16 +204,13 @@ def _language(
     name: str,
     plan: loop.Plan,
     start: Path | None,
-    sent: answer.Sending | None,
+    sent: answer.Sender | None,
 ) -> None:
     words = tokenizer()
     words.save(str(work / "tokenizer.json"))
     torch.manual_seed(plan.seed)
     model = new_language(words, EncoderConfig())
     if start:
-        state = loop.load(start)
-        model.load_state_dict(state["model"])
-        if sent:
-            sent.registers.load_state_dict(state["registers"])
+        model.load_state_dict(loop.load(start)["model"])
     checkpoint = work / f"{name}.pt"
     answer.train(work / "shards", checkpoint, model, words, plan, recipe.device, sent=sent)

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 # Kept tokens per view, all views alike. Mostly few: a step is then several times cheaper, and
 # steps are what counting and searching take; the last share of a stage sees the mixture evenly.
 EARLY_BUDGETS = (16, 16, 16, 8, 32)
-BUDGETS = (64, 64, 32, 32, 16, 16, 8, 4)
+BUDGETS = (64, 64, 64, 32, 32, 16, 16, 8)
 EARLY_SHARE = 0.7
 # By kind of view: the overview is searched, a crop shows one thing, a close-up is read.
-BY_KIND = ((48, 32, 24, 24, 16, 12), (16, 8, 6, 4, 4, 3, 2), (24, 16, 12, 12, 8, 6))
+BY_KIND = ((48, 32, 24, 24, 16, 16, 12), (16, 8, 8, 6, 4, 4, 3), (24, 16, 12, 12, 8, 8, 6))
 REGISTERS_BY_KIND = ((8, 8, 6, 4, 2), (8, 4, 3, 2, 1), (8, 6, 4, 3, 2))
-ALIKE_SHARE = 0.4
+ALIKE_SHARE = 0.45
 SCORED_SHARE = 0.85  # the rest is chosen by chance
-STAGES = (0, 0, 2, 3, 3, 4, 6)  # of residual quantisation; 0: none
-NOISE = (0.0, 0.2, 0.4)  # in place of quantisation while registers still move
-FITTED_TOKENS = 40_000
+STAGES = (0, 0, 1, 1, 1, 2, 2)  # of residual quantisation; 0: none
+NOISE = (0.0, 0.1, 0.2, 0.3, 0.4)  # in place of quantisation, which leaves as much
+FITTED_TOKENS = 200_000
 
 
 class Quantiser:
@@ -100,7 +100,8 @@ def condense(
 ) -> tuple[Tensor, ...]:
     """As ``keep``, of each view's first ``counts[v]`` registers. Their ids follow the patches'."""
     b, v, t, _ = batch.features.shape
-    made = registers(batch.features.flatten(0, 1).to(device)).unflatten(0, (b, v))
+    seen = (x.flatten(0, 1).to(device) for x in (batch.features, batch.cls))
+    made = registers(*seen).unflatten(0, (b, v))
     features = torch.cat([made[:, i, :n] for i, n in enumerate(counts)], 1)
     ids = torch.cat([t + torch.arange(n) for n in counts]).expand(b, -1)
     return features, ids, *_placed(batch, counts)

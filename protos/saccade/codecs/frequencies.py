@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 RANGE_BITS = 16
 TOTAL = 1 << RANGE_BITS
-MAX_SYMBOLS = 4096
+MAX_SYMBOLS = 1 << 14  # a quarter of the range: common symbols still get short codes
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import numpy as np
 from saccade.codecs import rans
 from saccade.codecs.base import SetShape, check_width, prefix, stack, unstack
 from saccade.codecs.ids import decode_ids, encode_ids
+from saccade.codecs.nearest import Nearest
 from saccade.codecs.rvq_table import MAX_FEATURE, RvqTable
 from saccade.errors import CodecError
 from saccade.nouns import F32, TokenSet
@@ -31,6 +32,7 @@ class Rvq:
 
     def __init__(self, table: RvqTable) -> None:
         self.table = table
+        self._nearest = {id(stage): Nearest(stage.entries) for stage in table.stages}
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Rvq:
@@ -50,7 +52,7 @@ class Rvq:
             starts: list[int] = []
             widths: list[int] = []
             for stage in stages:
-                nearest = stage.search(left)
+                nearest = self._nearest[id(stage)](left)
                 left = left - stage.entries[nearest]
                 symbols = stage.symbols(nearest).tolist()
                 starts += [stage.frequencies.starts[s] for s in symbols]

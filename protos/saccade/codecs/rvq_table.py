@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from saccade.codecs.frequencies import MAX_SYMBOLS, Frequencies
+from saccade.codecs.nearest import Nearest
 from saccade.codecs.table_file import TableReader, TableWriter
 from saccade.errors import BundleError, CodecError
 from saccade.nouns import I32
@@ -41,14 +42,8 @@ class Stage:
     frequencies: Frequencies
 
     def search(self, residuals: npt.NDArray[np.float64]) -> I64:
-        """The nearest entry of each row, lowest index first: [K, D] integers -> [K].
-
-        Exact, because all sums are integers that float64 holds: the order in which a machine adds
-        changes nothing.
-        """
-        entries = self.entries.astype(np.float64)
-        distances = (entries**2).sum(axis=1) - 2 * (residuals @ entries.T)
-        return np.asarray(np.argmin(distances, axis=1), np.int64)
+        """As `Nearest`, which is to be kept where a stage is searched often."""
+        return Nearest(self.entries)(residuals)
 
     def symbols(self, indexes: I64) -> I64:
         """Entries' indexes [K] as they are coded."""
