@@ -27,6 +27,7 @@ from saccade_export.training.shards import (
 
 APACHE = "Apache-2.0"
 DETECTOR = "edge/detector.onnx"
+BOOKS = "codec/rvq.bin"
 # Trained with Ultralytics, whose authors claim their licence for weights trained with it.
 DETECTOR_LICENSE = "AGPL-3.0-only"
 
@@ -48,7 +49,8 @@ def assemble(
         detector.export(weights, out / DETECTOR)
     model, words = recipe.trained_language(work)
     form = forms.patches(recipe.trained_encoder(work))
-    return write(out, form, model, words, training=training, accuracy=accuracy)
+    books = work / recipe.TOKEN_BOOKS
+    return write(out, form, model, words, books, training=training, accuracy=accuracy)
 
 
 def assemble_registers(
@@ -67,7 +69,8 @@ def assemble_registers(
         shutil.copyfile(beside / DETECTOR, out / DETECTOR)
     model, words = recipe.trained_language(work, "registers")
     form = forms.registers(recipe.trained_encoder(work), recipe.trained_registers(work))
-    return write(out, form, model, words, training=training, accuracy=accuracy)
+    books = work / recipe.REGISTER_BOOKS
+    return write(out, form, model, words, books, training=training, accuracy=accuracy)
 
 
 def write(
@@ -75,12 +78,20 @@ def write(
     form: Form,
     model: Language,
     words: Tokenizer,
+    books: Path | None = None,
     *,
     training: Mapping[str, Any],
     accuracy: Mapping[str, float],
 ) -> Manifest:
-    """Write a bundle's graphs, tokenizer and manifest; a detector that lies there is part of it."""
+    """Write a bundle's graphs, tokenizer and manifest; a detector that lies there is part of it.
+
+    ``books``: the codebooks that the language side was trained with, if there are any.
+    """
     _write_graphs(out, form, model, words)
+    (out / BOOKS).unlink(missing_ok=True)
+    if books and books.exists():
+        (out / BOOKS).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(books, out / BOOKS)
     files = _files(out)
     for name in files:
         if name.endswith(".onnx"):
@@ -102,6 +113,7 @@ def _write_graphs(out: Path, form: Form, model: Language, words: Tokenizer) -> N
 def _files(out: Path) -> dict[str, dict[str, str]]:
     """Every file of the bundle with its licence."""
     paths = sorted(p for p in out.glob("[ce]*/*") if p.suffix in (".onnx", ".json"))
+    paths += [out / BOOKS] if (out / BOOKS).exists() else []
     names = [str(p.relative_to(out)) for p in paths]
     return {n: {"license": DETECTOR_LICENSE if n == DETECTOR else APACHE} for n in names}
 
@@ -115,7 +127,8 @@ def _contents(
         "encoder": _encoder(form, model.projector.up.in_features),
         "detector": _detector() if DETECTOR in files else None,
         "selection": {"method": "cls_ensemble", "tokens_per_view": form.kept},
-        "codecs": ["f16", "int8z"],
+        "codecs": ["f16", "int8z", *(["rvq"] if BOOKS in files else [])],
+        "codec_tables": {"rvq": BOOKS} if BOOKS in files else {},
         "language": _language(model),
         "limits": {
             "views": 1 + MAX_CROPS + MAX_CLOSEUPS,

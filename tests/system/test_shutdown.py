@@ -59,10 +59,9 @@ def test_a_demo_that_is_interrupted_leaves_no_process(
     number: signal.Signals, after_s: float, bundle: Bundle, clip: Path, tmp_path: Path
 ) -> None:
     mark = uuid.uuid4().hex
-    # Every frame of the clip: long enough that no machine is done before the signal.
     words = ("--bundle", str(bundle.folder), "--source", str(clip), "--out", str(tmp_path))
-    words = (*words, "--fps", "10")
-    demo = start("demo", *words, mark=mark)
+    # Every frame of the clip: long enough that no machine is done before the signal.
+    demo = start("demo", *words, "--fps", "10", mark=mark)
     time.sleep(after_s)
     demo.send_signal(number)
     status, errors = ended(demo)

@@ -50,14 +50,15 @@ class Batch:
 
 
 @torch.no_grad()
-def cache_features(encoder: Encoder, folder: Path, device: str, stamp: str) -> None:
+def cache_features(encoder: Encoder, folder: Path, device: str, stamp: str) -> bool:
     """Run the frozen encoder over one shard; features, CLS and saliency scores go beside it.
 
-    ``stamp`` names the encoder's weights: features of other weights are made anew.
+    ``stamp`` names the encoder's weights: features of other weights are made anew. Returns whether
+    there was anything to do.
     """
     made_by = folder / "features.stamp"
     if made_by.exists() and made_by.read_text() == stamp:
-        return
+        return False
     encoder.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     views = np.load(folder / "views.npy", mmap_mode="r")
     features, scores, cls = [], [], []
@@ -72,6 +73,7 @@ def cache_features(encoder: Encoder, folder: Path, device: str, stamp: str) -> N
     np.save(folder / "cls.npy", np.concatenate(cls))
     np.save(folder / "features.npy", np.concatenate(features))
     made_by.write_text(stamp)
+    return True
 
 
 class Frames:
@@ -163,6 +165,21 @@ def tokens(root: Path) -> npt.NDArray[np.float32]:
         views = rng.choice(len(features), min(each, len(features)), replace=False)
         found += [features[v][np.sort(np.argsort(-scores[v])[:16])] for v in views]
     return np.concatenate(found).astype(np.float32)
+
+
+@torch.no_grad()
+def condensed(root: Path, registers: Registers) -> npt.NDArray[np.float32]:
+    """[N, D]: of all shards alike, the registers of as many views as give as many tokens."""
+    folders = shard_folders(root)
+    rng = np.random.default_rng(0)
+    each = -(-sending.FITTED_TOKENS // (len(registers.queries) * len(folders)))
+    found = []
+    for folder in folders:
+        arrays = [np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("features", "cls")]
+        views = np.sort(rng.choice(len(arrays[0]), min(each, len(arrays[0])), replace=False))
+        seen = (torch.from_numpy(array[views].astype(np.float32)) for array in arrays)
+        found.append(registers(*seen).flatten(0, 1).numpy())
+    return np.concatenate(found)
 
 
 class Sender(Protocol):

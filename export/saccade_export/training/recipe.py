@@ -23,6 +23,7 @@ from saccade_export.tiny.tokenizer import build, slot_ids
 from saccade_export.training import answer, detector, loop, prerender, see, sending
 from saccade_export.training.shards import MAX_CROPS, shard_folders
 
+TOKEN_BOOKS, REGISTER_BOOKS = "tokens.rvq", "registers.rvq"
 STAGES = ("render", "detector", "see", "answer", "registers", "blind")
 
 
@@ -177,14 +178,16 @@ def _see(recipe: Recipe, work: Path) -> None:
 def _answer(recipe: Recipe, work: Path) -> None:
     encoder = trained_encoder(work).to(recipe.device)
     stamp = str(loop.load(work / "see.pt")["step"])
-    for folder in shard_folders(work / "shards"):
-        answer.cache_features(encoder, folder, recipe.device, stamp)
+    folders = shard_folders(work / "shards")
+    if any([answer.cache_features(encoder, f, recipe.device, stamp) for f in folders]):
+        (work / TOKEN_BOOKS).unlink(missing_ok=True)  # they fit features of other weights
     start = recipe.start / "answer.pt" if recipe.start else None
-    quantiser = sending.quantiser(work / "tokens.rvq", lambda: answer.tokens(work / "shards"))
+    quantiser = sending.quantiser(work / TOKEN_BOOKS, lambda: answer.tokens(work / "shards"))
     _language(recipe, work, "answer", recipe.answer, start, answer.Patches(quantiser))
 
 
 def _registers(recipe: Recipe, work: Path) -> None:
+    steps = loop.load(done)["step"] if (done := work / "registers.pt").exists() else 0
     torch.manual_seed(recipe.registers.seed)
     learned = new_registers(EncoderConfig())
     start = work / "answer.pt"
@@ -192,6 +195,11 @@ def _registers(recipe: Recipe, work: Path) -> None:
         start = recipe.start / "registers.pt"
         learned.load_state_dict(loop.load(start)["registers"])
     _language(recipe, work, "registers", recipe.registers, start, answer.Condensed(learned))
+    learned.to("cpu").eval()
+    shards = work / "shards"
+    if steps != loop.load(work / "registers.pt")["step"]:
+        (work / REGISTER_BOOKS).unlink(missing_ok=True)
+    sending.quantiser(work / REGISTER_BOOKS, lambda: answer.condensed(shards, learned))
 
 
 def _blind(recipe: Recipe, work: Path) -> None:
