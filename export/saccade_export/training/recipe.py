@@ -179,7 +179,8 @@ def _answer(recipe: Recipe, work: Path) -> None:
     encoder = trained_encoder(work).to(recipe.device)
     stamp = str(loop.load(work / "see.pt")["step"])
     folders = shard_folders(work / "shards")
-    if any([answer.cache_features(encoder, f, recipe.device, stamp) for f in folders]):
+    made = [answer.cache_features(encoder, f, recipe.device, stamp) for f in folders]
+    if any(made):
         (work / TOKEN_BOOKS).unlink(missing_ok=True)  # they fit features of other weights
     start = recipe.start / "answer.pt" if recipe.start else None
     quantiser = sending.quantiser(work / TOKEN_BOOKS, lambda: answer.tokens(work / "shards"))
