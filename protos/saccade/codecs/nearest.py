@@ -22,21 +22,23 @@ class Nearest:
     def __init__(self, entries: I32) -> None:
         self._entries = entries.astype(np.float64)
         self._norms = (self._entries**2).sum(axis=1)
-        self._coarse = np.ascontiguousarray(-2 * self._entries.T, np.float32)
-        self._coarse_norms = self._norms.astype(np.float32)
-        # Of a float32 sum of D products: D + 4 roundings, each of half of 2^-23 of what is added.
-        self._rounding = (entries.shape[1] + 4) * 2.0**-23
+        # The norms are one more row: one product gives the scores.
+        rows = np.concatenate([-2 * self._entries.T, self._norms[None]])
+        self._coarse = np.ascontiguousarray(rows, np.float32)
+        # Of a float32 sum of D + 1 products: D + 5 roundings, each half of 2^-23 of what is added.
+        self._rounding = (entries.shape[1] + 5) * 2.0**-23
         self._reach = float(np.sqrt(self._norms.max()))
 
     def __call__(self, residuals: F64) -> I64:
         """The nearest entry of each row, lowest index first: [K, D] integers -> [K]."""
         if not len(residuals):
             return np.zeros(0, np.int64)
-        scores = residuals.astype(np.float32) @ self._coarse + self._coarse_norms
+        ones = np.ones((len(residuals), 1), np.float32)
+        scores = np.concatenate([residuals.astype(np.float32), ones], axis=1) @ self._coarse
         longest = np.sqrt((residuals**2).sum(axis=1))
         slack = self._rounding * (2 * longest * self._reach + self._reach**2)
         close = scores <= (scores.min(axis=1) + 2 * slack).astype(np.float32)[:, None]
-        rows, columns = np.nonzero(close)
+        rows, columns = np.divmod(np.flatnonzero(close), len(self._entries))
         products = np.einsum("kd,kd->k", residuals[rows], self._entries[columns])
         exact = self._norms[columns] - 2 * products
         starts = np.searchsorted(rows, np.arange(len(residuals)))
