@@ -62,13 +62,17 @@ def _crossing(known: Sequence[tuple[float, float]], wanted: float) -> float:
 
 
 def interval(ours: Family, theirs: Family, measure: str, points_lost: float) -> tuple[float, float]:
-    """95 % bootstrap interval of the ratio theirs / ours, resampling whole frames."""
+    """95 % bootstrap interval of the ratio theirs / ours, resampling whole frames.
+
+    Where theirs never gets there the ratio is infinite, where ours does not it is 0.
+    """
     rng = np.random.default_rng(0)
     count = len(ours.whole.sent)
     ratios = []
     for _ in range(ROUNDS):
         draw = rng.integers(0, count, count)
         mine = bytes_for(ours, measure, points_lost, frames=draw)
-        ratios.append(bytes_for(theirs, measure, points_lost, frames=draw) / mine)
-    low, high = np.percentile(np.nan_to_num(ratios, nan=0.0), [2.5, 97.5])
+        size = bytes_for(theirs, measure, points_lost, frames=draw)
+        ratios.append(0.0 if math.isinf(mine) else size / mine)
+    low, high = np.percentile(ratios, [2.5, 97.5], method="nearest")
     return float(low), float(high)
