@@ -16,11 +16,14 @@ from bench.heldout import Eye, Seen, over_the_wire, tokens
 from bench.pixels import PictureCodec, codecs, cut, decode, mosaic
 from saccade.manifest import Manifest, OperatingPoint
 from saccade.nouns import U8, Frame, FrameTokens, TokenGrid
+from saccade.selection import QUOTAS, allot
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import ViewsHeader, wire_window
 from saccade_export.operating_points import reduce
 
 METHODS_AT = (8, 16, 32)  # of 64 tokens
+QUOTAS_AT = (4, 8, 16)  # on average
+CLOSEUPS_AT = (0, 2, 4, 8, 16)
 FRAME_SHARES = (1.0, 0.5)
 VIEW_SHARE = 0.5  # of a view's sides, where it is down-sampled
 
@@ -81,6 +84,36 @@ def method_arm(method: str, budget: int, codec: str, layers: int | None) -> Arm:
         return Sent(seen, frame, size, size)
 
     return Arm(f"{method} {budget}, {codec}", f"{method}, {codec}", "ours", send)
+
+
+def quota_arm(quota: str, budget: int, codec: str, layers: int | None) -> Arm:
+    """Our tokens, ``budget`` a view on average, shared by ``quota``."""
+
+    def send(sight: Sight, seen: Seen) -> Sent:
+        bundle = sight.eyes["ours"].bundle
+        windows = [view.window for view in seen.views]
+        counts = allot(seen.grids, windows, budget * len(windows), method=quota)
+        kept = tokens(seen, counts, bundle.manifest.selection.method)
+        frame, size = over_the_wire(kept, codec, bundle, layers)
+        return Sent(seen, frame, size, size)
+
+    return Arm(f"quota {quota} {budget}, {codec}", f"quota {quota}, {codec}", "ours", send)
+
+
+def document_arm(near: int, own: OperatingPoint) -> Arm:
+    """The bundle's own point but for its close-ups, of which ``near`` tokens are sent; 0: none."""
+
+    def send(sight: Sight, seen: Seen) -> Sent:
+        whole = _all_tokens(sight, seen, "ours")
+        if not near:
+            views = tuple(view for view in whole.views if view.closeup_of is None)
+            whole = replace(whole, views=views)
+        kept = reduce(whole, own.crops, replace(own.tokens, closeup=max(near, 1)))
+        bundle = sight.eyes["ours"].bundle
+        frame, size = over_the_wire(kept, own.codec, bundle, own.layers)
+        return Sent(seen, frame, size, size)
+
+    return Arm(f"close-ups of {near} tokens", "document mode", "ours", send)
 
 
 def halved_arm(budget: int, codec: str, layers: int | None) -> Arm:
@@ -225,6 +258,8 @@ def token_arms(ours: Manifest, methods: Sequence[str]) -> Iterator[Arm]:
     yield method_arm("uniform", most, codec, layers)
     yield from (method_arm(m, k, codec, layers) for m in methods for k in METHODS_AT)
     yield from (halved_arm(k, codec, layers) for k in METHODS_AT)
+    yield from (quota_arm(q, k, codec, layers) for q in QUOTAS for k in QUOTAS_AT)
+    yield from (document_arm(near, own) for near in CLOSEUPS_AT if own)
 
 
 def pixel_arms() -> Iterator[Arm]:
