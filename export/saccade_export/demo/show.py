@@ -22,16 +22,16 @@ from saccade_export.demo.table import display
 from saccade_export.demo.tally import Tally, Totals
 
 SILENCE_S = 60.0  # an edge that says nothing for so long is stuck
-CLIP = "clip.mp4"
+CLIP, DEFAULT_BUNDLE = "clip.mp4", "crossing"
 # Asked of the user's own clip when nothing else is.
 USUAL_QUESTIONS = ("describe the scene .", "how many vehicles are there ?", "what is vehicle 1 ?")
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSettings:
-    """``source`` None: the bundle's clip. ``edge_options``: further words for the edge."""
+    """``source`` None: the bundle's clip, or its kin's. ``edge_options``: more words for the edge."""
 
-    bundle: str = "crossing"
+    bundle: str = DEFAULT_BUNDLE
     source: str | None = None
     questions: tuple[str, ...] = ()
     fps: float = 5.0
@@ -72,11 +72,20 @@ def show(settings: DemoSettings, console: Console | None = None) -> bool:
     return totals.refused == 0
 
 
+def _clip(bundle: Bundle) -> str:
+    """The bundle's own, or that of the demo bundle whose world it was trained in."""
+    kin = Bundle.open(DEFAULT_BUNDLE)
+    folders = [bundle.folder]
+    folders += [kin.folder] if kin.manifest.family == bundle.manifest.family else []
+    for folder in folders:
+        if (folder / CLIP).is_file():
+            return str(folder / CLIP)
+    raise ConfigError(f"bundle {bundle.manifest.name!r} has no {CLIP}: give --source")
+
+
 def _settle(settings: DemoSettings) -> _Plan:
     bundle = Bundle.open(settings.bundle)
-    source = settings.source or str(bundle.folder / CLIP)
-    if settings.source is None and not Path(source).is_file():
-        raise ConfigError(f"bundle {bundle.manifest.name!r} has no {CLIP}: give --source")
+    source = settings.source or _clip(bundle)
     truth = Truth.beside(Path(source))
     usual = tuple(each.text for each in STANDING) if truth.known else USUAL_QUESTIONS
     return _Plan(bundle, source, settings.questions or usual, truth)
