@@ -29,7 +29,7 @@ USUAL_QUESTIONS = ("describe the scene .", "how many vehicles are there ?", "wha
 
 @dataclass(frozen=True, slots=True)
 class DemoSettings:
-    """``source`` None: the bundle's clip, or its kin's. ``edge_options``: more words for the edge."""
+    """``source`` None: the bundle's clip, or its kin's. ``edge_options``: words for the edge."""
 
     bundle: str = DEFAULT_BUNDLE
     source: str | None = None
