@@ -4,7 +4,8 @@
 
 Two kinds of tokens: rendered demo frames through the bundle's own edge, cut into frames of 5 views
 x 16 tokens; and 576 x 1024 made-up tokens with a spectrum like CLIP's and a few dominant features.
-Calibrated codecs are fitted to other frames than those that are measured. Columns:
+Calibrated codecs are fitted to other frames than those that are measured; with a star are those of
+the bundle, fitted to many more. Columns:
 
 - `bytes`: all layers up to here, ids included; `mse`: squared error as a share of the variance;
 - `ideal`: what the calibrated frequencies allow; `order-0`: what the measured frames' own
@@ -12,9 +13,10 @@ Calibrated codecs are fitted to other frames than those that are measured. Colum
   values as bytes, in one frame without magic number. All three without ids.
 
 Times are medians over frames on one core. The last line is JSON:
-`frame_ms` is encoding plus decoding of a default frame, the slower of klt with one layer and rvq
-with eight stages; `over_entropy` and `over_ideal`: coded bytes beyond those bounds, the worst of
-both. The order-0 entropy of few frames flatters: they show no table's every symbol.
+`frame_ms` is encoding plus decoding of such a frame, the slowest of klt with one layer, rvq with
+eight stages and the bundle's rvq; `over_entropy` and `over_ideal`: coded bytes beyond those bounds,
+the worst of klt with one layer and rvq. The order-0 entropy of few frames flatters: they show no
+table's every symbol.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ import zstandard
 
 from bench.common import table
 from saccade.bundle import Bundle
-from saccade.codecs import PLAIN, Codec, SetShape
+from saccade.codecs import CALIBRATED, PLAIN, Codec, SetShape, of
 from saccade.codecs.frequencies import TOTAL, Frequencies
 from saccade.codecs.ids import encode_ids
 from saccade.codecs.klt import Klt
@@ -259,10 +261,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, default=200, help="to measure (%(default)d)")
     parser.add_argument("--clip-frames", type=int, default=2, help="0: none (%(default)d)")
     options = parser.parse_args(arguments)
-    features, frames = demo_frames(Bundle.open(options.bundle), options.frames)
-    rows = report(f"demo, {VIEWS} x {KEPT} x {features.shape[1]}", arms(features, 8), frames)
+    bundle = Bundle.open(options.bundle)
+    features, frames = demo_frames(bundle, options.frames)
+    known = of(bundle)
+    shipped = {f"{name}*": known.get(name) for name in known.names if name in CALIBRATED}
+    title = f"demo, {VIEWS} x {KEPT} x {features.shape[1]}"
+    rows = report(title, {**arms(features, 8), **shipped}, frames)
+    timed = [rows[name] for name in ("klt/1", "rvq", "rvq*") if name in rows]
     record: dict[str, object] = {
-        "frame_ms": round(max(rows[n].encode_ms + rows[n].decode_ms for n in ("klt/1", "rvq")), 2),
+        "frame_ms": round(max(row.encode_ms + row.decode_ms for row in timed), 2),
         "over_entropy": round(max(rows[n].over_entropy for n in ("klt/1", "rvq")), 4),
         "over_ideal": round(max(rows[n].over_ideal for n in ("klt/1", "rvq")), 4),
         "bytes": {name: round(row.bytes, 1) for name, row in rows.items()},

@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 
 from bench.rate.curve import Family
-from bench.rate.report import OURS, RAW_BYTES
+from bench.rate.report import OURS, RAW_BYTES, REGISTERS
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -17,13 +17,14 @@ from matplotlib import pyplot as plt
 # Name of the family in the plot, colour, mark; in the order of the legend.
 SHOWN = {
     OURS: ("Saccade, operating points", "#c1121f", "o-"),
-    "registers: operating points": ("Saccade, learned registers", "#f4845f", "s-"),
+    REGISTERS: ("Saccade, learned registers", "#f4845f", "s-"),
     "AVIF mosaic": ("AVIF, same views", "#1d3557", "^-"),
     "HEIF mosaic": ("HEIC, same views", "#457b9d", "v-"),
     "WEBP mosaic": ("WebP, same views", "#2a9d8f", "<-"),
     "JPEG mosaic": ("JPEG, same views", "#8ab17d", ">-"),
     "AVIF mosaic at 0.5": ("AVIF, views at half size", "#1d3557", "^:"),
     "AVIF frame": ("AVIF, whole frame", "#6d597a", "D-"),
+    "HEIF frame": ("HEIC, whole frame", "#b56576", "h-"),
     "AVIF frame at 0.5": ("AVIF, frame at half size", "#6d597a", "D:"),
     "CLS vectors, int8z": ("one CLS vector a view, int8", "#888888", "*"),
     "CLS vectors, f32": ("one CLS vector a view, float32", "#444444", "*"),
@@ -43,7 +44,7 @@ def draw(known: Mapping[str, Family], path: Path) -> None:
                 _line(panel, known[name], measure, label, colour, mark)
         panel.set_xscale("log")
         panel.axvline(RAW_BYTES / 1000, color="#bbbbbb", lw=1, ls="--")
-        panel.text(RAW_BYTES / 1000, 0.02, " 0.1 % of the raw frame", color="#888888",
+        panel.text(RAW_BYTES / 1000, 0.97, " 0.1 % of the raw frame", color="#888888",
                    transform=panel.get_xaxis_transform(), fontsize=8)  # fmt: skip
         panel.set_xlabel("bytes of the message, mean over frames")
         panel.set_ylabel("right answers, %")
@@ -65,5 +66,5 @@ def _line(panel: Axes, family: Family, measure: str, label: str, colour: str, ma
     up = [high - share for share, (_, high) in zip(shares, spans, strict=True)]
     panel.errorbar(
         sizes, shares, yerr=[down, up], fmt=mark, color=colour, label=label,
-        ms=4, lw=1.4, elinewidth=0.6, capsize=1.5,
+        ms=11 if mark == "*" else 4, lw=1.4, elinewidth=0.6, capsize=1.5,
     )  # fmt: skip
