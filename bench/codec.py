@@ -14,9 +14,9 @@ the bundle, fitted to many more. Columns:
 
 Times are medians over frames on one core. The last line is JSON:
 `frame_ms` is encoding plus decoding of such a frame, the slowest of klt with one layer, rvq with
-eight stages and the bundle's rvq; `over_entropy` and `over_ideal`: coded bytes beyond those bounds,
-the worst of klt with one layer and rvq. The order-0 entropy of few frames flatters: they show no
-table's every symbol.
+eight stages and the bundle's rvq with the layers of its own operating point; `over_entropy` and
+`over_ideal`: coded bytes beyond those bounds, the worst of klt with one layer and rvq. The order-0
+entropy of few frames flatters: they show no table's every symbol.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def report(title: str, codecs: dict[str, Codec], frames: Sequence[Sets]) -> dict
     for name, codec in codecs.items():
         for count, row in enumerate(measure(codec, frames), start=1):
             lines[f"{name} {count}"] = row.cells()
-            rows[name] = row
+            rows[name] = rows[f"{name} {count}"] = row
     columns = {key: {n: cells[key] for n, cells in lines.items()} for key in lines["f16 1"]}
     print(table(title, columns, width=11), flush=True)
     print()
@@ -266,21 +266,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = of(bundle)
     shipped = {f"{name}*": known.get(name) for name in known.names if name in CALIBRATED}
     title = f"demo, {VIEWS} x {KEPT} x {features.shape[1]}"
-    rows = report(title, {**arms(features, 8), **shipped}, frames)
-    timed = [rows[name] for name in ("klt/1", "rvq", "rvq*") if name in rows]
+    codecs = {**arms(features, 8), **shipped}
+    rows = report(title, codecs, frames)
+    own = bundle.manifest.selection.point
+    layers = bundle.manifest.points[own].layers if own is not None else 1
+    timed = [rows[name] for name in ("klt/1", "rvq", f"rvq* {layers}") if name in rows]
     record: dict[str, object] = {
         "frame_ms": round(max(row.encode_ms + row.decode_ms for row in timed), 2),
         "over_entropy": round(max(rows[n].over_entropy for n in ("klt/1", "rvq")), 4),
         "over_ideal": round(max(rows[n].over_ideal for n in ("klt/1", "rvq")), 4),
-        "bytes": {name: round(row.bytes, 1) for name, row in rows.items()},
-        "mse": {name: round(row.mse, 5) for name, row in rows.items()},
+        "bytes": {name: round(rows[name].bytes, 1) for name in codecs},
+        "mse": {name: round(rows[name].mse, 5) for name in codecs},
     }
     if options.clip_frames:
         features, frames = clip_like_frames(options.clip_frames)
-        wide = report("CLIP-like, 576 x 1024", arms(features, 4), frames)
-        record["clip_like_bytes"] = {name: round(row.bytes) for name, row in wide.items()}
+        codecs = arms(features, 4)
+        wide = report("CLIP-like, 576 x 1024", codecs, frames)
+        record["clip_like_bytes"] = {name: round(wide[name].bytes) for name in codecs}
         record["clip_like_ms"] = {
-            name: round(row.encode_ms + row.decode_ms, 1) for name, row in wide.items()
+            name: round(wide[name].encode_ms + wide[name].decode_ms, 1) for name in codecs
         }
     print(json.dumps(record))
 
