@@ -41,13 +41,7 @@ def start(*words: str, mark: str = "") -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **QUIET, MARK: mark},
-        preexec_fn=_heed_interrupts,
     )
-
-
-def _heed_interrupts() -> None:
-    """A shell's background job ignores SIGINT, and so would every process that it starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

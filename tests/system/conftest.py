@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from saccade_testing.commands import cloud_process
 from saccade_testing.edge_bundle import write_edge_bundle
 
 SHIPPED = Path(__file__).resolve().parents[2] / "export" / "saccade_crossing"
+
+
+# A shell's background job ignores SIGINT, and so would every process that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
