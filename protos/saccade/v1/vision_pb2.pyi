@@ -100,6 +100,7 @@ class Hello(google.protobuf.message.Message):
     CAMERAS_FIELD_NUMBER: builtins.int
     EPOCH_UNIX_MS_FIELD_NUMBER: builtins.int
     SOFTWARE_FIELD_NUMBER: builtins.int
+    IN_DOUBT_FIELD_NUMBER: builtins.int
     protocol: builtins.int
     device: builtins.str
     boot: builtins.int
@@ -108,6 +109,10 @@ class Hello(google.protobuf.message.Message):
     software: builtins.str
     @property
     def cameras(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def in_doubt(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Sequences that were said on an earlier stream and of which no acknowledgement was heard."""
+
     def __init__(
         self,
         *,
@@ -118,8 +123,9 @@ class Hello(google.protobuf.message.Message):
         cameras: collections.abc.Iterable[builtins.str] | None = ...,
         epoch_unix_ms: builtins.int = ...,
         software: builtins.str = ...,
+        in_doubt: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["boot", b"boot", "bundle_digest", b"bundle_digest", "cameras", b"cameras", "device", b"device", "epoch_unix_ms", b"epoch_unix_ms", "protocol", b"protocol", "software", b"software"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["boot", b"boot", "bundle_digest", b"bundle_digest", "cameras", b"cameras", "device", b"device", "epoch_unix_ms", b"epoch_unix_ms", "in_doubt", b"in_doubt", "protocol", b"protocol", "software", b"software"]) -> None: ...
 
 Global___Hello: typing_extensions.TypeAlias = Hello
 
@@ -134,6 +140,7 @@ class Welcome(google.protobuf.message.Message):
     CODECS_FIELD_NUMBER: builtins.int
     LIMITS_FIELD_NUMBER: builtins.int
     RESUME_AFTER_FIELD_NUMBER: builtins.int
+    STORED_FIELD_NUMBER: builtins.int
     protocol: builtins.int
     bundle_digest: builtins.bytes
     resume_after: builtins.int
@@ -142,6 +149,10 @@ class Welcome(google.protobuf.message.Message):
     def codecs(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     @property
     def limits(self) -> Global___Limits: ...
+    @property
+    def stored(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Those of Hello.in_doubt that are stored durably: they need not be said again."""
+
     def __init__(
         self,
         *,
@@ -150,9 +161,10 @@ class Welcome(google.protobuf.message.Message):
         codecs: collections.abc.Iterable[builtins.str] | None = ...,
         limits: Global___Limits | None = ...,
         resume_after: builtins.int = ...,
+        stored: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["limits", b"limits"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bundle_digest", b"bundle_digest", "codecs", b"codecs", "limits", b"limits", "protocol", b"protocol", "resume_after", b"resume_after"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bundle_digest", b"bundle_digest", "codecs", b"codecs", "limits", b"limits", "protocol", b"protocol", "resume_after", b"resume_after", "stored", b"stored"]) -> None: ...
 
 Global___Welcome: typing_extensions.TypeAlias = Welcome
 
