@@ -11,6 +11,7 @@ from saccade.bundle import Bundle
 from saccade_cloud.assemble import open_engine, open_hub
 from saccade_cloud.server import CloudServer
 from saccade_cloud.settings import Address, ServerSettings
+from saccade_cloud.store.cli import StoreOptions, register_store, store_options
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,9 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--insecure", action="store_true", help="allow plain text beyond this machine"
     )
     serve.add_argument("--verbose", action="store_true", help="log refused calls too")
+    store_options(serve)
     serve.set_defaults(run=_serve)
+    register_store(commands)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -44,19 +47,26 @@ def _serve(arguments: argparse.Namespace) -> int:
     )
     settings.check()
     bundle = Bundle.open(arguments.bundle)
-    asyncio.run(_serve_until_signal(bundle, settings, arguments.threads))
+    store = StoreOptions.of(arguments)
+    asyncio.run(_serve_until_signal(bundle, settings, arguments.threads, store))
     return 0
 
 
-async def _serve_until_signal(bundle: Bundle, settings: ServerSettings, threads: int) -> None:
+async def _serve_until_signal(
+    bundle: Bundle, settings: ServerSettings, threads: int, options: StoreOptions
+) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    server = CloudServer(open_hub(bundle, open_engine(bundle, threads=threads), settings))
+    engine = open_engine(bundle, threads=threads)
+    store = options.open(settings.store_timeout_s)
+    server = CloudServer(open_hub(bundle, engine, settings, store))
     address = await server.start()
     manifest = bundle.manifest
     print(f"serving {manifest.name} (digest {manifest.digest[:12]}) on {address}", flush=True)
+    if store.durable:
+        print(options, flush=True)
     await stopped.wait()
     await server.stop()
 

@@ -14,6 +14,7 @@ from saccade.bundle import Bundle
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
 from saccade_testing.cloud_server import hello, packet
+from saccade_testing.commands import KEEP_NOTHING
 
 READY = r"serving tiny \(digest [0-9a-f]{12}\) on (127\.0\.0\.1:\d+)\n"
 
@@ -24,7 +25,15 @@ def command(*words: str) -> list[str]:
 
 @contextmanager
 def serving(bundle: Bundle) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    words = ("cloud", "serve", "--listen", "127.0.0.1:0", "--bundle", str(bundle.folder))
+    words = (
+        "cloud",
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--bundle",
+        str(bundle.folder),
+        *KEEP_NOTHING,
+    )
     with subprocess.Popen(
         command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -59,7 +68,9 @@ def test_it_serves_until_a_signal_and_then_ends_in_silence(
 
 def test_a_port_in_use_is_one_line(bundle: Bundle) -> None:
     with serving(bundle) as (_, address):
-        second = run("cloud", "serve", "--listen", address, "--bundle", str(bundle.folder))
+        second = run(
+            "cloud", "serve", "--listen", address, "--bundle", str(bundle.folder), *KEEP_NOTHING
+        )
     assert second.returncode == 1
     assert second.stderr.count("\n") == 1
     assert f"cannot listen on {address}" in second.stderr
@@ -75,7 +86,7 @@ def test_a_port_in_use_is_one_line(bundle: Bundle) -> None:
     ],
 )
 def test_a_wrong_option_is_one_line(words: tuple[str, str], says: str, bundle: Bundle) -> None:
-    failed = run("cloud", "serve", "--bundle", str(bundle.folder), *words)
+    failed = run("cloud", "serve", "--bundle", str(bundle.folder), *KEEP_NOTHING, *words)
     assert failed.returncode in (1, 2)
     assert says in failed.stderr
     assert failed.stderr.count("\n") == 1

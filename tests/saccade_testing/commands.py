@@ -14,6 +14,7 @@ from pathlib import Path
 READY = re.compile(r"serving .+ \(digest [0-9a-f]{12}\) on (127\.0\.0\.1:\d+)\n")
 MARK = "SACCADE_TEST_MARK"
 # One thread each: tests share a small machine, and sums in one order give one answer.
+KEEP_NOTHING = ("--store", "memory:")  # the default is a file in this user's home
 QUIET: Mapping[str, str] = {"OMP_NUM_THREADS": "1"}
 
 
@@ -47,7 +48,9 @@ def start(*words: str, mark: str = "") -> subprocess.Popen[str]:
 @contextmanager
 def cloud_process(bundle: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A serving cloud and its address."""
-    process = start("cloud", "serve", "--listen", "127.0.0.1:0", "--bundle", str(bundle), *words)
+    process = start(
+        "cloud", "serve", "--listen", "127.0.0.1:0", "--bundle", str(bundle), *KEEP_NOTHING, *words
+    )
     with process:
         assert process.stdout is not None
         line = process.stdout.readline()

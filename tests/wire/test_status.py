@@ -99,6 +99,7 @@ def test_values_in_public_messages_arrive(link: Link) -> None:
     [
         errors.EngineError("onnxruntime: /srv/models/decoder.onnx is gone"),
         errors.BundleError("/srv/models/manifest.json is not JSON"),
+        errors.StorageError("/var/lib/saccade/store.db: database or disk is full"),
         errors.ConfigError("/etc/saccade/cloud.toml: no such key"),
         KeyError("/srv/models"),
         ValueError("secret"),
