@@ -36,6 +36,11 @@ class Failing(fleet_pb2_grpc.FleetServicer):
     ) -> Iterator[fleet_pb2.WatchReply]:
         context.abort(*to_status(self.error))
 
+    def History(  # noqa: N802 - the name is the protocol's
+        self, request: fleet_pb2.HistoryRequest, context: grpc.ServicerContext
+    ) -> Iterator[fleet_pb2.WatchReply]:
+        context.abort(*to_status(self.error))
+
 
 Link = tuple[Failing, fleet_pb2_grpc.FleetStub]
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from saccade.errors import ConfigError, StorageError
 from saccade_cloud.store.migrations import NEWEST, check_known, migrate, version_of
@@ -28,8 +28,11 @@ class Database(Protocol):
         """What the rows take, indexes included; what lies free for new rows is not counted."""
         ...
 
-    def give_back(self, connection: Connection) -> None:
-        """Return some of what lies free to the disk."""
+    def give_back(self) -> bool:
+        """Return some of what lies free to the disk; whether there is more.
+
+        Raises ``StorageError``.
+        """
         ...
 
 
@@ -72,7 +75,7 @@ def writing(database: Database) -> Iterator[Connection]:
         try:
             with connection.begin():
                 yield connection
-        except SQLAlchemyError:
+        except DBAPIError:
             connection.invalidate()
             raise
 
@@ -81,10 +84,9 @@ def writing(database: Database) -> Iterator[Connection]:
 def _translated(database: Database) -> Iterator[None]:
     try:
         yield
-    except SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        said = " ".join(str(cause).split())
-        raise StorageError(f"{database.place}: {said or type(cause).__name__}") from error
+    except DBAPIError as error:
+        said = " ".join(str(error.orig).split())
+        raise StorageError(f"{database.place}: {said}") from error
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def open_database(url: str, *, create: bool = True) -> Database:
     from saccade_cloud.store.postgres import PostgresDatabase
     from saccade_cloud.store.sqlite import SqliteDatabase
 
-    if ":" not in url.partition("/")[0]:
+    if url and ":" not in url.partition("/")[0]:
         return SqliteDatabase(Path(url), create=create)
     scheme, _, rest = url.partition("://")
     try:
@@ -61,5 +61,5 @@ def open_database(url: str, *, create: bool = True) -> Database:
     except (ArgumentError, ValueError) as error:
         raise ConfigError(f"no store at that URL: {error}") from error
     raise ConfigError(
-        f"{scheme}: is no kind of store: give a path, sqlite:///PATH, postgresql://... or {MEMORY}"
+        f"{scheme!r} is no kind of store: give a path, sqlite:///PATH, postgresql://... or {MEMORY}"
     )

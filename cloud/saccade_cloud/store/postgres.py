@@ -31,8 +31,9 @@ class PostgresDatabase:
         """See ``Database.used_bytes``: counted with every row, because tables never shrink."""
         return int(connection.execute(select(total.c.bytes)).scalar_one())
 
-    def give_back(self, connection: Connection) -> None:
+    def give_back(self) -> bool:
         """See ``Database.give_back``: autovacuum makes room for new rows, and we leave it to it."""
+        return False
 
 
 def _engine(url: URL) -> Engine:

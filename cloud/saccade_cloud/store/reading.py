@@ -103,26 +103,24 @@ def cameras(connection: Connection) -> Sequence[CameraTotals]:
     columns = packet.c
     packets = connection.execute(
         select(
-            *(columns.device, columns.camera, func.count().label("packets")),
-            func.sum(func.length(columns.payload)).label("bytes"),
-            func.min(columns.captured_ns).label("first"),
-            func.max(columns.captured_ns).label("last"),
+            *(columns.device, columns.camera, func.count()),
+            func.sum(func.length(columns.payload)),
+            func.min(columns.captured_ns),
+            func.max(columns.captured_ns),
         ).group_by(columns.device, columns.camera)
     )
-    by_camera = {(row.device, row.camera): row for row in packets}
-    observed: dict[tuple[str, str], int] = {
-        (row.device, row.camera): row.observations
-        for row in connection.execute(
-            select(
-                *(observation.c.device, observation.c.camera),
-                func.count().label("observations"),
-            ).group_by(observation.c.device, observation.c.camera)
+    sent = {(row[0], row[1]): (row[2], int(row[3]), row[4], row[5]) for row in packets}
+    observations = connection.execute(
+        select(observation.c.device, observation.c.camera, func.count()).group_by(
+            observation.c.device, observation.c.camera
         )
-    }
-    return [
-        _camera(key, by_camera.get(key), observed.get(key, 0))
-        for key in sorted({*by_camera, *observed})
-    ]
+    )
+    observed = {(row[0], row[1]): row[2] for row in observations}
+    totals = []
+    for key in sorted({*sent, *observed}):
+        count, size, first_ns, last_ns = sent.get(key, (0, 0, 0, 0))
+        totals.append(CameraTotals(*key, count, size, observed.get(key, 0), first_ns, last_ns))
+    return totals
 
 
 def conflicts(connection: Connection) -> int:
@@ -132,12 +130,6 @@ def conflicts(connection: Connection) -> int:
 
 def _of_boot(device: str, boot: int) -> Any:  # noqa: ANN401 - SQLAlchemy's own type is private
     return and_(packet.c.device == device, packet.c.boot == signed(boot))
-
-
-def _camera(key: tuple[str, str], row: Row[Any] | None, observations: int) -> CameraTotals:
-    if row is None:
-        return CameraTotals(*key, 0, 0, observations, 0, 0)
-    return CameraTotals(*key, row.packets, int(row.bytes), observations, row.first, row.last)
 
 
 def _observation(row: Row[Any]) -> Observation:

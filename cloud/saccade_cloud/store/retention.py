@@ -32,13 +32,10 @@ class Retention:
         A packet and the observations of the same time go together. Raises ``StorageError``.
         """
         until_ns = self._next_cut_ns(database)
-        if until_ns is None:
-            return False
-        with writing(database) as connection:
-            _delete_until(connection, until_ns)
-        with writing(database) as connection:
-            database.give_back(connection)
-        return True
+        if until_ns is not None:
+            with writing(database) as connection:
+                _delete_until(connection, until_ns)
+        return database.give_back() or until_ns is not None
 
     def _next_cut_ns(self, database: Database) -> int | None:
         """Everything that came until then goes; None: nothing does."""

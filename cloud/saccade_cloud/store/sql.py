@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from saccade.errors import PacketError, StorageError
 from saccade.tasks import end, within
@@ -158,7 +158,7 @@ class SqlStore:
                 return write(connection, records)
         except StorageError as error:
             cause = error.__cause__
-            if isinstance(cause, OperationalError) or not isinstance(cause, DBAPIError):
+            if isinstance(cause, (OperationalError, InterfaceError)):
                 raise
             if len(records) == 1:
                 return [PacketError(f"it can't be stored: {error}")]

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from saccade.errors import ConfigError
+from saccade.errors import ConfigError, StorageError
 
 BUSY_S = 5.0  # how long to wait for another process that writes
 GIVE_BACK_PAGES = 256  # 1 MiB at a time: some milliseconds
@@ -46,9 +46,19 @@ class SqliteDatabase:
         )
         return (pages - free) * size
 
-    def give_back(self, connection: Connection) -> None:
-        """See ``Database.give_back``: the file becomes shorter."""
-        connection.exec_driver_sql(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})").fetchall()
+    def give_back(self) -> bool:
+        """See ``Database.give_back``: the file becomes shorter. A last piece stays for new rows."""
+        raw = self.engine.raw_connection()
+        try:
+            [free] = raw.cursor().execute("PRAGMA freelist_count").fetchone()
+            if free >= GIVE_BACK_PAGES:
+                # A step of this statement frees one page, and only scripts are run to their end.
+                raw.cursor().executescript(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})")
+        except sqlite3.Error as error:
+            raise StorageError(f"{self.place}: {error}") from error
+        finally:
+            raw.close()
+        return bool(free >= 2 * GIVE_BACK_PAGES)
 
 
 def _create(path: Path) -> None:
