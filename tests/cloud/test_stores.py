@@ -7,6 +7,7 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ class TestSqlite(StoreContract):
             for sequence, payload in puts:
                 expected.append(first.setdefault(sequence, payload) == payload)
             conflicts += expected.count(False)
-            results = self.run(self.empty(), lambda store, puts=puts: outcomes(store, puts))
+            results = self.run(self.empty(), partial(outcomes, puts=puts))
             assert results == expected
 
         async def look(store: SqlStore) -> None:
@@ -162,7 +163,7 @@ class TestPostgres(StoreContract):
         async def main() -> None:
             stores = SqlStore(database()), SqlStore(database())
             both = await asyncio.gather(put(stores[0], *mine), put(stores[1], *theirs))
-            assert both == [[True] * 300] * 2
+            assert all(stored == [True] * 300 for stored in both)
             assert (await stores[0].totals()).cameras[0].packets == 300
             for store in stores:
                 await store.close()

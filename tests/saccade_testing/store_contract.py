@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -76,6 +79,17 @@ async def history(
     store: SqlStore, since_ns: int = 0, until_ns: int = 1 << 62, limit: int = 0
 ) -> list[Observation]:
     return [each async for each in store.history("kerb", "north", since_ns, until_ns, limit)]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another process's transaction: nobody else writes."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.close()
 
 
 class StoreContract:

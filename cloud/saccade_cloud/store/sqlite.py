@@ -13,6 +13,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from saccade.errors import ConfigError, StorageError
 
 BUSY_S = 5.0  # how long to wait for another process that writes
+INCREMENTAL = 2  # of PRAGMA auto_vacuum
 GIVE_BACK_PAGES = 256  # 1 MiB at a time: some milliseconds
 LEAST = (3, 35)  # RETURNING
 
@@ -80,7 +81,9 @@ def _engine(path: Path) -> Engine:
     def _(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
         # Python's own transactions would begin late; ours begin below.
         connection.isolation_level = None
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heeded while the file is empty
+        # Heeded while the file is empty; later it would wait for whoever writes.
+        if connection.execute("PRAGMA auto_vacuum").fetchone() != (INCREMENTAL,):
+            connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA journal_size_limit = 67108864")
