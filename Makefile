@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 300
 
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test fuzz lint protos protos-check bench-accuracy bench-codec bench-end-to-end bench-rate bench-selection clean
+.PHONY: demo test fuzz lint protos protos-check bench-accuracy bench-codec bench-end-to-end bench-rate bench-selection bench-store clean
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
@@ -42,6 +42,9 @@ bench-rate: .venv/ready  ## bytes a frame against right answers, image codecs be
 
 bench-selection: .venv/ready  ## time of every selection method and quota
 	.venv/bin/python -m bench.selection $(BENCH_ARGS)
+
+bench-store: .venv/ready  ## durable acknowledgements a second, group commit and one by one
+	.venv/bin/python -m bench.store $(BENCH_ARGS)
 
 protos: .venv/ready  ## write the generated code anew
 	.venv/bin/python protos/generate.py
