@@ -65,6 +65,8 @@ class TestHandshake:
             ({"cameras": []}, "remote_protocol"),
             ({"cameras": ["x", "x"]}, "remote_protocol"),
             ({"cameras": ["c" * 65]}, "limit"),
+            ({"software": "a\0b"}, "remote_protocol"),
+            ({"software": "s" * 129}, "limit"),
         ],
     )
     def test_who_does_not_fit_is_told_why(

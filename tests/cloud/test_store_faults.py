@@ -154,10 +154,10 @@ def test_a_disk_that_hangs_fails_in_time_and_holds_up_nothing_else(tmp_path: Pat
             while not all(result.done() for result in waiting):
                 await asyncio.sleep(0.01)
                 ticks += 1
-            assert time.monotonic() - started < 4
+            assert time.monotonic() - started < 10
             assert ticks > 10, "the loop went on"
             for result in waiting:
-                with pytest.raises(StorageError, match=r"committed nothing for 0\.5 s"):
+                with pytest.raises(StorageError, match=r"committed nothing for 1\.5 s"):
                     await result
             assert await store.resume_after("kerb", FACTS.boot) == 1, "readers go on"
         for _ in range(100):  # the thread may still be in the wait that was given up
@@ -166,7 +166,7 @@ def test_a_disk_that_hangs_fails_in_time_and_holds_up_nothing_else(tmp_path: Pat
                 return
         raise AssertionError("it did not recover")
 
-    with_store(path, work, timeout_s=0.5)
+    with_store(path, work, timeout_s=1.5)
 
 
 def test_a_full_disk_refuses_nothing_for_ever(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import inspect
 
-from saccade.errors import ConfigError, PacketError, QuestionError
+from saccade.errors import ConfigError, PacketError, QuestionError, StorageError
 from saccade_cloud.store.database import Database, require_newest
 from saccade_cloud.store.migrations import NEWEST
 from saccade_cloud.store.nothing import NoStore
@@ -170,6 +170,34 @@ class TestPostgres(StoreContract):
 
         asyncio.run(main())
 
+    def test_a_lost_connection_and_a_read_only_server_are_no_refusals(
+        self, database: Callable[[], Database]
+    ) -> None:
+        async def work(store: SqlStore) -> None:
+            assert await put(store, record(1)) == [True]
+            administer(database(), "ALTER DATABASE {} SET default_transaction_read_only = on")
+            with pytest.raises(StorageError, match="read-only"):
+                await put(store, record(2), record(3))
+            assert await store.stored("kerb", FACTS.boot, [1, 2]) == [1], "readers go on"
+            administer(database(), "ALTER DATABASE {} RESET default_transaction_read_only")
+            assert await put(store, record(2), record(3)) == [True, True]
+
+        self.run(database, work)
+
+    def test_a_record_that_no_database_takes_fails_alone(
+        self, database: Callable[[], Database]
+    ) -> None:
+        poison = replace(record(2), camera="north\0south")
+
+        async def work(store: SqlStore) -> None:
+            waiting = [await store.put(each) for each in (record(1), poison, record(3))]
+            assert await waiting[0]
+            with pytest.raises(PacketError, match="it can't be stored"):
+                await waiting[1]
+            assert await waiting[2]
+
+        self.run(database, work)
+
     def test_one_that_is_gone_is_a_config_error_without_its_password(self, tmp_path: Path) -> None:
         database = open_database(f"postgresql://user:secret@/store?host={tmp_path}")
         with pytest.raises(ConfigError, match="can't be opened") as caught:
@@ -198,6 +226,21 @@ def test_the_migrated_tables_are_those_that_queries_know(
         assert columns == [column.name for column in table.columns]
         keys = found.get_pk_constraint(table.name)["constrained_columns"]
         assert keys == [column.name for column in table.primary_key]
+
+
+def administer(database: Database, statement: str) -> None:
+    """Change the database's settings, and end all other connections to it."""
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("SET default_transaction_read_only = off")
+        connection.commit()
+        name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
+        connection.exec_driver_sql(statement.format(name))
+        connection.commit()
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    database.engine.dispose()
 
 
 async def outcomes(store: SqlStore, puts: list[tuple[int, bytes]]) -> list[bool]:

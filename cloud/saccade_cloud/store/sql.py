@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError
 
 from saccade.errors import PacketError, StorageError
 from saccade.tasks import end, within
@@ -55,6 +55,7 @@ class SqlStore:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="saccade-read")
         self._closed = False
         self._tending = asyncio.create_task(self._tend())
+        self._tending.add_done_callback(_report_defect)
 
     async def put(self, packet: PacketRecord) -> asyncio.Future[bool]:
         """See ``Store.put``."""
@@ -152,13 +153,12 @@ class SqlStore:
         return f"{self._database.place} {what} nothing for {self._timeout_s:g} s"
 
     def _commit(self, records: Sequence[Record]) -> Sequence[bool | Exception]:
-        """In the writer's thread. One record that no database takes fails alone."""
+        """In the writer's thread. A record whose values no database takes fails alone."""
         try:
             with writing(self._database) as connection:
                 return write(connection, records)
         except StorageError as error:
-            cause = error.__cause__
-            if isinstance(cause, (OperationalError, InterfaceError)):
+            if not isinstance(error.__cause__, DataError):
                 raise
             if len(records) == 1:
                 return [PacketError(f"it can't be stored: {error}")]
@@ -179,6 +179,11 @@ class SqlStore:
             except StorageError as error:
                 log.warning("retention: %s", error)
             await asyncio.sleep(TEND_EVERY_S)
+
+
+def _report_defect(tending: asyncio.Task[None]) -> None:
+    if not tending.cancelled() and (error := tending.exception()) is not None:
+        log.error("nothing is deleted any more", exc_info=error)
 
 
 def totals_of(database: Database, connection: Connection) -> Totals:
