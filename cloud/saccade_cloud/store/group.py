@@ -74,10 +74,10 @@ class GroupCommit(Generic[T, R]):
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
     async def close(self) -> None:
-        """Commit what waits, then end the thread."""
+        """Commit what waits and end the thread, once what it does is done."""
         if self._committing is not None:
             await self._committing
-        self._thread.shutdown(wait=False)
+        await asyncio.to_thread(self._thread.shutdown)
 
     async def _commit_all(self) -> None:
         try:

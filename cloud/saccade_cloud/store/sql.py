@@ -123,7 +123,7 @@ class SqlStore:
         self._closed = True
         await end(self._tending)
         await self._group.close()
-        self._readers.shutdown(wait=False)
+        await asyncio.to_thread(self._readers.shutdown)
         self._database.engine.dispose()
 
     async def _put(self, record: Record, content: int) -> asyncio.Future[bool]:
