@@ -27,6 +27,8 @@ SIGNALS = 3
 
 
 class Phase(Enum):
+    """Where the state machine stands."""
+
     STARTUP = "startup"
     DEGRADE = "degrade"
     STEADY = "steady"

@@ -7,16 +7,22 @@ import math
 DAY_S = 86_400
 # From here on what is left is shared out over what is left of the day.
 NEAR = 0.8
+# A clock that is set back and forth finds what was counted on so many days.
+DAYS_KEPT = 4
 
 
 class DailyCap:
-    """Counts also where there is no cap. A clock that is set back keeps what was counted."""
+    """Counts also where there is no cap (None)."""
 
     def __init__(self, bytes_per_day: int | None) -> None:
         self._cap = bytes_per_day
-        self._day: int | None = None
         self._unix_s = 0.0
-        self.used_bytes = 0
+        self._used: dict[int, int] = {0: 0}  # by day since 1970
+
+    @property
+    def used_bytes(self) -> int:
+        """Today."""
+        return self._used[self._day]
 
     @property
     def left_bytes(self) -> float:
@@ -27,20 +33,24 @@ class DailyCap:
         return self.left_bytes <= 0
 
     def at(self, unix_s: float) -> None:
-        """What time it is: a new day begins with nothing used."""
+        """What time it is; what cannot be a time counts as the last one."""
         if not 0 <= unix_s < 1e12:  # also NaN
             return
-        day = int(unix_s // DAY_S)
-        if self._day is not None and day > self._day:
-            self.used_bytes = 0
-        self._day, self._unix_s = day, unix_s
+        self._unix_s = unix_s
+        self._used.setdefault(self._day, 0)
+        while len(self._used) > DAYS_KEPT:
+            del self._used[next(day for day in self._used if day != self._day)]
 
     def spend(self, wire_bytes: int) -> None:
-        self.used_bytes += wire_bytes
+        self._used[self._day] += wire_bytes
 
     def share_bytes(self, interval_s: float) -> float:
-        """What one frame may cost, so that the day's rest lasts; no bound while it is far."""
+        """What one frame may cost, so that the day's rest lasts; no bound while the cap is far."""
         if self._cap is None or self.used_bytes < NEAR * self._cap:
             return math.inf
         rest_s = DAY_S - self._unix_s % DAY_S
         return self.left_bytes * min(interval_s / rest_s, 1.0)
+
+    @property
+    def _day(self) -> int:
+        return int(self._unix_s // DAY_S)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+# Of the cloud's words: they end in a one-line reason.
+MOST_WORDS = 80
+
 
 class CloudBound:
-    """``tokens_per_frame``: None: no bound; ``reason``: the cloud's words."""
+    """``tokens_per_frame``: None: no bound; ``reason``: the cloud's words, one line."""
 
     def __init__(self) -> None:
         self.tokens_per_frame: int | None = None
@@ -16,7 +19,7 @@ class CloudBound:
         """As the cloud's message says it: 0 does not bind."""
         self.tokens_per_frame = tokens_per_frame if tokens_per_frame > 0 else None
         self._interval_s = 60.0 / frames_per_minute if frames_per_minute > 0 else 0.0
-        self.reason = reason
+        self.reason = " ".join(reason.split())[:MOST_WORDS]
         self._next_s = None
 
     @property

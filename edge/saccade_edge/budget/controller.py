@@ -139,7 +139,7 @@ class Controller:
             return self._spooled(camera, *kept_back)
         allowed, bound = self._allowed(state)
         if self._shut(now_s):
-            return self._live(camera, Choice(allowed[0], "probe", self._flight.wire_bytes), None)
+            return self._gate_probe(camera, allowed[0])
         choice = self._policy.choose(self._moment(now_s, allowed))
         return self._live(camera, choice, bound if choice.number == allowed[-1] else None)
 
@@ -213,6 +213,11 @@ class Controller:
             points = len(self._ladder.points)
             reason = reasons.of_point(bound, number, points, rate, choice.backlog_bytes)
         return self._decision(True, camera, number, bound, reason, choice)
+
+    def _gate_probe(self, camera: str, number: int) -> Decision:
+        choice = Choice(number, "probe", self._flight.wire_bytes)
+        reason = reasons.of_gate_probe(number, self._oldest_s())
+        return self._decision(True, camera, number, "probe", reason, choice)
 
     def _spooled(self, camera: str, bound: Bound, reason: str) -> Decision:
         """The link does not matter to a frame of the spool: it takes the usual point."""

@@ -11,7 +11,8 @@ from saccade.manifest import OperatingPoint
 #   best        nothing: it is the bundle's best point
 #   fixed       the policy has one point
 #   start       nothing is known of the link yet, or it has just come back
-#   probe       the link has room for more; the policy goes up one step at a time
+#   probe       the link has room for more, and the policy goes up one step at a time; or the age
+#               gate is shut, and this frame asks whether the link is back
 #   link        what the link carries until the next frame, less what it still has to carry
 #   cloud       the cloud's own bound
 #   cap         the camera's bytes of the day

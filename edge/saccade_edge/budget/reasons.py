@@ -22,27 +22,37 @@ def of_point(bound: Bound, number: int, points: int, rate: float | None, backlog
 
 
 def of_age(oldest_s: float, deadline_s: float) -> str:
+    """Why the age gate keeps a frame back."""
     return (
         f"to the spool: the oldest packet is not acknowledged after {oldest_s:.1f} s, "
         f"the deadline is {deadline_s:g} s"
     )
 
 
+def of_gate_probe(number: int, oldest_s: float) -> str:
+    """Why a frame goes out although the age gate is shut."""
+    return f"point {number}: asks whether the link is back, which was silent for {oldest_s:.1f} s"
+
+
 def of_cloud(frames_per_minute: float, words: str) -> str:
+    """Why the cloud's bound on frames keeps one back. ``words``: the cloud's."""
     said = f" ({words})" if words else ""
     return f"to the spool: the cloud takes {frames_per_minute:g} frames a minute{said}"
 
 
 def of_tokens(number: int, tokens_per_frame: int, words: str) -> str:
+    """Why a live frame goes no higher than the cloud's bound on tokens."""
     said = f" ({words})" if words else ""
     return f"point {number}: the cloud takes {tokens_per_frame} tokens a frame{said}"
 
 
 def of_share(number: int, left_bytes: float) -> str:
+    """Why a live frame is smaller: the day's cap is near."""
     return f"point {number}: {left_bytes:.0f} bytes of the day's cap are left for this camera"
 
 
 def of_cap(bytes_per_day: int) -> str:
+    """Why a camera sends nothing more today."""
     return f"not sent: this camera's cap of {bytes_per_day} bytes a day is reached"
 
 

@@ -1,9 +1,9 @@
 """The default: what the link surely carries until the next frame, less what it still has to carry.
 
-Down at once, to what fits. Up one step, after three deliveries that kept up with the frames; one is
-enough where the link has shown that it can: until its rate first drove the policy down, and again up
-to where it last was. After an interruption it begins with the careful point, one step above the
-smallest: the headers around them make them alike to the link, but not to who looks at the frame.
+Down at once, to what fits. Up one step, after three deliveries that kept up with the frames; one
+is enough where the link has shown that it can: until its rate first drove the policy down, and
+again up to where it last was. After an interruption it begins with the careful point, one step
+above the smallest: the headers around them make them alike to the link, but not to who looks.
 """
 
 from __future__ import annotations
