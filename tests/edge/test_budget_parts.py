@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -101,15 +102,19 @@ def test_the_least_is_forgotten_after_a_while() -> None:
 
 
 def test_a_ladder_counts_headers_and_steps_over_what_the_wire_does_not_feel() -> None:
-    ladder = Ladder(MANIFEST, 100)
-    every = tuple(range(len(POINTS)))
-    assert ladder.wire_bytes(0) == pytest.approx(147.4)
-    assert ladder.best_within(200, every) == 9  # 92.1 bytes, then 101.2
+    stated = [50.0, 60.0, 99.0, 101.0, 300.0, 900.0]
+    points = tuple(replace(POINTS[0], bytes=size) for size in stated)
+    ladder = Ladder(
+        replace(MANIFEST, points=points, selection=replace(MANIFEST.selection, point=0)), 100
+    )
+    every = tuple(range(len(points)))
+    assert ladder.wire_bytes(0) == pytest.approx(150)
+    assert ladder.best_within(200, every) == 2
     assert ladder.best_within(100, every) is None
-    assert ladder.step_up(0, every) == 14  # 217.3 bytes are less than 1.5 x 147.4
-    assert ladder.step_up(28, every) == 29  # the next, though nearly three times as large
-    assert ladder.step_up(29, every) == 29
-    assert ladder.step_up(3, (0, 3, 29)) == 29
+    assert ladder.step_up(0, every) == 3  # 201 bytes are less than 1.5 x 150
+    assert ladder.step_up(4, every) == 5  # the next, though more than twice as large
+    assert ladder.step_up(5, every) == 5
+    assert ladder.step_up(1, (0, 1, 5)) == 5
 
 
 def test_a_ladder_learns_fast_what_is_dear_and_slowly_what_is_cheap_within_bounds() -> None:
