@@ -1,8 +1,9 @@
 """One TCP connection through the emulated link: two sockets and a flow each way.
 
-What a real connection would send crosses the link as packets with headers: its SYN, its bytes,
-its FIN, its RST. Sockets are read only as fast as the link takes bytes, so whoever sends feels
-the link through a full socket buffer, and nothing here grows without bound.
+What a real connection would send crosses the link as packets with headers: SYN and its answer,
+bytes, FIN, RST; only acknowledgements don't. Sockets are read only as fast as the link takes
+bytes, so whoever sends feels the link through a full socket buffer, and nothing here grows
+without bound.
 """
 
 from __future__ import annotations
@@ -126,10 +127,11 @@ class Connection:
         loop = asyncio.get_running_loop()
         try:
             await loop.sock_connect(self._cloud, self._target)
-        except OSError:  # nobody there: the edge hears it a round trip later
+        except OSError:  # nobody there
             await self._crossed(self._down)
             self.end(Fate.RESET)
             return
+        await self._crossed(self._down)
         up = _Flow(self._edge, self._cloud, self._up, f"{self._seed} up")
         down = _Flow(self._cloud, self._edge, self._down, f"{self._seed} down")
         parts = [

@@ -113,6 +113,12 @@ class LinkProxy:
         """Those that relay; silent ones are counted apart."""
         return len(self._open)
 
+    @property
+    def silent_sockets(self) -> int:
+        """What half-open connections keep open for ends that have not gone yet."""
+        self._reap()
+        return len(self._silent)
+
     def blackhole(self, seconds: float, ways: Ways = "both") -> None:
         """Nothing passes for so many link seconds; bytes are held and pass afterwards."""
         for lane in self._lanes(ways):
@@ -191,7 +197,8 @@ class LinkProxy:
         task.add_done_callback(self._open.pop)
 
     async def _serve(self, connection: Connection) -> None:
-        self._silent += await connection.run()
+        kept = await connection.run()
+        self._silent.extend(kept)
 
     def _reap(self) -> None:
         """Close silent sockets whose other end has gone: it can't tell any more."""

@@ -5,12 +5,12 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from bench.link.synthetic import RECIPES, text_of
 from bench.link.trace import Trace
 from bench.link.trace_files import FOLDER, SUFFIX, load, rate_of, shipped, trace_of
+from hypothesis import given
+from hypothesis import strategies as st
+
 from saccade.errors import ConfigError
 
 PARTS = st.lists(
