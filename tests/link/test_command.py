@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from bench.link.ends import echo, ping, serving
+from bench.link.proxy import LinkProxy
+from bench.link.running import running_link
+from bench.link.wire import Shape
 
-from saccade_testing.links import echo, round_trip, serving
+from saccade.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 PATHS = ":".join(str(ROOT / name) for name in ("protos", "cloud", "."))
@@ -43,12 +48,12 @@ def test_it_says_where_it_listens_takes_commands_and_reports() -> None:
                 line = await asyncio.to_thread(link.stdout.readline)
                 found = re.fullmatch(r"emulating a link to \S+ on (127\.0\.0\.1:\d+)\n", line)
                 assert found, line
-                assert await round_trip(found[1]) >= 0.02
+                assert (await ping(found[1], 1))[0] >= 0.02
                 link.stdin.write("delay 0.3\nexplode\n")
                 link.stdin.flush()
                 assert link.stderr
                 assert "no event 'explode'" in await asyncio.to_thread(link.stderr.readline)
-                assert await round_trip(found[1]) >= 0.6
+                assert (await ping(found[1], 1))[0] >= 0.6
                 link.send_signal(signal.SIGTERM)
                 said, errors = await asyncio.to_thread(link.communicate, timeout=30)
                 assert (link.returncode, errors) == (0, "")
@@ -64,6 +69,27 @@ def test_the_end_of_its_commands_is_its_end() -> None:
         said, errors = link.communicate("reset\nblackhole 1", timeout=30)
     assert (link.returncode, errors) == (0, "")
     assert json.loads(said.splitlines()[-1])["connections"]["accepted"] == 0
+
+
+def test_beside_code_that_is_not_asyncio_it_is_handled_by_lines() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = f"127.0.0.1:{server.getsockname()[1]}"
+        with running_link(LinkProxy(target, Shape(None, 0.01))) as link:
+            host, _, port = link.address.rpartition(":")
+            with socket.create_connection((host, int(port))) as edge:
+                cloud, _ = server.accept()
+                with cloud:
+                    edge.sendall(b"before")
+                    assert cloud.recv(100) == b"before"
+                    link.do("reset")
+                    with pytest.raises(ConnectionResetError):
+                        cloud.recv(100)
+            with pytest.raises(ConfigError, match="no event 'explode'"):
+                link.do("explode")
+            assert link.report()["connections"]["reset"] == 1
+    nowhere = LinkProxy(target, Shape(), listen="192.0.2.1:1")
+    with pytest.raises(ConfigError, match="cannot listen"), running_link(nowhere):
+        pass
 
 
 @pytest.mark.parametrize(

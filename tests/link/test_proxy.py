@@ -5,6 +5,8 @@ must not be too late allows for a busy machine.
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import socket
 import struct
 import time
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 from bench.link.connection import Cutter, Lane
+from bench.link.ends import Sink, connect, echo, serving
 from bench.link.events import Event, parse
 from bench.link.proxy import LinkProxy
 from bench.link.trace import Trace
@@ -21,7 +24,6 @@ from bench.link.trace_files import trace_of
 from bench.link.wire import Shape
 
 from saccade.errors import ConfigError
-from saccade_testing.links import Sink, connect, descriptors, echo, round_trip, serving
 
 FREE = Shape()
 LATE_S = 3.0  # what a machine with other work may take longer, on the wall
@@ -162,7 +164,7 @@ def test_a_blackhole_holds_what_is_sent_and_lets_it_pass_afterwards() -> None:
 
 def test_a_blackhole_one_way_lets_the_other_pass() -> None:
     async def main() -> None:
-        async with echoing(schedule=[at(0, "blackhole 2 up")]) as link:
+        async with echoing(speed=4, schedule=[at(0, "blackhole 2 up")]) as link:
             reader, writer = await connect(link.address)
             writer.write(b"x")
             await reader.readexactly(1)
@@ -441,6 +443,24 @@ def test_what_cannot_be_is_an_error_in_words(make: Callable[[], Any], message: s
 
     with pytest.raises(ConfigError, match=message):
         asyncio.run(main())
+
+
+async def round_trip(address: str, data: bytes = b"x") -> float:
+    """Seconds until an echo of ``data`` is complete, on a connection of its own."""
+    reader, writer = await connect(address)
+    began = time.monotonic()
+    writer.write(data)
+    assert await asyncio.wait_for(reader.readexactly(len(data)), 30) == data
+    took = time.monotonic() - began
+    writer.close()
+    await writer.wait_closed()
+    return took
+
+
+def descriptors() -> int:
+    """How many this process has open, without what is only waiting to be collected."""
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
 
 
 async def until(condition: Callable[[], bool]) -> None:
