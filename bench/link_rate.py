@@ -86,7 +86,7 @@ PROXY = (
     Setting("1M", 0.05, speed=10, seconds=30),
     Setting("5M", 0.05, speed=20, seconds=30),
     *(
-        Setting(name, 0.05, speed=60, seconds=180)
+        Setting(name, 0.05, speed=30, seconds=180)
         for name in ("driving", "satellite", "step", "subway")
     ),
 )

@@ -202,10 +202,10 @@ class LinkProxy:
 
     def _reap(self) -> None:
         """Close silent sockets whose other end has gone: it can't tell any more."""
-        alone = [sock for sock in self._silent if is_alone(sock)]
-        self._silent = [sock for sock in self._silent if sock not in alone]
-        for sock in alone:
-            sock.close()
+        for sock in self._silent:
+            if is_alone(sock):
+                sock.close()
+        self._silent = [sock for sock in self._silent if sock.fileno() >= 0]
 
 
 def _listening(address: Address) -> socket.socket:

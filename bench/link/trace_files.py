@@ -135,15 +135,11 @@ def _from_mahimahi(path: Path, lines: Lines, _: int) -> Trace:
     ends, counts = np.unique(np.maximum(moments, 1), return_counts=True)
     grown = np.cumsum(counts) * float(OPPORTUNITY_BYTES)
     before = np.concatenate([[0.0], grown[:-1]])
-    times = np.stack([ends - 1, ends], axis=1).ravel() / 1000
-    through = np.stack([before, grown], axis=1).ravel()
+    times = np.concatenate([[0.0], np.stack([ends - 1, ends], axis=1).ravel() / 1000])
+    through = np.concatenate([[0.0], np.stack([before, grown], axis=1).ravel()])
+    # One millisecond's end is the next one's beginning: the same point twice.
     new = np.concatenate([[True], np.diff(times) > 0])
-    if times[0] > 0:
-        times, through, new = (
-            np.concatenate([[0.0], times]), np.concatenate([[0.0], through]),
-            np.concatenate([[True], new]),
-        )  # fmt: skip
-    return Trace(times[new], through[new])
+    return Trace(times[new].astype(np.float64), through[new].astype(np.float64))
 
 
 def _from_samples(path: Path, lines: Lines, _: int) -> Trace:
