@@ -9,7 +9,8 @@ FUZZ_SECONDS ?= 300
 
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test fuzz lint protos protos-check bench-accuracy bench-budget bench-codec bench-end-to-end bench-rate bench-selection clean
+.PHONY: demo test fuzz lint protos protos-check clean
+.PHONY: $(addprefix bench-,accuracy budget codec end-to-end link rate selection)
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
@@ -39,6 +40,9 @@ fuzz: .venv/ready  ## hostile packets and tables, FUZZ_SECONDS=300; keeps its co
 
 bench-codec: .venv/ready  ## bytes, distortion and time of every codec
 	.venv/bin/python -m bench.codec $(BENCH_ARGS)
+
+bench-link: .venv/ready  ## the emulated link: rate and delay asked and delivered
+	.venv/bin/python -m bench.link_rate
 
 bench-rate: .venv/ready  ## bytes a frame against right answers, image codecs beside tokens; an hour
 	.venv/bin/python -m bench.rate_accuracy $(BENCH_ARGS)
