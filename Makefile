@@ -6,16 +6,20 @@ PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 300
+CERTS_ARGS ?=
 
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test fuzz lint protos protos-check bench-accuracy bench-codec bench-end-to-end bench-rate bench-selection clean
+.PHONY: demo test certs fuzz lint protos protos-check bench-accuracy bench-codec bench-end-to-end bench-rate bench-selection clean
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
 
 test: .venv/ready  ## all tests
 	.venv/bin/pytest $(PYTEST_ARGS)
+
+certs:  ## an authority, a server's certificate, a device's: CERTS_ARGS="--device cam-7 --name cloud.example"
+	deploy/certs/make.sh $(CERTS_ARGS)
 
 lint: .venv/ready  ## style, types and borders
 	.venv/bin/ruff check .
