@@ -298,18 +298,18 @@ class TestRenewal:
         self, bundle: Bundle, settings: ServerSettings, authority: Authority, tmp_path: Path
     ) -> None:
         """The stream of the device that is there already goes on: see ``run``."""
-        served_by = [
+        cert, key = (
             Path(shutil.copy(authority.folder / name, tmp_path / name))
             for name in ("server.pem", "server.key")
-        ]
-        settings = replace(settings, tls=ServerTls(*served_by, authority.ca))
+        )
+        settings = replace(settings, tls=ServerTls(cert, key, authority.ca))
 
         async def work(served: Served) -> None:
             before = await _certificate(served.address, authority)
             authority.run("--name", "cloud.example")
-            os.replace(_copy(authority.folder / "server.pem"), served_by[0])
+            os.replace(_copy(authority.folder / "server.pem"), cert)
             assert await _certificate(served.address, authority) == before, "half a renewal"
-            os.replace(_copy(authority.folder / "server.key"), served_by[1])
+            os.replace(_copy(authority.folder / "server.key"), key)
             after = await _certificate(served.address, authority)
             assert before != after
             assert after == (authority.folder / "server.pem").read_text()

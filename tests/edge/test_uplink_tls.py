@@ -229,9 +229,9 @@ def test_plain_text_leaves_this_machine_only_when_that_is_said(
     async def test() -> None:
         with pytest.raises(ConfigError, match="--tls-ca.*--insecure"):
             await Edge("192.0.2.1:7860", bundle, None).running
-        for said in ({"insecure": True}, {"tls": authority.device()}):
-            quick = {"connect_timeout_s": 0.1, "patience_s": 0.2, "tls": None, **said}
+        for tls, insecure in ((None, True), (authority.device(), False)):
+            quick = {"connect_timeout_s": 0.1, "patience_s": 0.2, "insecure": insecure}
             with pytest.raises(Unreachable):
-                await Edge("192.0.2.1:7860", bundle, **quick).running
+                await Edge("192.0.2.1:7860", bundle, tls, **quick).running
 
     play(test)

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import saccade
 from saccade.bundle import Bundle
-from saccade.errors import ConfigError, Unauthenticated, Unreachable
+from saccade.errors import ConfigError, SaccadeError, Unauthenticated, Unreachable
 from saccade.tls import ClientTls
 from saccade_testing.certificates import MAKE, Authority
 from saccade_testing.commands import cloud_process, run
@@ -110,16 +111,17 @@ def test_an_edge_that_is_refused_says_why_in_one_line(
     wrong: str,
     says: str,
 ) -> None:
-    tls = {
-        "nothing": authority.trusting,
-        "foreign": lambda: replace(foreign.device(), ca=authority.ca),
-        "expired": lambda: authority.odd("kerb", ends=timedelta(minutes=-5)),
-        "another's": lambda: authority.device("mast"),
-        "plain text": ClientTls,
-        "no file": lambda: replace(authority.device(), cert=Path("/nowhere.pem")),
-        "half": lambda: replace(authority.device(), key=None),
-    }[wrong]()
-    done = edge(secured, bundle, clip, tls)
+    ours = authority.device()
+    cases = {
+        "nothing": authority.trusting(),
+        "foreign": replace(foreign.device(), ca=authority.ca),
+        "expired": authority.odd("kerb", ends=timedelta(minutes=-5)),
+        "another's": authority.device("mast"),
+        "plain text": ClientTls(),
+        "no file": replace(ours, cert=Path("/nowhere.pem")),
+        "half": replace(ours, key=None),
+    }
+    done = edge(secured, bundle, clip, cases[wrong])
     assert done.returncode == 1
     assert says in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
@@ -130,7 +132,7 @@ def test_an_application_that_is_refused_is_told_why(
     secured: Secured, authority: Authority, foreign: Authority
 ) -> None:
     ours, theirs = authority.device(), foreign.device()
-    for cloud, more, kind, says in (
+    cases: list[tuple[str, dict[str, Any], type[SaccadeError], str]] = [
         (secured.apps, {"ca": ours.ca}, Unauthenticated, "none was given"),
         (secured.apps, {"ca": ours.ca, "token": "x"}, Unauthenticated, "not one of this cloud's"),
         (secured.apps, {"ca": theirs.ca, "token": secured.token}, Unreachable, "is not signed by"),
@@ -142,16 +144,17 @@ def test_an_application_that_is_refused_is_told_why(
             Unauthenticated,
             "none was given",
         ),
-    ):
+    ]
+    for cloud, more, kind, says in cases:
         with saccade.connect(cloud, **more) as vision, pytest.raises(kind, match=says):
             vision.cameras()
-
-        async def in_asyncio(cloud: str = cloud, more: dict[str, object] = more) -> None:
-            async with saccade.connect_async(cloud, **more) as vision:  # type: ignore[arg-type]
-                await vision.cameras()
-
         with pytest.raises(kind, match=says):
-            asyncio.run(in_asyncio())
+            asyncio.run(_cameras(cloud, more))
+
+
+async def _cameras(cloud: str, more: dict[str, Any]) -> None:
+    async with saccade.connect_async(cloud, **more) as vision:
+        await vision.cameras()
 
 
 def test_a_token_that_no_cloud_has_made_is_not_sent() -> None:
