@@ -10,7 +10,7 @@ CERTS_ARGS ?=
 
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test certs fuzz lint protos protos-check bench-accuracy bench-codec bench-end-to-end bench-rate bench-selection clean
+.PHONY: demo test certs fuzz lint protos protos-check bench-accuracy bench-budget bench-codec bench-end-to-end bench-rate bench-selection clean
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
@@ -30,6 +30,9 @@ lint: .venv/ready  ## style, types and borders
 
 bench-accuracy: .venv/ready  ## right answers by type of question, whole and pruned, and baselines
 	.venv/bin/python -m bench.accuracy $(BENCH_ARGS)
+
+bench-budget: .venv/ready  ## budget policies over link traces, simulated; BENCH_ARGS="--traces DIR"
+	.venv/bin/python -m bench.budget $(BENCH_ARGS)
 
 bench-end-to-end: .venv-demo/ready  ## time by stage, frames a second, bytes at the socket
 	.venv-demo/bin/python -m bench.end_to_end $(BENCH_ARGS)
