@@ -6,10 +6,11 @@ PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 300
+CERTS_ARGS ?=
 
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test fuzz lint protos protos-check clean
+.PHONY: demo test certs fuzz lint protos protos-check clean
 .PHONY: $(addprefix bench-,accuracy budget codec end-to-end link rate selection)
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
@@ -17,6 +18,9 @@ demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 
 test: .venv/ready  ## all tests
 	.venv/bin/pytest $(PYTEST_ARGS)
+
+certs:  ## an authority, a server's certificate, a device's: CERTS_ARGS="--device cam-7 --name cloud.example"
+	deploy/certs/make.sh $(CERTS_ARGS)
 
 lint: .venv/ready  ## style, types and borders
 	.venv/bin/ruff check .
