@@ -22,7 +22,7 @@ from saccade.codecs.klt import Klt
 from saccade.codecs.rvq import Rvq
 from saccade.errors import CodecError, LimitExceeded, PacketError
 from saccade.limits import Limits
-from saccade.nouns import FrameTokens, TokenSet
+from saccade.nouns import FrameTokens, TokenSet, ViewKind
 from saccade.packet import pack, unpack
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import STEPS, WHOLE, ViewsHeader
@@ -74,7 +74,7 @@ class TestRoundTrip:
             assert got.window == pytest.approx(sent.window, abs=0.75 / STEPS)
             np.testing.assert_array_equal(got.tokens.ids, sent.tokens.ids)
         known = CODECS.get(codec)
-        kinds = [view.kind for view in frame.views]
+        kinds: list[ViewKind] = [view.kind for view in frame.views]
         shapes = shapes_of(sets, kinds)
         decoded = known.decode(known.encode(sets, kinds=kinds), shapes)
         for expected, got in zip(decoded, received.views, strict=True):

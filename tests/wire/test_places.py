@@ -14,7 +14,7 @@ from saccade.codecs import SetShape, rans
 from saccade.codecs.frequencies import TOTAL
 from saccade.codecs.places import BUCKETS, PlaceModel
 from saccade.errors import CodecError
-from saccade.nouns import I32, VIEW_KINDS, Grid
+from saccade.nouns import I32, VIEW_KINDS, Grid, ViewKind
 from saccade_testing.tables import place_model
 from saccade_testing.tokens import grids, places_in
 
@@ -26,7 +26,7 @@ def frames(draw: st.DrawFn) -> tuple[list[I32], list[SetShape]]:
     grid: Grid = draw(st.just(GRID) | grids)
     some = draw(st.lists(places_in(grid), min_size=1, max_size=4))
     ids = draw(st.lists(st.sampled_from(some), min_size=1, max_size=8))
-    kinds = [draw(st.sampled_from(VIEW_KINDS)) for _ in ids]
+    kinds: list[ViewKind] = [draw(st.sampled_from(VIEW_KINDS)) for _ in ids]
     return ids, [SetShape(len(p), 1, grid, k) for p, k in zip(ids, kinds, strict=True)]
 
 
