@@ -1,8 +1,8 @@
 """One edge on ``Vision.Connect``: reads what it says, says what the cloud owes it.
 
 One task reads, one for each packet and open question acknowledges or answers, and ``replies``
-writes. All that goes down
-passes one bounded pipe, so a peer that does not read holds up itself and nobody else.
+writes. All that goes down passes one bounded pipe, so a peer that does not read holds up itself and
+nobody else.
 """
 
 from __future__ import annotations
@@ -29,34 +29,44 @@ from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.frames import StoredFrame
 from saccade_cloud.handshake import check_hello, welcome
 from saccade_cloud.hub import Hub
+from saccade_cloud.identity import Peer
 from saccade_cloud.keeping import frame_of, known, record_of
 from saccade_cloud.pipe import Pipe
 from saccade_cloud.stages import stage_times
+from saccade_cloud.tenancy import Tenancy
 
 OUTBOX_MESSAGES = 64
 NS_PER_MS = 1_000_000
 
 
 class Conversation:
-    """``messages``: what the edge says. Iterate ``replies`` once; closing it ends everything."""
+    """``messages``: what the edge says; ``peer``: who TLS says it is, None where it does not say.
 
-    def __init__(self, hub: Hub, messages: AsyncIterator[pb.EdgeMessage]) -> None:
+    Iterate ``replies`` once; closing it ends everything.
+    """
+
+    def __init__(
+        self, hub: Hub, messages: AsyncIterator[pb.EdgeMessage], peer: Peer | None = None
+    ) -> None:
         self._hub = hub
         self._messages = messages
+        self._peer = peer
         self._session = Session(Role.CLOUD)
         self._outbox: Pipe[pb.CloudMessage] = Pipe(OUTBOX_MESSAGES)
         self._owed: set[asyncio.Task[None]] = set()  # acknowledgements and answers
         self._hello: pb.Hello | None = None  # once it was accepted
+        self._tenancy = Tenancy(hub.quotas, self._outbox.end)
 
     async def replies(self) -> AsyncGenerator[pb.CloudMessage, None]:
         """All that the cloud says. Raises what ended the conversation, if it did not end well."""
         serving = self._start(self._serve())
-        serving.add_done_callback(lambda _: self._outbox.end())
+        serving.add_done_callback(self._said_all)
         try:
             async for message in self._outbox:
                 yield message
         finally:
             await end(serving, *self._owed)
+            self._tenancy.end()
             if self._hello is not None:
                 self._hub.frames.disconnect(self._hello.device, self._hello.cameras)
 
@@ -79,9 +89,12 @@ class Conversation:
             raise RemoteError("the edge left without a hello")
         self._session.receive(message)
         hello = message.hello
+        if self._peer is not None:
+            self._peer.check(hello.device)
         check_hello(hello, self._hub.digest)
         self._hub.frames.connect(hello.device, hello.cameras)
         self._hello = hello
+        self._tenancy.begin(hello, self._peer)
         resume_after, stored = await known(self._hub.store, hello)
         reply = welcome(self._hub.digest, self._hub.limits, resume_after, stored)
         await self._say(pb.CloudMessage(welcome=reply))
@@ -104,6 +117,7 @@ class Conversation:
     async def _read(self, hello: pb.Hello) -> None:
         async for message in self._messages:
             self._session.receive(message)
+            await self._tenancy.admit(message)
             kind = message.WhichOneof("kind")
             if kind == "packet":
                 await self._take(message.packet, hello)
@@ -170,10 +184,14 @@ class Conversation:
         task.add_done_callback(self._done)
         return task
 
+    def _said_all(self, _: asyncio.Task[None]) -> None:
+        self._outbox.end()
+        self._tenancy.cut_off(self._hub.settings.stalled_timeout_s)
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._owed.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._outbox.end(error)
+            self._tenancy.fail(error)
 
 
 def _failure(

@@ -22,6 +22,7 @@ from saccade_cloud.answering import Answerer
 from saccade_cloud.board import AnswerBoard
 from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.frames import FrameStore, StoredFrame
+from saccade_cloud.quotas import Quotas
 from saccade_cloud.settings import ServerSettings
 from saccade_cloud.store.base import Store
 from saccade_cloud.store.nothing import NoStore
@@ -48,6 +49,10 @@ class Hub:
     board: AnswerBoard = field(default_factory=AnswerBoard)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     unpacking: ThreadPoolExecutor = field(default_factory=_one_worker)
+    quotas: Quotas = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "quotas", Quotas(self.settings.quota))
 
     async def unpack(self, packet: tokens_pb2.FramePacket, hello: vision_pb2.Hello) -> StoredFrame:
         """An untrusted packet as a frame, with the stages ``receive`` and ``decode``.

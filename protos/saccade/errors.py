@@ -110,3 +110,15 @@ class Unreachable(SaccadeError):
     """The other side doesn't answer: no connection, or the deadline passed."""
 
     code = "unreachable"
+
+
+class Unauthenticated(SaccadeError):
+    """Nobody showed who they are, or a token that is not known."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(SaccadeError):
+    """Who calls is known, and may not do this: another device's name, a call for applications."""
+
+    code = "forbidden"

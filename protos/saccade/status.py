@@ -48,6 +48,8 @@ CATALOGUE: Mapping[str, Entry] = {
         errors.StorageError, _S.UNAVAILABLE, "the cloud can't store it now: say it again later"
     ),
     "unreachable": Entry(errors.Unreachable, _S.UNAVAILABLE),
+    "unauthenticated": Entry(errors.Unauthenticated, _S.UNAUTHENTICATED),
+    "forbidden": Entry(errors.Forbidden, _S.PERMISSION_DENIED),
     "error": Entry(SaccadeError, _S.UNKNOWN),
 }
 
@@ -60,6 +62,8 @@ _BY_STATUS: Mapping[grpc.StatusCode, type[SaccadeError]] = {
     _S.CANCELLED: errors.Unreachable,
     _S.RESOURCE_EXHAUSTED: errors.LimitExceeded,
     _S.UNIMPLEMENTED: errors.VersionMismatch,
+    _S.UNAUTHENTICATED: errors.Unauthenticated,
+    _S.PERMISSION_DENIED: errors.Forbidden,
 }
 
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
-
 from saccade.bundle import Bundle
 from saccade.errors import (
     EngineError,
@@ -26,6 +24,7 @@ from saccade.errors import (
 from saccade.limits import Limits, check
 from saccade.session import PROTOCOL
 from saccade.tasks import end, first_done, within
+from saccade.tls import ClientTls
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
@@ -52,7 +51,7 @@ class UplinkSettings:
     device: str
     cameras: tuple[str, ...]
     insecure: bool = False
-    credentials: grpc.ChannelCredentials | None = None
+    tls: ClientTls | None = None
     packets_in_flight: int = 8
     open_questions: int = 32
     connect_timeout_s: float = 5.0
@@ -134,12 +133,13 @@ class Uplink:
         channel = open_channel(
             settings.cloud,
             insecure=settings.insecure,
-            credentials=settings.credentials,
+            tls=settings.tls,
             message_bytes=self._limits.message_bytes,
         )
         async with channel:
             timeout_s = min(settings.connect_timeout_s, settings.patience_s)
-            if not await self._ready(wait_ready(channel, settings.cloud, timeout_s)):
+            ready = wait_ready(channel, settings.cloud, timeout_s, settings.tls)
+            if not await self._ready(ready):
                 return
             call = VisionStub(channel).Connect()
             hearing = Hearing(self._outbox, self._tell)

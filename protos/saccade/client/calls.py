@@ -17,6 +17,8 @@ from saccade.limits import Limits
 from saccade.nouns import Answer, Timing
 from saccade.session import PROTOCOL
 from saccade.status import from_rpc
+from saccade.tls import ClientTls
+from saccade.tls_reason import tls_reason
 from saccade.v1 import fleet_pb2
 from saccade.v1 import vision_pb2 as pb
 
@@ -109,9 +111,17 @@ class Hearing:
         )
 
 
-def translated(error: grpc.RpcError, cloud: str) -> SaccadeError:
-    """What a failed call raises: the cloud's own error, or which cloud is not there."""
+def translated(error: grpc.RpcError, cloud: str, tls: ClientTls | None) -> SaccadeError:
+    """What a failed call raises: the cloud's own error, or which cloud is not there and why.
+
+    May look at the cloud's certificate, which blocks for some seconds at most.
+    """
     known = from_rpc(error)
-    if isinstance(known, Unreachable):
-        return Unreachable(f"the cloud at {cloud} does not answer: {known}")
-    return known
+    if not isinstance(known, Unreachable):
+        return known
+    refused = (
+        isinstance(error, (grpc.Call, grpc.aio.AioRpcError))
+        and error.code() is grpc.StatusCode.UNAVAILABLE
+    )
+    reason = tls_reason(cloud, tls) if refused else None
+    return Unreachable(f"the cloud at {cloud} does not answer: {reason or known}")
