@@ -11,7 +11,7 @@ CERTS_ARGS ?=
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .PHONY: demo test certs fuzz lint protos protos-check clean
-.PHONY: $(addprefix bench-,accuracy budget codec end-to-end link rate selection)
+.PHONY: $(addprefix bench-,accuracy budget codec end-to-end link rate selection store)
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
@@ -53,6 +53,9 @@ bench-rate: .venv/ready  ## bytes a frame against right answers, image codecs be
 
 bench-selection: .venv/ready  ## time of every selection method and quota
 	.venv/bin/python -m bench.selection $(BENCH_ARGS)
+
+bench-store: .venv/ready  ## durable acknowledgements a second, group commit and one by one
+	.venv/bin/python -m bench.store $(BENCH_ARGS)
 
 protos: .venv/ready  ## write the generated code anew
 	.venv/bin/python protos/generate.py

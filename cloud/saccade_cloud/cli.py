@@ -14,6 +14,7 @@ from saccade_cloud.assemble import open_engine, open_hub
 from saccade_cloud.quotas import Quota
 from saccade_cloud.server import CloudServer
 from saccade_cloud.settings import Address, ServerSettings
+from saccade_cloud.store.cli import StoreOptions, register_store, store_options
 from saccade_cloud.tls import ServerTls
 from saccade_cloud.tokens import add_token
 
@@ -38,6 +39,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--tokens", required=True, metavar="FILE", help="where the cloud finds its hash"
     )
     token.set_defaults(run=_token)
+    register_store(commands)
 
 
 def _add_security(serve: argparse.ArgumentParser) -> None:
@@ -62,6 +64,7 @@ def _add_security(serve: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--insecure", action="store_true", help="allow plain text beyond this machine"
     )
+    store_options(serve)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -73,7 +76,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     settings.check()
     bundle = Bundle.open(arguments.bundle)
-    asyncio.run(_serve_until_signal(bundle, settings, arguments.threads))
+    store = StoreOptions.of(arguments)
+    asyncio.run(_serve_until_signal(bundle, settings, arguments.threads, store))
     return 0
 
 
@@ -102,17 +106,23 @@ def _token(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve_until_signal(bundle: Bundle, settings: ServerSettings, threads: int) -> None:
+async def _serve_until_signal(
+    bundle: Bundle, settings: ServerSettings, threads: int, options: StoreOptions
+) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    server = CloudServer(open_hub(bundle, open_engine(bundle, threads=threads), settings))
+    engine = open_engine(bundle, threads=threads)
+    store = options.open(settings.store_timeout_s)
+    server = CloudServer(open_hub(bundle, engine, settings, store))
     address = await server.start()
     manifest = bundle.manifest
     print(f"serving {manifest.name} (digest {manifest.digest[:12]}) on {address}", flush=True)
     if server.apps is not None:
         print(f"serving applications on {server.apps}", flush=True)
+    if store.durable:
+        print(options, flush=True)
     await stopped.wait()
     await server.stop()
 

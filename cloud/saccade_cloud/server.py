@@ -89,6 +89,7 @@ class CloudServer:
         self._hub.board.close(Unreachable("the cloud is stopping"))
         await self._server.stop(self._hub.settings.drain_s)
         await self._hub.answerer.close()
+        await self._hub.store.close()
         self._hub.unpacking.shutdown(wait=False)
 
 

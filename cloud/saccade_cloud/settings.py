@@ -73,6 +73,7 @@ class ServerSettings:
     hello_timeout_s: float = 10.0
     answer_timeout_s: float = 60.0  # of one answer, from question to last chunk
     stalled_timeout_s: float = 60.0  # how long a peer may leave its messages unread
+    store_timeout_s: float = 5.0  # a packet that is not durable by then is not acknowledged
     drain_s: float = 10.0  # for running answers, once the server stops
 
     @property

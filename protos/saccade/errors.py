@@ -97,6 +97,15 @@ class QuestionError(SaccadeError):
     code = "question"
 
 
+class StorageError(SaccadeError):
+    """The disk or the database can't keep it now: full, read-only, gone, too slow.
+
+    Nothing is wrong with what was said: the same may be said again later.
+    """
+
+    code = "storage"
+
+
 class Unreachable(SaccadeError):
     """The other side doesn't answer: no connection, or the deadline passed."""
 

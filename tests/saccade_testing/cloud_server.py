@@ -24,6 +24,7 @@ from saccade_cloud.hub import Hub
 from saccade_cloud.prompt import Prompt
 from saccade_cloud.server import CloudServer
 from saccade_cloud.settings import Address, ServerSettings
+from saccade_cloud.store.opening import MEMORY, open_store
 from saccade_testing.tokens import CAMERAS, EPOCH_UNIX_MS, usual_frame
 
 QUICK = ServerSettings(address=Address("127.0.0.1", 0), drain_s=5.0)
@@ -47,9 +48,11 @@ async def serving(
     engine: Engine | None = None,
     settings: ServerSettings = QUICK,
     tls: ClientTls | None = None,
+    store: str = MEMORY,
 ) -> AsyncIterator[Served]:
     """``tls``: of the channel that comes with it."""
-    hub = open_hub(bundle, engine or open_engine(bundle), settings)
+    kept = open_store(store, timeout_s=settings.store_timeout_s)
+    hub = open_hub(bundle, engine or open_engine(bundle), settings, kept)
     server = CloudServer(hub)
     address = str(await server.start())
     try:
@@ -161,9 +164,8 @@ def hello(bundle: Bundle, **fields: Any) -> pb.Hello:
         epoch_unix_ms=EPOCH_UNIX_MS,
     )
     for name, value in fields.items():
-        if name == "cameras":
-            usual.ClearField("cameras")
-            usual.cameras.extend(value)
+        if name in ("cameras", "in_doubt"):
+            getattr(usual, name)[:] = value
         else:
             setattr(usual, name, value)
     return usual

@@ -18,6 +18,7 @@ from saccade.errors import (
     QuestionError,
     RemoteError,
     SaccadeError,
+    StorageError,
     Unreachable,
 )
 from saccade.limits import Limits, check
@@ -36,7 +37,7 @@ from saccade_edge.uplink.outbox import Outbox
 
 # What a later try can mend: the line, the cloud's load, the cloud's own trouble. Everything else
 # (another bundle, another protocol, a name it does not take) stays wrong however often we ask.
-_MENDABLE = (Unreachable, RemoteError, LimitExceeded, EngineError)
+_MENDABLE = (Unreachable, RemoteError, LimitExceeded, EngineError, StorageError)
 
 
 @dataclass(frozen=True, slots=True)

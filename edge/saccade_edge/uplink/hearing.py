@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
+from saccade.errors import StorageError
 from saccade.nouns import Timing
 from saccade.status import from_failure
 from saccade.v1 import vision_pb2 as pb
@@ -64,6 +65,10 @@ class Hearing:
 
     async def _refused(self, failure: pb.Failure) -> None:
         error = from_failure(failure)
+        if failure.sequence and isinstance(error, StorageError):
+            # Not refused, only not stored yet: it stays in the outbox, and is said again on a new
+            # stream, after a pause.
+            raise error
         if failure.sequence:
             await self._outbox.settle(failure.sequence)
             self._tell(Refused(error, failure.sequence))

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 import grpc
 
 from saccade.channel import channel_options, check_address
 from saccade.client.base import Picture, Vision
-from saccade.client.calls import MESSAGE_BYTES, Hearing, infer_request, translated
+from saccade.client.calls import (
+    MESSAGE_BYTES,
+    Hearing,
+    history_request,
+    infer_request,
+    translated,
+)
 from saccade.client.eye import Eye
 from saccade.client.nouns import Camera, WatchedAnswer
 from saccade.client.streams import AnswerStream, Items
@@ -27,7 +34,8 @@ TIMEOUT_S = 30.0
 @dataclass(frozen=True, slots=True)
 class Link:
     """Where the cloud is and how to speak to it. ``timeout_s``: the deadline of every call,
-    ``watch`` excepted. ``tls`` None: plain text, to this machine only unless ``insecure``.
+    ``watch`` and ``history`` excepted. ``tls`` None: plain text, to this machine only unless
+    ``insecure``.
     """
 
     cloud: str
@@ -96,6 +104,23 @@ class RemoteVision(Vision):
                 raise translated(error, self._link.cloud, self._link.tls) from error
         finally:
             call.cancel()
+
+    def history(
+        self,
+        camera: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 0,
+    ) -> Iterator[WatchedAnswer]:
+        request = history_request(camera, since, until, limit)
+        with self._translating():
+            call = self._fleet.History(request, metadata=self._metadata)
+            try:
+                for reply in call:
+                    yield WatchedAnswer.of(reply)
+            finally:
+                call.cancel()
 
     def close(self) -> None:
         self._channel.close()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import grpc
 
 from saccade.client.base import AsyncVision, Picture
-from saccade.client.calls import Hearing, infer_request, translated
+from saccade.client.calls import Hearing, history_request, infer_request, translated
 from saccade.client.eye import Eye
 from saccade.client.nouns import Camera, WatchedAnswer
 from saccade.client.remote import Link
@@ -66,6 +67,23 @@ class AsyncRemoteVision(AsyncVision):
                 raise await self._translated(error) from error
         finally:
             call.cancel()
+
+    async def history(
+        self,
+        camera: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 0,
+    ) -> AsyncIterator[WatchedAnswer]:
+        request = history_request(camera, since, until, limit)
+        async with self._translating():
+            call = self._fleet.History(request, metadata=self._metadata)
+            try:
+                async for reply in call:
+                    yield WatchedAnswer.of(reply)
+            finally:
+                call.cancel()
 
     async def close(self) -> None:
         await self._channel.close()
