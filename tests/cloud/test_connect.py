@@ -142,7 +142,8 @@ class TestPackets:
             edge = EdgeEnd(served, bundle)
             await edge.greet()
             greedy = packet()
-            greedy.views = b"\x80\x03\x80\x05" + bytes([6 * 4 + 1, 16]) + bytes(5 * 4)
+            # Five crops of one size, sixteen tokens a view: one view more than allowed.
+            greedy.views = bytes([5 * 4 + 1, 48, 80, 16, 16]) + bytes(15)
             await edge.say(packet=greedy)
             failure = (await edge.hear()).failure
             assert failure.code == "limit"
