@@ -9,14 +9,14 @@ other, and the base layer's stream begins with the ids (see `places`). All arith
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from saccade.codecs import rans
 from saccade.codecs.base import SetShape, check_width, prefix, shapes_of, stack, unstack
 from saccade.codecs.nearest import Nearest
-from saccade.codecs.rvq_table import MAX_FEATURE, RvqTable
+from saccade.codecs.rvq_table import MAX_FEATURE, RvqTable, Stage
 from saccade.errors import CodecError
 from saccade.nouns import F32, VIEW_KINDS, TokenSet, ViewKind
 
@@ -32,6 +32,10 @@ class Rvq:
     def __init__(self, table: RvqTable) -> None:
         self.table = table
         self._nearest = {id(stage): Nearest(stage.entries) for stage in table.stages}
+        # [kinds, symbols]: one look-up for all tokens of a frame.
+        self._slots = {
+            id(stage): tuple(np.array(rows) for rows in _slots(stage)) for stage in table.stages
+        }
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Rvq:
@@ -52,16 +56,17 @@ class Rvq:
         check_width(shapes, self)
         left = self._units(stack(sets))
         starts, widths = self.table.places.slots([tokens.ids for tokens in sets], shapes)
+        counts, numbers = zip(*_by_view(shapes), strict=True)
+        kind = np.repeat(numbers, counts)
         streams = []
         for stages in self.table.layers[:layers]:
             for stage in stages:
                 nearest = self._nearest[id(stage)](left)
                 left = left - stage.entries[nearest]
-                symbols = stage.symbols(nearest).tolist()
-                for part, kind in _by_view(shapes):
-                    frequencies = stage.frequencies[kind]
-                    starts += [frequencies.starts[s] for s in symbols[part]]
-                    widths += [frequencies.widths[s] for s in symbols[part]]
+                symbols = stage.symbols(nearest)
+                first, wide = self._slots[id(stage)]
+                starts += first[kind, symbols].tolist()
+                widths += wide[kind, symbols].tolist()
             streams.append(rans.encode(starts, widths))
             starts, widths = [], []
         return tuple(streams)
@@ -75,8 +80,8 @@ class Rvq:
         for decoder, stages in zip(decoders, self.table.layers, strict=False):
             for stage in stages:
                 symbols: list[int] = []
-                for part, kind in _by_view(shapes):
-                    symbols += decoder.take(stage.frequencies[kind], part.stop - part.start)
+                for count, kind in _by_view(shapes):
+                    symbols += decoder.take(stage.frequencies[kind], count)
                 units += stage.entries[stage.indexes(np.array(symbols, np.int64))]
             decoder.finish()
         # Below 2^21 and a power of two: exact in float32.
@@ -93,9 +98,11 @@ class Rvq:
         return units
 
 
-def _by_view(shapes: Sequence[SetShape]) -> Iterator[tuple[slice, int]]:
-    """Which of a frame's tokens are each view's, and the number of its kind."""
-    start = 0
-    for shape in shapes:
-        yield slice(start, start + shape.count), VIEW_KINDS.index(shape.kind)
-        start += shape.count
+def _by_view(shapes: Sequence[SetShape]) -> list[tuple[int, int]]:
+    """(tokens, number of the kind) of each view."""
+    return [(shape.count, VIEW_KINDS.index(shape.kind)) for shape in shapes]
+
+
+def _slots(stage: Stage) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Starts and widths of each symbol, by kind of view."""
+    return [f.starts for f in stage.frequencies], [f.widths for f in stage.frequencies]
