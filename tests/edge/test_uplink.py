@@ -101,7 +101,7 @@ def test_what_is_sent_is_acknowledged_and_what_is_asked_is_answered(bundle: Bund
             assert [p.text for p in edge.told(AnswerPiece)] == ["blue", " car"]
             timing = Timing({"prefill": 1.5})
             assert edge.told(Answered) == [
-                Answered(1, 1, "what is it?", "blue car", "stop", timing)
+                Answered(1, 1, "what is it?", "blue car", "stop", timing, "north", 104)
             ]
 
     play(test)
@@ -170,7 +170,7 @@ def test_what_is_stored_already_is_not_sent_again(bundle: Bundle) -> None:
             await line.hear()
 
     async def remembers(line: Line) -> None:
-        await line.greet(resume_after=1)
+        await line.greet(stored=[1])
         await serve(line)
 
     async def test() -> None:
@@ -180,6 +180,7 @@ def test_what_is_stored_already_is_not_sent_again(bundle: Bundle) -> None:
             await edge.uplink.send(packet(2), [])
             await edge.until(lambda: len(edge.told(Connected)) == 2)
             assert await edge.end()
+            assert [list(line.said("hello")[0].in_doubt) for line in cloud.lines] == [[], [1, 2]]
             assert [p.sequence for p in cloud.lines[1].said("packet")] == [2]
 
     play(test)
@@ -260,20 +261,31 @@ def test_a_refusal_is_told_and_the_rest_goes_on(bundle: Bundle) -> None:
     async def refuses(line: Line) -> None:
         await line.greet()
         await line.hear()
+        await line.hear()
         error = QuestionError("it asks about nothing")
         await line.say(failure=to_failure(LimitExceeded("too large"), sequence=1))
-        await line.hear()
         await line.say(failure=to_failure(error, question_id=1))
+        while not line.said("packet")[1:]:
+            await line.hear()
+        await line.ack(line.said("packet")[1])
+        while not line.said("question")[1:]:
+            await line.hear()
+        await line.say(failure=to_failure(error, question_id=2))
         await serve(line)
 
     async def test() -> None:
         async with scripted_cloud(bundle, refuses) as cloud:
             edge = Edge(cloud.address, bundle)
             await edge.uplink.send(packet(1), ["what is it?"])
-            await edge.uplink.send(packet(2), [])
+            await edge.uplink.send(packet(2), ["and that?"])
             assert await edge.end()
             told = [(type(r.error), r.sequence, r.question) for r in edge.told(Refused)]
-            assert told == [(LimitExceeded, 1, ""), (QuestionError, 1, "what is it?")]
+            # Without its frame the first question is refused, too, and only once.
+            assert told == [
+                (LimitExceeded, 1, ""),
+                (LimitExceeded, 1, "what is it?"),
+                (QuestionError, 2, "and that?"),
+            ]
             assert [a.sequence for a in edge.told(Acknowledged)] == [2]
 
     play(test)

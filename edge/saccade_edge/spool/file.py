@@ -78,6 +78,7 @@ class SpoolFile:
         self.rows = one(connection, "SELECT COUNT(*) FROM packet")
         self.bytes = one(connection, "SELECT SUM(bytes) FROM packet")
         self.others = 0  # rows of other bundles
+        self._ended = False
 
     @classmethod
     def open(cls, settings: SpoolSettings, digest: bytes, fresh: Identity) -> SpoolFile:
@@ -111,16 +112,18 @@ class SpoolFile:
                 self.connection.execute("ROLLBACK")
             raise
 
-    def put(self, entry: Entry, *, saying: bool) -> Fate | None:
+    def put(self, entry: Entry, *, saying: bool, again: bool = False) -> Fate | None:
         """Keep a packet and hold it; why not, where there is no room. ``saying``: it may go out as
-        soon as it is kept.
+        soon as it is kept. ``again``: it was counted as handed over when the disk failed.
         """
+        if again and self._holds(entry.sequence):
+            return None  # the write that seemed to fail did not
         if fate := self._make_room(entry):
             return fate
         self.connection.execute(INSERT, to_row(entry, self._bundle))
         self.rows += 1
         self.bytes += cost(entry)
-        self.counts[HANDED] += 1
+        self.counts[HANDED] += not again
         self.held.add(entry.sequence)
         self.reserve(entry.sequence, max((asked.id for asked in entry.questions), default=0))
         if saying:
@@ -194,6 +197,8 @@ class SpoolFile:
 
     def reserve(self, sequence: int, question: int) -> None:
         """Numbers up to these were given."""
+        if self._ended:
+            return
         given = (sequence, question)
         short = any(n > r - RESERVE // 2 for n, r in zip(given, self._reserved, strict=True))
         if short:
@@ -212,6 +217,7 @@ class SpoolFile:
         """Well: the next run goes on after these numbers. What a corrupt file took is lost now."""
         for missing in list(self.missing):
             self.release(missing)
+        self._ended = True
         self._reserved = sequence, question
         write_meta(self.connection, sequences=sequence, questions=question)
 
@@ -241,6 +247,10 @@ class SpoolFile:
             name: value.copy() if isinstance(value, Counter | set) else value
             for name, value in self.__dict__.items()
         }
+
+    def _holds(self, sequence: int) -> bool:
+        query = "SELECT COUNT(*) FROM packet WHERE sequence = ?"
+        return one(self.connection, query, sequence) > 0
 
     def _make_room(self, entry: Entry) -> Fate | None:
         size = cost(entry)

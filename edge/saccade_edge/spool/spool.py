@@ -69,6 +69,7 @@ class Spool:
         self._lock = lock
         self._aside = aside
         self.identity: Identity = file.identity
+        self.said_until = file.said_until  # the last packet that a cloud may know of this boot
         self.trouble: Fate | None = None
         self._sequences = Numbers(file.first_sequence, file.reserved[0])
         self._questions = Numbers(file.first_question, file.reserved[1])
@@ -122,20 +123,25 @@ class Spool:
         """An id for a question."""
         return self._questions.next()
 
-    async def put(self, entry: Entry, *, saying: bool) -> Fate | None:
-        """Keep a packet: None once it is on disk, else why it is not. Handed over it is either way.
+    async def put(self, entry: Entry, *, saying: bool, again: bool = False) -> Fate | None:
+        """Keep a packet: None once it is on disk, else why it is not. Handed over it is either way,
+        once: a further try comes ``again``.
 
         ``saying``: it may go out as soon as this returns. A write that takes too long goes on;
         ``kept_late`` hears of it.
         """
+        if saying:
+            self.said_until = max(self.said_until, entry.sequence)
         if self._sequences.exhausted or self._questions.exhausted:
             self.reborn("the numbers ran out while the disk was out of order")
-        write = _Write(self, entry.sequence)
-        result = await self._done(lambda file: file.put(entry, saying=saying), write.late)
+        write = _Write(self, entry.sequence, again)
+        result = await self._done(
+            lambda file: file.put(entry, saying=saying, again=again), write.late
+        )
         if isinstance(result, SpoolFault):
             write.given_up = result.fate is Fate.STALLED
             result = result.fate
-        if result is not None:
+        if result is not None and not again:
             self.count(HANDED)
         return result
 
@@ -144,10 +150,14 @@ class Spool:
         if self.trouble is not None:
             return []
         result = await self._done(lambda file: file.page(rows, most_bytes), self._unread)
-        return [] if isinstance(result, SpoolFault) else result
+        if isinstance(result, SpoolFault):
+            return []
+        self.said_until = max(self.said_until, *(entry.sequence for entry in result), 0)
+        return result
 
     async def saying(self, sequence: int) -> None:
         """Packets up to this one may be said from now on."""
+        self.said_until = max(self.said_until, sequence)
         await self._done(lambda file: file.saying(sequence), lambda result: None)
 
     def settle(self, sequence: int, counter: str, *, unasked_only: bool = False) -> None:
@@ -158,6 +168,10 @@ class Spool:
         """Memory forgets a packet that is on disk: it comes again in a ``page``."""
         self._owe(lambda file: file.release(sequence))
 
+    def forget(self, sequence: int) -> None:
+        """A packet came to the disk after it had ended and was counted."""
+        self._owe(lambda file: file.forget(sequence))
+
     def count(self, counter: str, packets: int = 1) -> None:
         """Packets that are not on disk ended."""
         with self._guard:
@@ -167,15 +181,11 @@ class Spool:
         """Take a new boot, because what the present one stands for is no longer known."""
         boot = secrets.randbits(64)
         self.identity = replace(self.identity, boot=boot)
+        self.said_until = 0
         self._sequences.free()
         self._questions.free()
         self._owe(lambda file: file.reborn(boot))
         self._tell(SpoolReborn(reason))
-
-    @property
-    def said_until(self) -> int:
-        """The last packet that a cloud may know under this boot."""
-        return self._worker.file.said_until
 
     @property
     def waiting(self) -> int:
@@ -267,7 +277,7 @@ class Spool:
         with file.transaction():
             lost = file.continue_from(corrupt)
             file.reserve(self._sequences.given, self._questions.given)
-        self.identity = fresh
+        self.identity, self.said_until = fresh, 0
         self._tell(SpoolReborn(f"the spool is corrupt and was moved to {aside}", lost))
         return file
 
@@ -281,19 +291,20 @@ class _Write:
     over and is in memory; otherwise the caller was cancelled.
     """
 
-    def __init__(self, spool: Spool, sequence: int) -> None:
+    def __init__(self, spool: Spool, sequence: int, again: bool) -> None:
         self._spool = spool
         self._sequence = sequence
+        self._again = again
         self.given_up = False
 
     def late(self, result: Fate | SpoolFault | None) -> None:
         spool = self._spool
         if self.given_up and result is None:
-            spool.count(HANDED, -1)  # the file has counted it
+            spool.count(HANDED, 0 if self._again else -1)  # the file has counted it
             if not spool._kept_late(self._sequence):
-                spool._owe(lambda file: file.forget(self._sequence))
+                spool.forget(self._sequence)
         elif not self.given_up and result is not None:
-            spool.count(HANDED)
+            spool.count(HANDED, 0 if self._again else 1)
             spool.count((result.fate if isinstance(result, SpoolFault) else result).value)
 
 
