@@ -59,14 +59,27 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     """To look into a spool, also while an edge writes to it. Raises ``ConfigError``."""
     if not path.is_file():
         raise ConfigError(f"there is no spool at {path}")
+    # On a read-only disk SQLite cannot share a log; where there is none, nothing can change.
+    modes = ("mode=ro",) if Path(f"{path}-wal").exists() else ("mode=ro", "immutable=1")
+    errors = []
+    for mode in modes:
+        uri = f"{path.absolute().as_uri()}?{mode}"
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
+        error = _failure(connection)
+        if error is None:
+            return connection
+        connection.close()
+        errors.append(error)
+    raise ConfigError(f"{path} is no spool, or one that cannot be read: {errors[0]}")
+
+
+def _failure(connection: sqlite3.Connection) -> sqlite3.Error | None:
+    """Why a spool cannot be read."""
     try:
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None
-        )
         connection.execute("SELECT value FROM meta").fetchone()
     except sqlite3.Error as error:
-        raise ConfigError(f"{path} is no spool, or one that cannot be read: {error}") from None
-    return connection
+        return error
+    return None
 
 
 def read_meta(connection: sqlite3.Connection) -> dict[str, str]:

@@ -4,8 +4,8 @@ Rules:
 
 - Jobs are done in the order in which they came, as many as wait in one transaction: one fsync for
   all of them.
-- When that fails, each is tried alone, so that a delete that still fits is not lost for a packet
-  that does not; after the second failure the others are not tried.
+- When the disk is full, each is tried alone, so that a delete that still fits does not wait for a
+  packet that does not; after the second failure the others are not tried.
 - A job that must be done (``owed``) is kept until the disk takes it; others are told why not.
 - While the disk is in trouble it is tried once a second. Nothing waits for it.
 - A file that turns out to be corrupt is moved aside, and the jobs go to a new one.
@@ -120,8 +120,10 @@ class Worker:
                 fault = self._try(jobs)
             except (sqlite3.Error, OSError) as error:
                 fault = fault_of(error)
-        if fault is not None:
+        if fault is not None and fault.fate is Fate.DISK_FULL:
             fault = self._one_by_one(jobs)
+        elif fault is not None:
+            self._fail(jobs, fault)
         self._note(fault)
 
     def _take_owed(self) -> list[Job]:
