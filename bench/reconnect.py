@@ -6,8 +6,8 @@ only. Arms: the uplink itself, trying to reach a port where nobody listens; as t
 that are opened there without waiting for the channel.
 
 With ``--half-open``: a real cloud behind a proxy that stops forwarding and closes nothing, like a
-router that lost its power; the time until the uplink says that the connection is lost, once the line
-has been idle for ``--idle`` seconds. The last line is JSON.
+router that lost its power; the time until the uplink says that the connection is lost, once the
+line has been idle for ``--idle`` seconds. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -78,8 +78,15 @@ async def gated(bundle: Bundle, opens: int) -> None:
         if failed >= opens:
             enough.set()
 
-    quick = {"connect_timeout_s": PAUSE_S, "backoff_first_s": 0.0, "backoff_most_s": 0.0}
-    uplink = Uplink(UplinkSettings(NOBODY, "bench", ("camera",), **quick), bundle, hear)
+    settings = UplinkSettings(
+        NOBODY,
+        "bench",
+        ("camera",),
+        connect_timeout_s=PAUSE_S,
+        backoff_first_s=0.0,
+        backoff_most_s=0.0,
+    )
+    uplink = Uplink(settings, bundle, hear)
     running_ = asyncio.ensure_future(uplink.run())
     await enough.wait()
     await uplink.finish(0)
