@@ -40,16 +40,20 @@ PAUSE_S = 0.001
 
 @dataclass(frozen=True)
 class Growth:
-    """Resident memory in bytes over ``opens``; ``seconds`` for all of them."""
+    """Resident memory in bytes over ``opens``, before, between the halves and after; ``seconds``
+    for all of them. What a leak takes in the second half it took in the first.
+    """
 
     opens: int
     before: int
+    between: int
     after: int
     seconds: float
 
     @property
     def per_open(self) -> float:
-        return (self.after - self.before) / self.opens
+        """In the second half, when the allocator has what it wants."""
+        return (self.after - self.between) / (self.opens / 2)
 
 
 def resident_bytes() -> int:
@@ -63,8 +67,10 @@ async def measure(opens: int, work: Callable[[int], Awaitable[None]]) -> Growth:
     """``work(n)`` opens n times."""
     await work(WARM)
     before, began = resident_bytes(), time.monotonic()
-    await work(opens)
-    return Growth(opens, before, resident_bytes(), time.monotonic() - began)
+    await work(opens // 2)
+    between = resident_bytes()
+    await work(opens // 2)
+    return Growth(opens, before, between, resident_bytes(), time.monotonic() - began)
 
 
 async def gated(bundle: Bundle, opens: int) -> None:
@@ -170,15 +176,20 @@ def main() -> None:
         name: {
             "failed opens": f"{arm.opens:,}",
             "resident before, kB": f"{arm.before // 1000:,}",
+            "half-way, kB": f"{arm.between // 1000:,}",
             "resident after, kB": f"{arm.after // 1000:,}",
-            "bytes an open": f"{arm.per_open:.1f}",
+            "bytes an open, second half": f"{arm.per_open:.1f}",
             "seconds": f"{arm.seconds:.1f}",
         }
         for name, arm in arms.items()
     }
     print(table("memory", columns, width=22))
     record: dict[str, object] = {
-        name: {"opens": arm.opens, "bytes_per_open": round(arm.per_open, 2)}
+        name: {
+            "opens": arm.opens,
+            "bytes_per_open": round(arm.per_open, 2),
+            "grown_bytes": arm.after - arm.before,
+        }
         for name, arm in arms.items()
     }
     if options.half_open:

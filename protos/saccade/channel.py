@@ -32,6 +32,9 @@ def channel_options(cloud: str, message_bytes: int) -> Options:
         ("grpc.max_receive_message_length", message_bytes),
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", 10_000),
+        # By default pings stop after two without data between them: a line that fell silent while
+        # nothing moved was then noticed after 70 s, not 30.
+        ("grpc.http2.max_pings_without_data", 0),
         # Our callers decide when to try again; gRPC's own pauses must not add to theirs.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),

@@ -187,6 +187,7 @@ def test_a_file_that_becomes_corrupt_costs_what_is_only_there(tmp_path: Path) ->
                 assert await it.spool.put(entry(sequence, size=4000), saying=True) is None
             for sequence in range(1, 31):
                 it.spool.release(sequence)  # 31 to 40 are also in memory
+            await it.spool.saying(40)  # by then that is done
             boot = it.spool.identity.boot
             file = it.spool._worker.file
             file.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -133,6 +133,22 @@ def test_what_is_not_said_in_time_falls_behind_and_comes_all_the_same(
     play(test)
 
 
+def test_a_frame_that_is_not_for_now_waits_for_an_idle_link(bundle: Bundle, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with (
+            scripted_cloud(bundle) as cloud,
+            spooled_edge(cloud.address, bundle, tmp_path / "spool") as edge,
+        ):
+            await edge.until(lambda: edge.told(Connected) != [])
+            await edge.send("what was it?", live=False)
+            assert edge.uplink.state.waiting == 0
+            assert await edge.end()
+            assert [a.live for a in edge.told(Acknowledged)] == [False]
+            assert [a.text for a in edge.told(Answered)] == ["blue car"]
+
+    play(test)
+
+
 def test_the_backlog_has_little_in_flight(bundle: Bundle, tmp_path: Path) -> None:
     async def test() -> None:
         async with spooled_edge(NOBODY, bundle, tmp_path / "spool") as edge:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -24,6 +28,7 @@ from saccade.nouns import Timing
 from saccade.status import to_failure, to_status
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
+from saccade_edge.spool import SpoolEvent
 from saccade_edge.uplink import (
     Acknowledged,
     Answered,
@@ -39,6 +44,8 @@ from saccade_edge.uplink import (
 from saccade_testing.scripted_cloud import Line, ScriptedCloud, honest, scripted_cloud, serve
 
 T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ROOT / "export" / "saccade_crossing"
 
 
 def packet(sequence: int) -> tokens_pb2.FramePacket:
@@ -51,12 +58,12 @@ class Edge:
     def __init__(self, cloud: str, bundle: Bundle, **changes: Any) -> None:
         quick = {"backoff_first_s": 0.02, "backoff_most_s": 0.05, "patience_s": 10.0}
         settings = UplinkSettings(cloud, "kerb", ("north",), **{**quick, **changes})
-        self.events: list[UplinkEvent] = []
+        self.events: list[UplinkEvent | SpoolEvent] = []
         self._told = asyncio.Event()
         self.uplink = Uplink(settings, bundle, self._hear)
         self.running = asyncio.ensure_future(self.uplink.run())
 
-    def _hear(self, event: UplinkEvent) -> None:
+    def _hear(self, event: UplinkEvent | SpoolEvent) -> None:
         self.events.append(event)
         self._told.set()
 
@@ -337,6 +344,15 @@ def test_a_cloud_that_is_not_there_is_an_error_after_the_patience(bundle: Bundle
             assert edge.told(Connected) == []
 
     play(test)
+
+
+def test_a_thousand_failed_connections_leave_the_memory_as_it_was() -> None:
+    """Ten thousand and what else there is to see: bench/reconnect.py."""
+    words = [sys.executable, "-m", "bench.reconnect", "--opens", "1000"]
+    words += ["--bundle", str(SHIPPED)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100, check=True)
+    grown = json.loads(done.stdout.splitlines()[-1])["uplink"]["grown_bytes"]
+    assert grown < 2_000_000  # a stream that leaks at each try: 0.5 kB, a channel: 50 kB
 
 
 def test_finishing_does_not_wait_for_a_cloud_that_is_not_there(bundle: Bundle) -> None:

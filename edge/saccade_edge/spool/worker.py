@@ -6,7 +6,9 @@ Rules:
   all of them.
 - When the disk is full, each is tried alone, so that a delete that still fits does not wait for a
   packet that does not; after the second failure the others are not tried.
-- A job that must be done (``owed``) is kept until the disk takes it; others are told why not.
+- A job that must be done (``owed``) waits for the next transaction, at most a second: what the
+  cloud has settled costs no fsync of its own. It is kept until the disk takes it; others are told
+  why not.
 - While the disk is in trouble it is tried once a second. Nothing waits for it.
 - A file that turns out to be corrupt is moved aside, and the jobs go to a new one.
 """
@@ -67,13 +69,15 @@ class Worker:
         self._thread.start()
 
     def do(self, job: Job) -> None:
-        """Queue a job. One that is not owed is told at once that the disk is too slow for it; one
-        that is waits beyond the bound: its number is that of the packets in memory.
+        """Queue a job. One that is owed waits for the next transaction; one that is not is told at
+        once when the disk is too slow for it.
         """
-        if not job.owed and self._jobs.qsize() >= MOST_WAITING:
-            job.done(SpoolFault(Fate.STALLED, f"{MOST_WAITING} writes wait for the disk"))
-        else:
+        if job.owed:
+            self._owed.append(job)
+        elif self._jobs.qsize() < MOST_WAITING:
             self._jobs.put(job)
+        else:
+            job.done(SpoolFault(Fate.STALLED, f"{MOST_WAITING} writes wait for the disk"))
 
     def close(self, limit_s: float) -> bool:
         """Do what waits, for at most so long; whether the thread has ended."""

@@ -306,7 +306,7 @@ class Outbox:
             and not (self._retired or self._closed)
             and len(self._behind) < PAGE_PACKETS // 2
             and self.pace.allows()
-            and spool.waiting > 0
+            and spool.waiting > sum(parcel.kept for parcel in self._parcels.values())
             and here < 4 * MOST_IN_MEMORY
         )
 
