@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 300
 
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test fuzz lint protos protos-check bench-accuracy bench-codec bench-end-to-end bench-rate bench-selection clean
+.PHONY: demo test fuzz lint protos protos-check bench-accuracy bench-codec bench-end-to-end bench-rate bench-reconnect bench-selection bench-spool clean
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
@@ -42,6 +42,12 @@ bench-rate: .venv/ready  ## bytes a frame against right answers, image codecs be
 
 bench-selection: .venv/ready  ## time of every selection method and quota
 	.venv/bin/python -m bench.selection $(BENCH_ARGS)
+
+bench-reconnect: .venv/ready  ## memory after failed connections; BENCH_ARGS=--half-open: silent lines
+	.venv/bin/python -m bench.reconnect $(BENCH_ARGS)
+
+bench-spool: .venv/ready  ## what it costs to keep packets on disk
+	.venv/bin/python -m bench.spool $(BENCH_ARGS)
 
 protos: .venv/ready  ## write the generated code anew
 	.venv/bin/python protos/generate.py

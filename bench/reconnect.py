@@ -19,7 +19,7 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,9 +125,9 @@ async def proxy(to: str, dead: asyncio.Event) -> AsyncIterator[str]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = to.rpartition(":")
         far_reader, far_writer = await asyncio.open_connection(host, int(port))
-        await asyncio.gather(
-            pump(reader, far_writer), pump(far_reader, writer), return_exceptions=True
-        )
+        pumps = (pump(reader, far_writer), pump(far_reader, writer))
+        with suppress(asyncio.CancelledError):  # at the end, which is ours
+            await asyncio.gather(*pumps, return_exceptions=True)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
@@ -152,6 +152,7 @@ async def half_open(bundle: Bundle, cloud: str, idle_s: float) -> float:
         await asyncio.sleep(idle_s)
         dead.set()
         began = time.monotonic()
+        assert not lost.is_set(), "the connection was lost before its line was"
         await lost.wait()
         took_s = time.monotonic() - began
         await uplink.finish(0)

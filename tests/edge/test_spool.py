@@ -450,3 +450,49 @@ def test_a_database_that_may_not_be_written_is_told(tmp_path: Path) -> None:
             assert await it.spool.put(entry(2), saying=True) is None
 
     play(test)
+
+
+BROKEN = """
+import asyncio, json, sys
+from pathlib import Path
+from saccade_edge.spool import SpoolMended
+from saccade_testing.spools import *
+
+async def main():
+    async with opened(Path(sys.argv[1])) as it:
+        fates = [await it.spool.put(entry(n), saying=True) for n in range(1, 40)]
+        lost = [fate.value for fate in fates if fate]
+        for fate in lost:
+            it.spool.count(fate)
+        await it.told(SpoolMended)
+        again = await it.spool.put(entry(40), saying=True)
+        kept = [n for n, fate in enumerate(fates, 1) if fate is None] + [40]
+        print(json.dumps([sorted(set(lost)), again, accounted(it.spool), kept]))
+
+asyncio.run(main())
+"""
+
+
+def test_a_synchronisation_that_fails_is_an_error_and_passes(tmp_path: Path) -> None:
+    """The kernel's answer to fdatasync is EIO for three times, in the thread that writes."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not here to make fdatasync fail")
+    injected = ("-f", "-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO:when=20..22")
+    words = [strace, *injected, "-o", os.devnull, sys.executable, "-c", BROKEN]
+    done = subprocess.run(
+        [*words, str(tmp_path / "spool")], capture_output=True, text=True, timeout=100, check=False
+    )
+    if "ptrace" in done.stderr or "PTRACE" in done.stderr:
+        pytest.skip(f"strace may not trace here: {done.stderr.strip()}")
+    assert done.stderr == ""
+    fates, again, accounted_for, kept = json.loads(done.stdout)
+    assert fates == ["io_error"]
+    assert (again, accounted_for) == (None, True)
+
+    async def test() -> None:
+        async with opened(tmp_path / "spool") as it:
+            there = [e.sequence for e in await it.spool.page(100, 1 << 20)]
+            assert set(kept) <= set(there)  # what was said to be kept is
+
+    play(test)
