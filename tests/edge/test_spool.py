@@ -29,6 +29,7 @@ from saccade_edge.spool import (
 )
 from saccade_edge.spool.faults import at_opening
 from saccade_edge.spool.inspect import look_into
+from saccade_testing.commands import importing
 from saccade_testing.spools import DIGEST, accounted, entry, opened, settings
 
 DELIVERED = Fate.DELIVERED.value
@@ -38,6 +39,13 @@ def play(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Runs the test and sees that it leaves no thread behind."""
     asyncio.run(asyncio.wait_for(test(), 60))
     assert [t.name for t in threading.enumerate() if t.name == "saccade-spool"] == []
+
+
+def python(*words: str) -> subprocess.CompletedProcess[str]:
+    """A process that can import what the tests can, to its end."""
+    return subprocess.run(
+        words, capture_output=True, text=True, timeout=100, check=False, env=importing()
+    )
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -146,9 +154,7 @@ def test_a_second_process_is_told_who_has_the_spool(tmp_path: Path) -> None:
                 "Spool.open(settings(Path(sys.argv[1])), 'kerb', DIGEST, 'north')"
             )
             words = [sys.executable, "-c", script, str(tmp_path / "spool")]
-            done = await asyncio.to_thread(
-                subprocess.run, words, capture_output=True, text=True, timeout=60, check=False
-            )
+            done = await asyncio.to_thread(python, *words)
             assert "ConfigError" in done.stderr
             assert "in use by another process" in done.stderr
             report, _ = look_into(tmp_path / "spool")  # but looking is allowed
@@ -346,7 +352,7 @@ asyncio.run(main())
 def test_a_disk_that_fails_to_write_is_told_and_the_spool_goes_on_after_it(tmp_path: Path) -> None:
     """A file that may not grow: to SQLite an I/O error, in a process of its own."""
     words = [sys.executable, "-c", FULL, str(tmp_path / "spool")]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=100, check=False)
+    done = python(*words)
     assert done.stderr == ""
     fates, again, accounted_for, packets = json.loads(done.stdout)
     assert fates == ["io_error"]
@@ -478,11 +484,10 @@ def test_a_synchronisation_that_fails_is_an_error_and_passes(tmp_path: Path) -> 
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not here to make fdatasync fail")
-    injected = ("-f", "-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO:when=20..22")
+    calls = "fdatasync,fsync"
+    injected = ("-f", "-e", f"trace={calls}", "-e", f"inject={calls}:error=EIO:when=20..22")
     words = [strace, *injected, "-o", os.devnull, sys.executable, "-c", BROKEN]
-    done = subprocess.run(
-        [*words, str(tmp_path / "spool")], capture_output=True, text=True, timeout=100, check=False
-    )
+    done = python(*words, str(tmp_path / "spool"))
     if "ptrace" in done.stderr or "PTRACE" in done.stderr:
         pytest.skip(f"strace may not trace here: {done.stderr.strip()}")
     assert done.stderr == ""

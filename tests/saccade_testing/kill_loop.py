@@ -1,6 +1,6 @@
 """An edge process that is killed again and again, and what is left of its packets.
 
-`kill_loop` is a parent's: it starts this file as a child, lets it send packets, kills it with
+`kill_loop` is a parent's: it starts this module as a child, lets it send packets, kills it with
 SIGKILL at a moment that a seed chooses, and starts it again on the same spool. The child prints a
 packet's content once it was handed over; every content is unlike every other.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from saccade.bundle import Bundle
 from saccade.v1 import tokens_pb2
+from saccade_testing.commands import importing
 from saccade_testing.spooled_edge import spooled_edge
 
 DRAIN = "drain"
@@ -64,8 +65,10 @@ async def _killed_run(
 
 async def _start(cloud: str, bundle: Path, spool: Path, what: str) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
-    words = (__file__, cloud, str(bundle), str(spool), what)
-    return await asyncio.create_subprocess_exec(sys.executable, *words, stdout=pipe, stderr=pipe)
+    words = ("-m", "saccade_testing.kill_loop", cloud, str(bundle), str(spool), what)
+    return await asyncio.create_subprocess_exec(
+        sys.executable, *words, stdout=pipe, stderr=pipe, env=importing()
+    )
 
 
 async def _child(cloud: str, bundle: Path, spool: Path, what: str) -> None:
