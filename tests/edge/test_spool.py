@@ -318,6 +318,8 @@ def test_a_path_that_cannot_be_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="the spool cannot be opened"):
         Spool.open(settings(tmp_path / "file" / "spool"), "kerb", DIGEST, "north")
+    with pytest.raises(ConfigError, match="is a folder"):
+        Spool.open(settings(tmp_path), "kerb", DIGEST, "north")
     with pytest.raises(ConfigError, match="there is no spool"):
         look_into(tmp_path / "gone")
     with pytest.raises(ConfigError, match="is no spool"):

@@ -90,6 +90,8 @@ class Spool:
         """
         now_ms = time.time_ns() // NS_PER_MS
         fresh = Identity(device, secrets.randbits(64), now_ms, (camera,))
+        if settings.path.is_dir():
+            raise ConfigError(f"the spool {settings.path} is a folder: name a file")
         try:
             settings.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = Lock(settings.path)
@@ -135,14 +137,19 @@ class Spool:
         if self._sequences.exhausted or self._questions.exhausted:
             self.reborn("the numbers ran out while the disk was out of order")
         write = _Write(self, entry.sequence, again)
-        result = await self._done(
-            lambda file: file.put(entry, saying=saying, again=again), write.late
-        )
+        try:
+            result = await self._done(
+                lambda file: file.put(entry, saying=saying, again=again), write.late
+            )
+        except asyncio.CancelledError:
+            write.leave(given_up=False)
+            raise
         if isinstance(result, SpoolFault):
-            write.given_up = result.fate is Fate.STALLED
             result = result.fate
         if result is not None and not again:
             self.count(HANDED)
+        if result is Fate.STALLED:
+            write.leave(given_up=True)
         return result
 
     async def page(self, rows: int, most_bytes: int) -> list[Entry]:
@@ -287,25 +294,36 @@ class Spool:
 
 
 class _Write:
-    """A packet's write that somebody stopped waiting for. ``given_up``: it was counted as handed
-    over and is in memory; otherwise the caller was cancelled.
+    """A packet's write that nobody waits for any more: the disk was too slow and the packet,
+    counted as handed over, goes from memory (``given_up``), or whoever waited was cancelled.
     """
 
     def __init__(self, spool: Spool, sequence: int, again: bool) -> None:
         self._spool = spool
         self._sequence = sequence
-        self._again = again
-        self.given_up = False
+        self._handed = 0 if again else 1
+        self._given_up: bool | None = None
+        self._early: list[Fate | SpoolFault | None] = []
 
     def late(self, result: Fate | SpoolFault | None) -> None:
-        spool = self._spool
-        if self.given_up and result is None:
-            spool.count(HANDED, 0 if self._again else -1)  # the file has counted it
-            if not spool._kept_late(self._sequence):
-                spool.forget(self._sequence)
-        elif not self.given_up and result is not None:
-            spool.count(HANDED, 0 if self._again else 1)
-            spool.count((result.fate if isinstance(result, SpoolFault) else result).value)
+        """How it ended."""
+        if self._given_up is None:
+            self._early.append(result)
+        elif self._given_up and result is None:
+            self._spool.count(HANDED, -self._handed)  # the file has counted it
+            if not self._spool._kept_late(self._sequence):
+                self._spool.forget(self._sequence)
+        elif not self._given_up and result is not None:
+            fate = result.fate if isinstance(result, SpoolFault) else result
+            self._spool.count(HANDED, self._handed)
+            self._spool.count(fate.value)
+
+    def leave(self, *, given_up: bool) -> None:
+        """Nobody waits from now on."""
+        self._given_up = given_up
+        loop = asyncio.get_running_loop()
+        for result in self._early:  # once the caller has the packet in memory
+            loop.call_soon(self.late, result)
 
 
 def _post(loop: asyncio.AbstractEventLoop, hear: Callable[[T], None], word: T) -> None:

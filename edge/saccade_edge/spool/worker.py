@@ -63,6 +63,7 @@ class Worker:
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self._owed: deque[Job] = deque()
         self._fault: SpoolFault | None = None
+        self._corrupt = False
         self._retry_s = 0.0
         self._tended_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="saccade-spool", daemon=True)
@@ -117,18 +118,26 @@ class Worker:
             self._fail(batch, fault)
             return
         jobs = [*self._take_owed(), *batch]
-        fault = self._try(jobs)
+        fault = self._mend() or self._try(jobs)
         if fault is not None and fault.fate is Fate.CORRUPT:
-            try:
-                self.file = self._replace(self.file)
-                fault = self._try(jobs)
-            except (sqlite3.Error, OSError) as error:
-                fault = fault_of(error)
+            self._corrupt = True
+            fault = self._mend() or self._try(jobs)
         if fault is not None and fault.fate is Fate.DISK_FULL:
             fault = self._one_by_one(jobs)
         elif fault is not None:
             self._fail(jobs, fault)
         self._note(fault)
+
+    def _mend(self) -> SpoolFault | None:
+        """A new file in a corrupt one's place; why there is none yet."""
+        if not self._corrupt:
+            return None
+        try:
+            self.file = self._replace(self.file)
+        except (sqlite3.Error, OSError) as error:
+            return fault_of(error)
+        self._corrupt = False
+        return None
 
     def _take_owed(self) -> list[Job]:
         owed = []

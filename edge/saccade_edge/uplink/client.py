@@ -206,8 +206,7 @@ class Uplink:
         talk = Conversation(call, self._outbox, hearing.hear)
         hearing.said_s = talk.said_s
         welcome = await talk.greet(self._hello())
-        if self._rolled_back(welcome.resume_after):
-            return
+        self._check_known(welcome.resume_after)
         self._limits = self._limits.agreed(welcome.limits)
         limits = self._limits
         self._outbox.bound(limits.in_flight_packets, limits.open_questions, limits.message_bytes)
@@ -244,16 +243,17 @@ class Uplink:
             in_doubt=self._outbox.doubts,
         )
 
-    def _rolled_back(self, resume_after: int) -> bool:
-        """Whether the cloud knows packets that we never said: the spool was restored from an older
-        copy, and what is new here would be taken for what is known there.
+    def _check_known(self, resume_after: int) -> None:
+        """Raises ``RemoteError`` where the cloud knows packets that we never said: the spool was
+        restored from an older copy, and what is new here would be taken for what is known there.
+        The next try is under another identity.
         """
         if self._spool is None or resume_after <= self._spool.said_until:
-            return False
-        said = self._spool.said_until
-        self._spool.reborn(f"the cloud has packet {resume_after}, the spool has said {said}")
+            return
+        told = f"the cloud has packet {resume_after}, the spool has said {self._spool.said_until}"
+        self._spool.reborn(told)
         self._outbox.renew()
-        return True
+        raise RemoteError(told)
 
     def _spool_told(self, event: SpoolEvent) -> None:
         if isinstance(event, SpoolReborn):
