@@ -6,16 +6,21 @@ PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 300
+CERTS_ARGS ?=
 
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test fuzz lint protos protos-check bench-accuracy bench-codec bench-end-to-end bench-rate bench-reconnect bench-selection bench-spool clean
+.PHONY: demo test certs fuzz lint protos protos-check clean
+.PHONY: $(addprefix bench-,accuracy budget codec end-to-end link rate reconnect selection spool store)
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
 
 test: .venv/ready  ## all tests
 	.venv/bin/pytest $(PYTEST_ARGS)
+
+certs:  ## an authority, a server's certificate, a device's: CERTS_ARGS="--device cam-7 --name cloud.example"
+	deploy/certs/make.sh $(CERTS_ARGS)
 
 lint: .venv/ready  ## style, types and borders
 	.venv/bin/ruff check .
@@ -27,6 +32,9 @@ lint: .venv/ready  ## style, types and borders
 bench-accuracy: .venv/ready  ## right answers by type of question, whole and pruned, and baselines
 	.venv/bin/python -m bench.accuracy $(BENCH_ARGS)
 
+bench-budget: .venv/ready  ## budget policies over link traces, simulated; BENCH_ARGS="--traces DIR"
+	.venv/bin/python -m bench.budget $(BENCH_ARGS)
+
 bench-end-to-end: .venv-demo/ready  ## time by stage, frames a second, bytes at the socket
 	.venv-demo/bin/python -m bench.end_to_end $(BENCH_ARGS)
 
@@ -36,6 +44,9 @@ fuzz: .venv/ready  ## hostile packets and tables, FUZZ_SECONDS=300; keeps its co
 
 bench-codec: .venv/ready  ## bytes, distortion and time of every codec
 	.venv/bin/python -m bench.codec $(BENCH_ARGS)
+
+bench-link: .venv/ready  ## the emulated link: rate and delay asked and delivered
+	.venv/bin/python -m bench.link_rate
 
 bench-rate: .venv/ready  ## bytes a frame against right answers, image codecs beside tokens; an hour
 	.venv/bin/python -m bench.rate_accuracy $(BENCH_ARGS)
@@ -48,6 +59,9 @@ bench-reconnect: .venv/ready  ## memory after failed connections; BENCH_ARGS=--h
 
 bench-spool: .venv/ready  ## what it costs to keep packets on disk
 	.venv/bin/python -m bench.spool $(BENCH_ARGS)
+
+bench-store: .venv/ready  ## durable acknowledgements a second, group commit and one by one
+	.venv/bin/python -m bench.store $(BENCH_ARGS)
 
 protos: .venv/ready  ## write the generated code anew
 	.venv/bin/python protos/generate.py

@@ -34,12 +34,13 @@ import zstandard
 from bench.common import table
 from saccade.bundle import Bundle
 from saccade.codecs import CALIBRATED, PLAIN, Codec, SetShape, of
+from saccade.codecs.base import shapes_of
 from saccade.codecs.frequencies import TOTAL, Frequencies
 from saccade.codecs.ids import encode_ids
 from saccade.codecs.klt import Klt
 from saccade.codecs.klt_levels import coarser
 from saccade.codecs.rvq import Rvq
-from saccade.nouns import F32, Frame, TokenSet
+from saccade.nouns import F32, VIEW_KINDS, Frame, TokenSet, ViewKind, ViewTokens
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.runtime import RuntimeSettings
@@ -47,13 +48,31 @@ from saccade_edge.stopwatch import Stopwatch
 from saccade_export.crossing.render import render
 from saccade_export.fit_klt import fit_klt
 from saccade_export.fit_rvq import fit_rvq
+from saccade_export.fit_usage import fit_usage
+from saccade_export.operating_points import first
+from saccade_export.sample import SampleView, fitted, of_view
 
 VIEWS, KEPT = 5, 16
 FIRST_SEED = 40_000
 CALIBRATION_FRAMES = 400
 
 I64 = npt.NDArray[np.int64]
-Sets = list[TokenSet]
+
+
+@dataclass(frozen=True)
+class Views:
+    """Token sets of a frame, and of what kind of view each is."""
+
+    sets: list[TokenSet]
+    kinds: list[ViewKind]
+
+    @property
+    def shapes(self) -> list[SetShape]:
+        return shapes_of(self.sets, self.kinds)
+
+    @property
+    def features(self) -> F32:
+        return np.concatenate([tokens.features for tokens in self.sets])
 
 
 @dataclass(frozen=True)
@@ -61,29 +80,33 @@ class Coded:
     """Symbols [N] that one table of one layer codes; ``plain``: as other compressors get them."""
 
     layer: int
-    table: int
+    table: tuple[int, int]
     symbols: I64
     frequencies: Frequencies
     plain: I64
 
 
-def demo_frames(bundle: Bundle, count: int) -> tuple[F32, list[Sets]]:
-    """Features to calibrate on, and ``count`` frames to measure."""
+def demo_frames(bundle: Bundle, count: int) -> tuple[list[SampleView], list[Views]]:
+    """Views to calibrate on, and ``count`` frames to measure."""
     runtime = RuntimeSettings(threads=1)
-    pipeline = Pipeline(bundle, PipelineSettings(tokens_per_view=KEPT, runtime=runtime))
+    most = bundle.manifest.limits.tokens_per_view
+    pipeline = Pipeline(bundle, PipelineSettings(tokens_per_view=most, runtime=runtime))
 
-    def views() -> Iterator[TokenSet]:
+    def views() -> Iterator[ViewTokens]:
         for seed in range(FIRST_SEED, FIRST_SEED + 100_000):
             frame = Frame(render(seed).picture, 0, "bench", seed)
-            sight = pipeline.see(frame, Stopwatch())
-            yield from (view.tokens for view in sight.tokens.views)
+            yield from pipeline.see(frame, Stopwatch()).tokens.views
 
     coming = views()
-    fit = [next(coming).features for _ in range(CALIBRATION_FRAMES * VIEWS)]
-    return np.concatenate(fit), [[next(coming) for _ in range(VIEWS)] for _ in range(count)]
+    fit = [of_view(next(coming)) for _ in range(CALIBRATION_FRAMES * VIEWS)]
+    several = [[next(coming) for _ in range(VIEWS)] for _ in range(count)]
+    return fit, [
+        Views([first(view.tokens, KEPT) for view in views], [view.kind for view in views])
+        for views in several
+    ]
 
 
-def clip_like_frames(count: int) -> tuple[F32, list[Sets]]:
+def clip_like_frames(count: int) -> tuple[F32, list[Views]]:
     """576 tokens of 1024 features: variances fall as 1/i, and four features are 20 times larger."""
     generator = np.random.default_rng(7)
     basis, _ = np.linalg.qr(generator.normal(size=(1024, 1024)))
@@ -95,12 +118,13 @@ def clip_like_frames(count: int) -> tuple[F32, list[Sets]]:
         return np.asarray(features, np.float32)
 
     places = np.arange(576, dtype=np.int32)
-    measured = [[TokenSet(tokens(576), places, (1, 24, 24), places)] for _ in range(count)]
-    return tokens(576 * 8), measured
+    sets = [[TokenSet(tokens(576), places, (1, 24, 24), places)] for _ in range(count)]
+    return tokens(576 * 8), [Views(each, ["overview"]) for each in sets]
 
 
-def coded(codec: Codec, features: F32) -> Iterator[Coded]:
+def coded(codec: Codec, views: Views) -> Iterator[Coded]:
     """What the entropy coder is given."""
+    features = views.features
     if isinstance(codec, Rvq):
         shift = codec.table.shift
         left: npt.NDArray[np.float64] = np.rint(np.ldexp(features.astype(np.float64), shift))
@@ -108,7 +132,10 @@ def coded(codec: Codec, features: F32) -> Iterator[Coded]:
             nearest = stage.search(left)
             left = left - stage.entries[nearest]
             symbols, layer = stage.symbols(nearest), number // codec.table.per_layer
-            yield Coded(layer, number, symbols, stage.frequencies, nearest)
+            kinds = [VIEW_KINDS.index(s.kind) for s in views.shapes for _ in range(s.count)]
+            for kind, frequencies in enumerate(stage.frequencies):
+                mine = np.array(kinds) == kind
+                yield Coded(layer, (number, kind), symbols[mine], frequencies, nearest[mine])
     if isinstance(codec, Klt):
         levels, layers = codec.levels(features), len(codec.table.layers)
         for layer in reversed(range(layers)):
@@ -116,22 +143,31 @@ def coded(codec: Codec, features: F32) -> Iterator[Coded]:
             for dim, shares, reach in zip(first.dims, first.tables, first.reaches, strict=True):
                 mine = levels[:, dim]
                 symbols = np.where(np.abs(mine) > reach, 2 * reach + 1, mine + reach)
-                yield Coded(layer, int(dim), symbols, shares, symbols)
+                yield Coded(layer, (int(dim), 0), symbols, shares, symbols)
             before = coarser(levels)
             for dim, by_sign in zip(finer.dims, finer.tables, strict=True):
                 refined, signs = (levels - 3 * before + 1)[:, dim], np.sign(before[:, dim])
                 for sign, shares in enumerate(by_sign):
-                    place, mine = int(dim) + levels.shape[1] * sign, refined[signs == sign - 1]
-                    yield Coded(layer, place, mine, shares, mine)
+                    mine = refined[signs == sign - 1]
+                    yield Coded(layer, (int(dim), 1 + sign), mine, shares, mine)
             levels = before
 
 
-def bounds(codec: Codec, frames: Sequence[Sets], layers: int) -> tuple[float, float, float]:
+def ids_bytes(codec: Codec, views: Views) -> float:
+    """What the ids of a frame cost; of `rvq`, whose stream they share, the information."""
+    ids = [tokens.ids for tokens in views.sets]
+    if isinstance(codec, Rvq):
+        _, widths = codec.table.places.slots(ids, views.shapes)
+        return -float(np.log2(np.array(widths) / TOTAL).sum()) / 8
+    return len(encode_ids(ids, views.shapes))
+
+
+def bounds(codec: Codec, frames: Sequence[Views], layers: int) -> tuple[float, float, float]:
     """(ideal, order-0, zstd-19) bytes per frame of the first ``layers``."""
-    pooled: dict[tuple[int, int], list[Coded]] = {}
+    pooled: dict[tuple[int, tuple[int, int]], list[Coded]] = {}
     packed = 0
-    for sets in frames:
-        mine = [c for c in coded(codec, joined(sets)) if c.layer < layers]
+    for views in frames:
+        mine = [c for c in coded(codec, views) if c.layer < layers]
         packed += len(zstd(np.concatenate([c.plain for c in mine])))
         for each in mine:
             pooled.setdefault((each.layer, each.table), []).append(each)
@@ -185,20 +221,18 @@ class Row:
         }  # fmt: skip
 
 
-def measure(codec: Codec, frames: Sequence[Sets]) -> Iterator[Row]:
+def measure(codec: Codec, frames: Sequence[Views]) -> Iterator[Row]:
     """A row for each number of layers."""
-    spread = float(np.concatenate([joined(sets) for sets in frames]).var())
-    shapes = [[SetShape.of(tokens) for tokens in sets] for sets in frames]
-    known = list(zip(frames, shapes, strict=True))
-    whole = [codec.encode(sets) for sets in frames]
-    ids = np.mean([len(encode_ids([t.ids for t in sets], shape)) for sets, shape in known])
+    spread = float(np.concatenate([views.features for views in frames]).var())
+    whole = [codec.encode(views.sets, kinds=views.kinds) for views in frames]
+    ids = np.mean([ids_bytes(codec, views) for views in frames])
     for count in range(1, len(whole[0]) + 1):
         parts = [layers[:count] for layers in whole]
-        pairs = list(zip(parts, shapes, strict=True))
+        pairs = [(part, views.shapes) for part, views in zip(parts, frames, strict=True)]
         got = [joined(codec.decode(part, shape)) for part, shape in pairs]
-        errors = [np.mean((a - joined(b)) ** 2) for a, b in zip(got, frames, strict=True)]
-        likeness = [cosine(a, joined(b)) for a, b in zip(got, frames, strict=True)]
-        writing = [timed(lambda sets=sets, n=count: codec.encode(sets, n)) for sets in frames]
+        errors = [np.mean((a - b.features) ** 2) for a, b in zip(got, frames, strict=True)]
+        likeness = [cosine(a, b.features) for a, b in zip(got, frames, strict=True)]
+        writing = [timed(lambda v=v, n=count: codec.encode(v.sets, n, v.kinds)) for v in frames]
         reading = [timed(lambda p=p, s=s: codec.decode(p, s)) for p, s in pairs]
         yield Row(
             bytes=float(np.mean([sum(map(len, part)) for part in parts])),
@@ -231,17 +265,18 @@ def timed(work: object, repeats: int = 3) -> float:
     return min(taken) * 1e3
 
 
-def arms(features: F32, stages: int) -> dict[str, Codec]:
-    """Codecs by their row's name."""
+def arms(features: F32, stages: int, views: Sequence[SampleView] = ()) -> dict[str, Codec]:
+    """Codecs by their row's name; ``views``: where rvq is told of kinds of view and places."""
+    books = fit_rvq(features, stages=stages)
     return {
         **{name: PLAIN.get(name) for name in PLAIN.names},
         "klt/1": Klt(fit_klt(features, layers=1)),
         "klt": Klt(fit_klt(features, layers=3)),
-        "rvq": Rvq(fit_rvq(features, stages=stages)),
+        "rvq": Rvq(fit_usage(books, views) if views else books),
     }
 
 
-def report(title: str, codecs: dict[str, Codec], frames: Sequence[Sets]) -> dict[str, Row]:
+def report(title: str, codecs: dict[str, Codec], frames: Sequence[Views]) -> dict[str, Row]:
     """Print the table; rows by codec and layers, and by the codec's name alone the last."""
     rows: dict[str, Row] = {}
     lines: dict[str, dict[str, str]] = {}
@@ -262,11 +297,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--clip-frames", type=int, default=2, help="0: none (%(default)d)")
     options = parser.parse_args(arguments)
     bundle = Bundle.open(options.bundle)
-    features, frames = demo_frames(bundle, options.frames)
+    seen, frames = demo_frames(bundle, options.frames)
     known = of(bundle)
     shipped = {f"{name}*": known.get(name) for name in known.names if name in CALIBRATED}
-    title = f"demo, {VIEWS} x {KEPT} x {features.shape[1]}"
-    codecs = {**arms(features, 8), **shipped}
+    title = f"demo, {VIEWS} x {KEPT} x {bundle.manifest.encoder.dim}"
+    codecs = {**arms(fitted(seen), 8, seen), **shipped}
     rows = report(title, codecs, frames)
     own = bundle.manifest.selection.point
     layers = bundle.manifest.points[own].layers if own is not None else 1

@@ -77,7 +77,7 @@ def watch(bundle: Bundle, clip: str, words: Sequence[str]) -> Run:
     """One edge process and one cloud process, from start to end."""
     found = Run()
     folder = str(bundle.folder)
-    serve = ("cloud", "serve", "--listen=127.0.0.1:0", f"--bundle={folder}")
+    serve = ("cloud", "serve", "--listen=127.0.0.1:0", f"--bundle={folder}", "--store=memory:")
     with running("cloud", serve) as cloud, Wiretap(address_of(cloud)) as tap:
         common = ("edge", "run", "--json", f"--cloud={tap.address}", f"--bundle={folder}")
         asked = (f"--ask={QUESTION}", "--gate=0", *words, clip)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from saccade_testing.certificates import Authority
 
 # A contract's properties are inherited by one test class per implementation, on purpose.
 INHERITED = [HealthCheck.differing_executors]
@@ -17,3 +20,15 @@ settings.register_profile(
     "thorough", deadline=None, suppress_health_check=INHERITED, max_examples=2000
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signs the cloud's certificate and those of its devices."""
+    return Authority.make(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Another one, which nobody has told the cloud of."""
+    return Authority.make(tmp_path_factory.mktemp("foreign"))

@@ -16,6 +16,8 @@ from saccade_cloud.memory_frames import MemoryFrames
 from saccade_cloud.prompt import PromptBuilder
 from saccade_cloud.reconstruct import Reconstructor
 from saccade_cloud.settings import ServerSettings
+from saccade_cloud.store.base import Store
+from saccade_cloud.store.nothing import NoStore
 
 
 def open_engine(
@@ -59,13 +61,19 @@ def open_answerer(bundle: Bundle, engine: Engine) -> Answerer:
     )
 
 
-def open_hub(bundle: Bundle, engine: Engine, settings: ServerSettings) -> Hub:
-    """What the servicers of one bundle share; call it inside the event loop that serves."""
+def open_hub(
+    bundle: Bundle, engine: Engine, settings: ServerSettings, store: Store | None = None
+) -> Hub:
+    """What the servicers of one bundle share; call it inside the event loop that serves.
+
+    ``store``, which the hub then owns, keeps packets and observations; None keeps nothing.
+    """
     return Hub(
         digest=bundle.digest,
         limits=Limits.of(bundle.manifest),
         answerer=open_answerer(bundle, engine),
         frames=MemoryFrames(settings.frames_per_camera, settings.max_cameras),
         settings=settings,
+        store=store or NoStore(),
         codecs=codecs.of(bundle),
     )

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
 
 from saccade.errors import LimitExceeded, SaccadeError
 from saccade_cloud.pipe import Pipe
+from saccade_cloud.store.nouns import Observation
 
-Wanted = Callable[["Posted"], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Posted:
-    """One answer about one frame of a camera."""
-
-    device: str
-    camera: str
-    sequence: int
-    captured_ns: int
-    question: str
-    answer: str
-    packet_bytes: int
+Wanted = Callable[[Observation], bool]
 
 
 class AnswerBoard:
@@ -29,13 +16,13 @@ class AnswerBoard:
 
     def __init__(self, backlog: int = 256) -> None:
         self._backlog = backlog
-        self._watchers: dict[Pipe[Posted], Wanted] = {}
+        self._watchers: dict[Pipe[Observation], Wanted] = {}
 
     @property
     def watchers(self) -> int:
         return len(self._watchers)
 
-    def post(self, posted: Posted) -> None:
+    def post(self, posted: Observation) -> None:
         """Show ``posted`` to all whom it concerns. Never waits for a slow watcher.
 
         One that is further behind than the backlog gets ``LimitExceeded`` after what it missed
@@ -46,9 +33,9 @@ class AnswerBoard:
                 del self._watchers[pipe]
                 pipe.end(LimitExceeded(f"the watcher fell {self._backlog} answers behind"))
 
-    async def watch(self, wanted: Wanted) -> AsyncGenerator[Posted, None]:
+    async def watch(self, wanted: Wanted) -> AsyncGenerator[Observation, None]:
         """Every wanted answer from the first step on."""
-        pipe: Pipe[Posted] = Pipe(self._backlog)
+        pipe: Pipe[Observation] = Pipe(self._backlog)
         self._watchers[pipe] = wanted
         try:
             async for posted in pipe:

@@ -6,11 +6,17 @@ import argparse
 import asyncio
 import logging
 import signal
+import sys
+from pathlib import Path
 
 from saccade.bundle import Bundle
 from saccade_cloud.assemble import open_engine, open_hub
+from saccade_cloud.quotas import Quota
 from saccade_cloud.server import CloudServer
 from saccade_cloud.settings import Address, ServerSettings
+from saccade_cloud.store.cli import StoreOptions, register_store, store_options
+from saccade_cloud.tls import ServerTls
+from saccade_cloud.tokens import add_token
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -24,11 +30,41 @@ def register(parser: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--drain", type=float, default=10.0, metavar="SECONDS", help="wait for running answers"
     )
+    _add_security(serve)
+    serve.add_argument("--verbose", action="store_true", help="log refused calls too")
+    serve.set_defaults(run=_serve)
+    token = commands.add_parser("token", help="make a token for an application, print it once")
+    token.add_argument("name", metavar="NAME", help="whose it is, as the log shows it")
+    token.add_argument(
+        "--tokens", required=True, metavar="FILE", help="where the cloud finds its hash"
+    )
+    token.set_defaults(run=_token)
+    register_store(commands)
+
+
+def _add_security(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument("--tls-cert", metavar="FILE", help="PEM of this cloud's certificate")
+    serve.add_argument("--tls-key", metavar="FILE", help="PEM of its key")
+    serve.add_argument(
+        "--tls-client-ca", metavar="FILE", help="PEM of the authority that signs devices"
+    )
+    serve.add_argument("--tokens", metavar="FILE", help="of applications: see saccade cloud token")
+    serve.add_argument(
+        "--apps", metavar="HOST:PORT", help="where applications need no certificate, only a token"
+    )
+    quota = Quota()
+    serve.add_argument(
+        "--device-messages", type=_positive, default=int(quota.messages_per_s), metavar="N",
+        help="packets and questions a second of one device (default %(default)s)",
+    )  # fmt: skip
+    serve.add_argument(
+        "--device-bytes", type=_positive, default=int(quota.bytes_per_s), metavar="N",
+        help="a second of one device (default %(default)s)",
+    )  # fmt: skip
     serve.add_argument(
         "--insecure", action="store_true", help="allow plain text beyond this machine"
     )
-    serve.add_argument("--verbose", action="store_true", help="log refused calls too")
-    serve.set_defaults(run=_serve)
+    store_options(serve)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -36,27 +72,57 @@ def _serve(arguments: argparse.Namespace) -> int:
         level=logging.INFO if arguments.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(message)s",
     )
-    settings = ServerSettings(
-        address=Address.parse(arguments.listen),
-        insecure=arguments.insecure,
-        frames_per_camera=arguments.frames,
-        drain_s=arguments.drain,
-    )
+    logging.getLogger("saccade.access").setLevel(logging.INFO)  # who asked what, always
+    settings = _settings(arguments)
     settings.check()
     bundle = Bundle.open(arguments.bundle)
-    asyncio.run(_serve_until_signal(bundle, settings, arguments.threads))
+    store = StoreOptions.of(arguments)
+    asyncio.run(_serve_until_signal(bundle, settings, arguments.threads, store))
     return 0
 
 
-async def _serve_until_signal(bundle: Bundle, settings: ServerSettings, threads: int) -> None:
+def _settings(arguments: argparse.Namespace) -> ServerSettings:
+    return ServerSettings(
+        address=Address.parse(arguments.listen),
+        insecure=arguments.insecure,
+        tls=ServerTls.of(arguments.tls_cert, arguments.tls_key, arguments.tls_client_ca),
+        apps=Address.parse(arguments.apps) if arguments.apps else None,
+        tokens=Path(arguments.tokens).expanduser() if arguments.tokens else None,
+        quota=Quota(messages_per_s=arguments.device_messages, bytes_per_s=arguments.device_bytes),
+        frames_per_camera=arguments.frames,
+        drain_s=arguments.drain,
+    )
+
+
+def _token(arguments: argparse.Namespace) -> int:
+    """The token alone on standard output, for ``TOKEN=$(saccade cloud token ...)``."""
+    path = Path(arguments.tokens).expanduser()
+    print(add_token(path, arguments.name))
+    print(
+        f"{path} has its hash, and a cloud that serves with --tokens {path} knows it from now on; "
+        "it is not shown again",
+        file=sys.stderr,
+    )
+    return 0
+
+
+async def _serve_until_signal(
+    bundle: Bundle, settings: ServerSettings, threads: int, options: StoreOptions
+) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    server = CloudServer(open_hub(bundle, open_engine(bundle, threads=threads), settings))
+    engine = open_engine(bundle, threads=threads)
+    store = options.open(settings.store_timeout_s)
+    server = CloudServer(open_hub(bundle, engine, settings, store))
     address = await server.start()
     manifest = bundle.manifest
     print(f"serving {manifest.name} (digest {manifest.digest[:12]}) on {address}", flush=True)
+    if server.apps is not None:
+        print(f"serving applications on {server.apps}", flush=True)
+    if store.durable:
+        print(options, flush=True)
     await stopped.wait()
     await server.stop()
 

@@ -1,7 +1,8 @@
 """One edge on ``Vision.Connect``: reads what it says, says what the cloud owes it.
 
-One task reads, one task per open question answers, and ``replies`` writes. All that goes down
-passes one bounded pipe, so a peer that does not read holds up itself and nobody else.
+One task reads, one for each packet and open question acknowledges or answers, and ``replies``
+writes. All that goes down passes one bounded pipe, so a peer that does not read holds up itself and
+nobody else.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import Any
 from saccade.errors import (
     LimitExceeded,
     PacketError,
-    QuestionError,
     RemoteError,
     SaccadeError,
+    StorageError,
     Unreachable,
 )
 from saccade.session import Role, Session, State
@@ -28,33 +29,44 @@ from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.frames import StoredFrame
 from saccade_cloud.handshake import check_hello, welcome
 from saccade_cloud.hub import Hub
+from saccade_cloud.identity import Peer
+from saccade_cloud.keeping import frame_of, known, record_of
 from saccade_cloud.pipe import Pipe
 from saccade_cloud.stages import stage_times
+from saccade_cloud.tenancy import Tenancy
 
 OUTBOX_MESSAGES = 64
 NS_PER_MS = 1_000_000
 
 
 class Conversation:
-    """``messages``: what the edge says. Iterate ``replies`` once; closing it ends everything."""
+    """``messages``: what the edge says; ``peer``: who TLS says it is, None where it does not say.
 
-    def __init__(self, hub: Hub, messages: AsyncIterator[pb.EdgeMessage]) -> None:
+    Iterate ``replies`` once; closing it ends everything.
+    """
+
+    def __init__(
+        self, hub: Hub, messages: AsyncIterator[pb.EdgeMessage], peer: Peer | None = None
+    ) -> None:
         self._hub = hub
         self._messages = messages
+        self._peer = peer
         self._session = Session(Role.CLOUD)
         self._outbox: Pipe[pb.CloudMessage] = Pipe(OUTBOX_MESSAGES)
-        self._answers: set[asyncio.Task[None]] = set()
+        self._owed: set[asyncio.Task[None]] = set()  # acknowledgements and answers
         self._hello: pb.Hello | None = None  # once it was accepted
+        self._tenancy = Tenancy(hub.quotas, self._outbox.end)
 
     async def replies(self) -> AsyncGenerator[pb.CloudMessage, None]:
         """All that the cloud says. Raises what ended the conversation, if it did not end well."""
         serving = self._start(self._serve())
-        serving.add_done_callback(lambda _: self._outbox.end())
+        serving.add_done_callback(self._said_all)
         try:
             async for message in self._outbox:
                 yield message
         finally:
-            await end(serving, *self._answers)
+            await end(serving, *self._owed)
+            self._tenancy.end()
             if self._hello is not None:
                 self._hub.frames.disconnect(self._hello.device, self._hello.cameras)
 
@@ -77,11 +89,14 @@ class Conversation:
             raise RemoteError("the edge left without a hello")
         self._session.receive(message)
         hello = message.hello
+        if self._peer is not None:
+            self._peer.check(hello.device)
         check_hello(hello, self._hub.digest)
         self._hub.frames.connect(hello.device, hello.cameras)
         self._hello = hello
-        resume_after = self._hub.frames.resume_after(hello.device, hello.boot)
-        reply = welcome(self._hub.digest, self._hub.limits, resume_after)
+        self._tenancy.begin(hello, self._peer)
+        resume_after, stored = await known(self._hub.store, hello)
+        reply = welcome(self._hub.digest, self._hub.limits, resume_after, stored)
         await self._say(pb.CloudMessage(welcome=reply))
         return hello
 
@@ -95,40 +110,54 @@ class Conversation:
                 reading.result()
         finally:
             await end(reading, stopping)
-        await asyncio.gather(*self._answers)
+        await asyncio.gather(*self._owed)
         if self._hub.stopping.is_set():
             raise Unreachable("the cloud is stopping")
 
     async def _read(self, hello: pb.Hello) -> None:
         async for message in self._messages:
             self._session.receive(message)
+            await self._tenancy.admit(message)
             kind = message.WhichOneof("kind")
             if kind == "packet":
                 await self._take(message.packet, hello)
             elif kind == "question":
-                self._answers.add(self._start(self._answer(message.question, hello)))
+                self._owed.add(self._start(self._answer(message.question, hello)))
             else:
                 return
 
     async def _take(self, packet: tokens_pb2.FramePacket, hello: pb.Hello) -> None:
-        """Store the packet and acknowledge it, or say why not; the stream goes on either way."""
+        """Take the packet in, or say why not; the stream goes on either way.
+
+        The frame can be asked about at once; its acknowledgement comes when it is stored. While
+        the store has no room nothing more is read, and gRPC slows the edge.
+        """
         try:
             frame = await self._hub.unpack(packet, hello)
-        except (PacketError, LimitExceeded) as error:
+            self._hub.frames.put(frame)
+            storing = await self._hub.store.put(record_of(packet, frame, hello))
+        except (PacketError, LimitExceeded, StorageError) as error:
             await self._say(_failure(error, sequence=packet.sequence))
             return
-        self._hub.frames.put(frame)
+        self._owed.add(self._start(self._acknowledge(frame, storing)))
+
+    async def _acknowledge(self, frame: StoredFrame, storing: asyncio.Future[bool]) -> None:
+        try:
+            stored = await storing
+        except (PacketError, StorageError) as error:
+            await self._say(_failure(error, sequence=frame.tokens.sequence))
+            return
         ack = pb.Acknowledgement(
-            sequence=packet.sequence,
+            sequence=frame.tokens.sequence,
             bytes=frame.packet_bytes,
             received_unix_ms=frame.received_ns // NS_PER_MS,
-            stored=True,  # now, or when the same packet came the first time
+            stored=stored,
         )
         await self._say(pb.CloudMessage(ack=ack))
 
     async def _answer(self, question: pb.Question, hello: pb.Hello) -> None:
         try:
-            frame = self._frame(question.sequence, hello)
+            frame = await frame_of(self._hub, hello.device, hello.boot, question.sequence)
             answer = self._hub.posted_answer(frame, question.text, question.max_tokens)
             async with aclosing(answer) as chunks:
                 async for chunk in chunks:
@@ -137,12 +166,6 @@ class Conversation:
             raise
         except SaccadeError as error:
             await self._say(_failure(error, question_id=question.id))
-
-    def _frame(self, sequence: int, hello: pb.Hello) -> StoredFrame:
-        frame = self._hub.frames.get(hello.device, hello.boot, sequence)
-        if frame is None:
-            raise QuestionError(f"there is no frame {sequence} here: it never came, or is too old")
-        return frame
 
     async def _say(self, message: pb.CloudMessage) -> None:
         """Send one message. Raises ``Unreachable`` when the edge leaves its messages unread."""
@@ -161,10 +184,14 @@ class Conversation:
         task.add_done_callback(self._done)
         return task
 
+    def _said_all(self, _: asyncio.Task[None]) -> None:
+        self._outbox.end()
+        self._tenancy.cut_off(self._hub.settings.stalled_timeout_s)
+
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._answers.discard(task)
+        self._owed.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._outbox.end(error)
+            self._tenancy.fail(error)
 
 
 def _failure(

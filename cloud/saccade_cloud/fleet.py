@@ -9,12 +9,14 @@ from typing import Any
 import grpc
 
 from saccade.errors import QuestionError
+from saccade.packet import MAX_UNIX_MS
 from saccade.v1 import fleet_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetServicer
-from saccade_cloud.board import Posted, Wanted
+from saccade_cloud.board import Wanted
 from saccade_cloud.frames import CameraState, FrameStore, StoredFrame
 from saccade_cloud.hub import Hub
 from saccade_cloud.stages import stage_times
+from saccade_cloud.store.nouns import Observation
 from saccade_cloud.translate import translated
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -63,6 +65,35 @@ class Fleet(FleetServicer):
                 async for posted in answers:
                     yield _watched(posted)
 
+    async def History(  # noqa: N802 - as above
+        self, request: pb.HistoryRequest, context: Context
+    ) -> AsyncIterator[pb.WatchReply]:
+        async with translated(context):
+            device, camera = past_camera(self._hub.frames, request.camera)
+            since_ns, until_ns = span_ns(request.since_unix_ms, request.until_unix_ms)
+            past = self._hub.store.history(device, camera, since_ns, until_ns, request.limit)
+            async with aclosing(past) as observations:
+                async for observation in observations:
+                    yield _watched(observation)
+
+
+def past_camera(frames: FrameStore, name: str) -> tuple[str, str]:
+    """(device, camera), also of one that the cloud has not met: the store may have.
+
+    Raises ``QuestionError`` for a bare name that no camera has, or several have.
+    """
+    device, slash, camera = name.partition("/")
+    if slash:
+        return device, camera
+    state = find_camera(frames, name)
+    return state.device, state.name
+
+
+def span_ns(since_unix_ms: int, until_unix_ms: int) -> tuple[int, int]:
+    """[since, until) in nanoseconds; an end of 0 is open."""
+    until_ms = min(until_unix_ms or MAX_UNIX_MS, MAX_UNIX_MS)
+    return min(since_unix_ms, MAX_UNIX_MS) * NS_PER_MS, until_ms * NS_PER_MS
+
 
 def find_camera(frames: FrameStore, name: str) -> CameraState:
     """By "device/camera", or by the camera's name where it is unique. Raises ``QuestionError``."""
@@ -86,7 +117,7 @@ def newest_frame(frames: FrameStore, name: str) -> StoredFrame:
     return frame
 
 
-def _everything(_: Posted) -> bool:
+def _everything(_: Observation) -> bool:
     return True
 
 
@@ -107,7 +138,7 @@ def _camera(state: CameraState) -> pb.Camera:
     )
 
 
-def _watched(posted: Posted) -> pb.WatchReply:
+def _watched(posted: Observation) -> pb.WatchReply:
     return pb.WatchReply(
         device=posted.device,
         camera=posted.camera,

@@ -1,4 +1,4 @@
-"""What the cloud keeps of each camera: the contract of a frame store, and its nouns."""
+"""What the cloud has at hand of each camera: the contract of a frame store, and its nouns."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ class CameraState:
 
 
 class FrameStore(Protocol):
-    """Bounded. Used from one event loop; methods return at once."""
+    """Bounded, and lost when the cloud ends: what lasts is in ``store``. Used from one event loop;
+    methods return at once.
+    """
 
     def connect(self, device: str, cameras: Sequence[str]) -> None:
         """A session of ``device`` begins. Raises ``LimitExceeded`` for too many cameras."""
@@ -71,8 +73,4 @@ class FrameStore(Protocol):
 
     def cameras(self) -> list[CameraState]:
         """Every camera, by device and name."""
-        ...
-
-    def resume_after(self, device: str, boot: int) -> int:
-        """Last sequence stored durably; 0 when none."""
         ...

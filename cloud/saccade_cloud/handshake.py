@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from saccade.errors import DigestMismatch, RemoteError, VersionMismatch
 from saccade.limits import Limits, check
 from saccade.session import PROTOCOL
@@ -9,10 +11,15 @@ from saccade.v1 import vision_pb2 as pb
 
 MAX_NAME_CHARS = 64  # of a device or a camera: names travel in every listing
 MAX_CAMERAS = 64  # of one device
+MAX_SOFTWARE_CHARS = 128
+# A stream has 64 packets in flight, and an edge may have lost several streams.
+MAX_IN_DOUBT = 1024
 
 
 def check_hello(hello: pb.Hello, digest: bytes) -> None:
-    """Raises ``VersionMismatch``, ``DigestMismatch``, or ``RemoteError`` for unusable names."""
+    """Raises ``VersionMismatch``, ``DigestMismatch``, ``LimitExceeded``, or ``RemoteError`` for
+    unusable names.
+    """
     if hello.protocol != PROTOCOL:
         raise VersionMismatch(
             f"the edge speaks protocol {hello.protocol}, the cloud speaks {PROTOCOL}"
@@ -26,16 +33,23 @@ def check_hello(hello: pb.Hello, digest: bytes) -> None:
         raise RemoteError(f"cameras are named once each, not {list(hello.cameras)}")
     for name in (hello.device, *hello.cameras):
         _check_name(name)
+    check("characters in a software's name", len(hello.software), MAX_SOFTWARE_CHARS)
+    if not hello.software.isprintable():
+        raise RemoteError(f"{hello.software!r} cannot name a software")
+    check("sequences in doubt", len(hello.in_doubt), MAX_IN_DOUBT)
 
 
-def welcome(digest: bytes, limits: Limits, resume_after: int) -> pb.Welcome:
-    """The answer to a good hello."""
+def welcome(
+    digest: bytes, limits: Limits, resume_after: int = 0, stored: Sequence[int] = ()
+) -> pb.Welcome:
+    """The answer to a good hello; ``stored``: those of its ``in_doubt`` that are."""
     return pb.Welcome(
         protocol=PROTOCOL,
         bundle_digest=digest,
         codecs=limits.codecs,
         limits=limits.to_wire(),
         resume_after=resume_after,
+        stored=stored,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,17 +12,23 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from saccade.codecs import PLAIN, Codecs
-from saccade.errors import LimitExceeded
+from saccade.errors import LimitExceeded, StorageError
 from saccade.limits import Limits
 from saccade.nouns import FrameTokens, Timing
 from saccade.packet import unpack
 from saccade.tasks import next_or_none, within
 from saccade.v1 import tokens_pb2, vision_pb2
 from saccade_cloud.answering import Answerer
-from saccade_cloud.board import AnswerBoard, Posted
+from saccade_cloud.board import AnswerBoard
 from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.frames import FrameStore, StoredFrame
+from saccade_cloud.quotas import Quotas
 from saccade_cloud.settings import ServerSettings
+from saccade_cloud.store.base import Store
+from saccade_cloud.store.nothing import NoStore
+from saccade_cloud.store.nouns import Observation
+
+log = logging.getLogger(__name__)
 
 
 def _one_worker() -> ThreadPoolExecutor:
@@ -37,10 +44,15 @@ class Hub:
     answerer: Answerer
     frames: FrameStore
     settings: ServerSettings
+    store: Store = field(default_factory=NoStore)
     codecs: Codecs = PLAIN
     board: AnswerBoard = field(default_factory=AnswerBoard)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     unpacking: ThreadPoolExecutor = field(default_factory=_one_worker)
+    quotas: Quotas = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "quotas", Quotas(self.settings.quota))
 
     async def unpack(self, packet: tokens_pb2.FramePacket, hello: vision_pb2.Hello) -> StoredFrame:
         """An untrusted packet as a frame, with the stages ``receive`` and ``decode``.
@@ -81,23 +93,31 @@ class Hub:
     async def posted_answer(
         self, frame: StoredFrame, question: str, max_tokens: int
     ) -> AsyncGenerator[TokenChunk, None]:
-        """``answer``, and in the end on the board."""
+        """``answer``; before its last chunk it is stored and on the board.
+
+        Who heard the last chunk may forget the question, so the answer must be safe by then.
+        """
         texts: list[str] = []
         async with aclosing(self.answer(frame, question, max_tokens)) as chunks:
             async for chunk in chunks:
                 texts.append(chunk.text)
+                if chunk.finish is not None:
+                    answer = "".join(texts)
+                    observed = _observation(frame, question, max_tokens, answer, chunk.finish)
+                    chunk = _before(chunk, await self._observe(observed))
                 yield chunk
-        self.board.post(
-            Posted(
-                device=frame.device,
-                camera=frame.tokens.camera,
-                sequence=frame.tokens.sequence,
-                captured_ns=frame.tokens.captured_ns,
-                question=question,
-                answer="".join(texts),
-                packet_bytes=frame.packet_bytes,
-            )
-        )
+
+    async def _observe(self, observed: Observation) -> Timing:
+        """Store it, then show it. A store that fails costs the history, not the answer."""
+        started = time.perf_counter()
+        try:
+            await self.store.note(observed)
+        except StorageError as error:
+            path = f"{observed.device}/{observed.camera}"
+            log.warning("no history of frame %d of %s: %s", observed.sequence, path, error)
+        self.board.post(observed)
+        ms = (time.perf_counter() - started) * 1e3
+        return Timing({"store": ms} if self.store.durable else {})
 
 
 def _timed_unpack(
@@ -114,7 +134,31 @@ def _timed_unpack(
     return tokens, started, time.perf_counter()
 
 
+def _observation(
+    frame: StoredFrame, question: str, max_tokens: int, answer: str, finish: str
+) -> Observation:
+    return Observation(
+        device=frame.device,
+        camera=frame.tokens.camera,
+        boot=frame.boot,
+        sequence=frame.tokens.sequence,
+        captured_ns=frame.tokens.captured_ns,
+        question=question,
+        max_tokens=max_tokens,
+        answer=answer,
+        finish=finish,
+        packet_bytes=frame.packet_bytes,
+        answered_ns=time.time_ns(),
+    )
+
+
 def _after(timing: Timing, chunk: TokenChunk) -> TokenChunk:
     if chunk.timing is None:
         return chunk
     return replace(chunk, timing=Timing(timing.stages | chunk.timing.stages))
+
+
+def _before(chunk: TokenChunk, timing: Timing) -> TokenChunk:
+    if chunk.timing is None:
+        return chunk
+    return replace(chunk, timing=Timing(chunk.timing.stages | timing.stages))

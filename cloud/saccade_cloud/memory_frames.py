@@ -75,10 +75,6 @@ class MemoryFrames:
         """See ``FrameStore.cameras``."""
         return [_state(*key, self._cameras[key]) for key in sorted(self._cameras)]
 
-    def resume_after(self, device: str, boot: int) -> int:
-        """Always 0: nothing here survives the process."""
-        return 0
-
     def _make_room(self, newcomers: int) -> None:
         idle = [key for key, camera in self._cameras.items() if not camera.sessions]
         excess = len(self._cameras) + newcomers - self._max_cameras

@@ -12,9 +12,11 @@ from saccade.errors import ConfigError, Unreachable
 from saccade.v1 import fleet_pb2, vision_pb2
 from saccade.v1.fleet_pb2_grpc import add_FleetServicer_to_server
 from saccade.v1.vision_pb2_grpc import add_VisionServicer_to_server
+from saccade_cloud.access import Access
 from saccade_cloud.fleet import Fleet
 from saccade_cloud.hub import Hub
-from saccade_cloud.settings import Address, channel_options
+from saccade_cloud.settings import Address, ServerSettings, channel_options
+from saccade_cloud.tokens import Tokens
 from saccade_cloud.vision import Vision
 
 log = logging.getLogger(__name__)
@@ -32,10 +34,12 @@ class CloudServer:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._apps: Address | None = None
         self._health = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]
         message_bytes = hub.limits.message_bytes + ENVELOPE_BYTES
         self._server = grpc.aio.server(
             options=channel_options(message_bytes),
+            interceptors=[_access(hub.settings)],
             maximum_concurrent_rpcs=hub.settings.max_concurrent_rpcs,
         )
         add_VisionServicer_to_server(Vision(hub), self._server)
@@ -48,15 +52,31 @@ class CloudServer:
         """Listen; the address with the real port. Raises ``ConfigError`` when it is taken."""
         settings = self._hub.settings
         settings.check()
-        settings.address.check_free()
-        try:
-            port = self._server.add_insecure_port(str(settings.address))
-        except RuntimeError as error:  # taken since we looked
-            raise ConfigError(f"cannot listen on {settings.address}: {error}") from error
+        address = self._listen(settings.address, ask_client=settings.certified)
+        if settings.apps is not None:
+            self._apps = self._listen(settings.apps, ask_client=False)
         await self._server.start()
         for service in ("", *SERVICES):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        return Address(settings.address.host, port)
+        return address
+
+    @property
+    def apps(self) -> Address | None:
+        """Where applications are served without a certificate, once started."""
+        return self._apps
+
+    def _listen(self, address: Address, *, ask_client: bool) -> Address:
+        address.check_free()
+        tls = self._hub.settings.tls
+        try:
+            if tls is None:
+                port = self._server.add_insecure_port(str(address))
+            else:
+                credentials = tls.credentials(ask_client=ask_client)
+                port = self._server.add_secure_port(str(address), credentials)
+        except RuntimeError as error:  # taken since we looked
+            raise ConfigError(f"cannot listen on {address}: {error}") from error
+        return Address(address.host, port)
 
     async def wait(self) -> None:
         """Until the server has stopped."""
@@ -69,4 +89,10 @@ class CloudServer:
         self._hub.board.close(Unreachable("the cloud is stopping"))
         await self._server.stop(self._hub.settings.drain_s)
         await self._hub.answerer.close()
+        await self._hub.store.close()
         self._hub.unpacking.shutdown(wait=False)
+
+
+def _access(settings: ServerSettings) -> Access:
+    tokens = None if settings.tokens is None else Tokens(settings.tokens)
+    return Access(tokens, certified=settings.certified)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from saccade.errors import ConfigError
+from saccade_cloud.quotas import Quota
+from saccade_cloud.tls import ServerTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +63,45 @@ class ServerSettings:
 
     address: Address = Address("127.0.0.1", 7860)
     insecure: bool = False  # plain text beyond loopback: tokens are personal data
+    tls: ServerTls | None = None
+    apps: Address | None = None  # where applications need no certificate, only their token
+    tokens: Path | None = None  # see saccade_cloud.tokens
+    quota: Quota = field(default_factory=Quota)
     max_concurrent_rpcs: int = 1024
     frames_per_camera: int = 16
     max_cameras: int = 256
     hello_timeout_s: float = 10.0
     answer_timeout_s: float = 60.0  # of one answer, from question to last chunk
     stalled_timeout_s: float = 60.0  # how long a peer may leave its messages unread
+    store_timeout_s: float = 5.0  # a packet that is not durable by then is not acknowledged
     drain_s: float = 10.0  # for running answers, once the server stops
 
+    @property
+    def certified(self) -> bool:
+        """Whether devices are known by their certificates."""
+        return self.tls is not None and self.tls.client_ca is not None
+
     def check(self) -> None:
-        """Raises ``ConfigError`` for an address that plain text must not serve."""
-        if not (self.insecure or self.address.is_loopback):
+        """Raises ``ConfigError`` for addresses that would be served to more than they should."""
+        if self.tls is not None:
+            self.tls.check()
+        if self.apps is not None and not (self.certified and self.tokens):
+            raise ConfigError(
+                f"an address for applications ({self.apps}) needs --tls-cert, --tls-key, "
+                "--tls-client-ca and --tokens: without them it would be open to all"
+            )
+        if self.insecure or self.address.is_loopback:
+            return
+        if self.tls is None:
             raise ConfigError(
                 f"{self.address} can be reached from other machines and this server has no TLS: "
-                "listen on 127.0.0.1, or accept plain text with --insecure"
+                "give --tls-cert, --tls-key and --tls-client-ca, listen on 127.0.0.1, or accept "
+                "plain text with --insecure"
+            )
+        if not self.certified:
+            raise ConfigError(
+                f"{self.address} can be reached from other machines and would take anyone for a "
+                "device: give --tls-client-ca, or accept it with --insecure"
             )
 
 
@@ -92,6 +120,12 @@ def channel_options(message_bytes: int) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         # Without it a second server takes the same port in silence and half the connections.
         ("grpc.so_reuseport", 0),
+        # An edge has one call on its connection, an application as many as it has threads.
+        ("grpc.max_concurrent_streams", 128),
+        # Half a handshake, or a connection without calls, holds a socket: not for long. There is
+        # no bound on a connection's age, since an edge's one stream lasts for days.
+        ("grpc.server_handshake_timeout_ms", 10_000),
+        ("grpc.max_connection_idle_ms", 300_000),
         # Bandwidth probing lets a writer run megabytes ahead of a slow reader.
         ("grpc.http2.bdp_probe", 0),
     ]

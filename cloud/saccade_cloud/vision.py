@@ -13,6 +13,7 @@ from saccade.v1.vision_pb2_grpc import VisionServicer
 from saccade_cloud.conversation import Conversation
 from saccade_cloud.handshake import check_hello
 from saccade_cloud.hub import Hub
+from saccade_cloud.identity import Peer
 from saccade_cloud.stages import stage_times
 from saccade_cloud.translate import translated
 
@@ -28,7 +29,8 @@ class Vision(VisionServicer):
     async def Connect(  # noqa: N802 - the stub's name
         self, request_iterator: AsyncIterator[pb.EdgeMessage], context: Context
     ) -> AsyncIterator[pb.CloudMessage]:
-        conversation = Conversation(self._hub, aiter(request_iterator))
+        peer = Peer.of(context.auth_context()) if self._hub.settings.certified else None
+        conversation = Conversation(self._hub, aiter(request_iterator), peer)
         async with translated(context), aclosing(conversation.replies()) as replies:
             async for reply in replies:
                 yield reply

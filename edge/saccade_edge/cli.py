@@ -11,7 +11,7 @@ import socket
 from dataclasses import asdict
 from pathlib import Path
 
-from saccade import codecs
+from saccade import codecs, tls
 from saccade.bundle import Bundle
 from saccade.selection import QUOTAS, UNGUIDED
 from saccade_edge.daemon import DEADLINE_S, WatchSettings, run
@@ -51,9 +51,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def _add_identity(watch: argparse.ArgumentParser) -> None:
     watch.add_argument("--camera", default="camera", metavar="NAME")
     watch.add_argument("--device", default=socket.gethostname(), metavar="ID")
-    watch.add_argument(
-        "--insecure", action="store_true", help="allow plain text beyond this machine"
-    )
+    tls.add_arguments(watch)
     watch.add_argument(
         "--patience",
         type=float,
@@ -190,6 +188,7 @@ def _settings(arguments: argparse.Namespace) -> WatchSettings:
         fps=arguments.fps,
         live=arguments.live or None,
         insecure=arguments.insecure,
+        tls=tls.from_arguments(arguments),
         patience_s=arguments.patience,
         spool=_spool_settings(arguments),
         deadline_s=arguments.deadline,

@@ -14,10 +14,9 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import grpc
-
 from saccade.bundle import Bundle
 from saccade.tasks import end, first_done
+from saccade.tls import ClientTls
 from saccade_edge.events import Event, Summary
 from saccade_edge.feed import Feed
 from saccade_edge.ledger import Ledger
@@ -52,7 +51,7 @@ class WatchSettings:
     fps: float | None = None
     live: bool | None = None
     insecure: bool = False
-    credentials: grpc.ChannelCredentials | None = None
+    tls: ClientTls | None = None
     patience_s: float | None = None
     drain_s: float = 60.0
     spool: SpoolSettings | None = None
@@ -210,7 +209,7 @@ class Watch:
             device=settings.device,
             cameras=(settings.camera,),
             insecure=settings.insecure,
-            credentials=settings.credentials,
+            tls=settings.tls,
             patience_s=patience_s,
             live=live,
             deadline_s=settings.deadline_s,

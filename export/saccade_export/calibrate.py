@@ -18,7 +18,7 @@ from saccade.bundle import MANIFEST, Bundle, Manifest, write_manifest
 from saccade.codecs import klt_table, rvq_table
 from saccade.errors import ConfigError, SourceError
 from saccade.manifest import OperatingPoint
-from saccade.nouns import F32, Frame
+from saccade.nouns import Frame
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.runtime import RuntimeSettings
@@ -27,6 +27,8 @@ from saccade_edge.stopwatch import Stopwatch
 from saccade_export import operating_points as points
 from saccade_export.fit_klt import fit_klt
 from saccade_export.fit_rvq import fit_rvq
+from saccade_export.fit_usage import fit_usage
+from saccade_export.sample import SampleView, fitted, of_view
 
 LEAST_TOKENS = 2
 _SHOWN = 5  # unreadable pictures that an error names
@@ -87,8 +89,9 @@ def calibrate(
     settings.check()
     paths = list(_pictures(images))
     with Progress(transient=True) as bar:
-        features, unreadable = _see(bundle, paths, settings.threads, bar)
-        tables = {name: _fit(name, features, settings, bar) for name in settings.codecs}
+        views, unreadable = _see(bundle, paths, settings.threads, bar)
+        features = fitted(views)
+        tables = {name: _fit(name, views, settings, bar) for name in settings.codecs}
         pictures = len(paths) - len(unreadable)
         about = {"pictures": pictures, "tokens": len(features), "seed": settings.seed}
         manifest = _add_tables(bundle, tables, about)
@@ -110,10 +113,12 @@ def _pictures(images: Sequence[Path]) -> Iterator[Path]:
 
 def _see(
     bundle: Bundle, paths: Sequence[Path], threads: int, bar: Progress
-) -> tuple[F32, list[tuple[Path, str]]]:
-    """The features [N, D] of all tokens that the edge would send, and what it could not read."""
-    pipeline = Pipeline(bundle, PipelineSettings(runtime=RuntimeSettings(threads=threads)))
-    found: list[F32] = []
+) -> tuple[list[SampleView], list[tuple[Path, str]]]:
+    """Every view that the edge would send, and what it could not read."""
+    most = bundle.manifest.limits.tokens_per_view
+    runtime = RuntimeSettings(threads=threads)
+    pipeline = Pipeline(bundle, PipelineSettings(tokens_per_view=most, runtime=runtime))
+    found: list[SampleView] = []
     unreadable: list[tuple[Path, str]] = []
     for number, path in enumerate(bar.track(paths, description="pictures"), start=1):
         try:
@@ -122,13 +127,13 @@ def _see(
             unreadable.append((path, error.message))
             continue
         sight = pipeline.see(Frame(picture, number, "calibration", number), Stopwatch())
-        found += [view.tokens.features for view in sight.tokens.views]
+        found += map(of_view, sight.tokens.views)
     if not found:
         raise SourceError(_nothing(paths, unreadable))
-    features = np.concatenate(found)
-    if len(features) < LEAST_TOKENS or not np.all(np.isfinite(features)):
-        raise SourceError(f"{len(features)} tokens, or some that are not finite: nothing to fit")
-    return features, unreadable
+    tokens = sum(len(view.features) for view in found)
+    if tokens < LEAST_TOKENS or not all(np.all(np.isfinite(v.features)) for v in found):
+        raise SourceError(f"{tokens} tokens, or some that are not finite: nothing to fit")
+    return found, unreadable
 
 
 def _nothing(paths: Sequence[Path], unreadable: Sequence[tuple[Path, str]]) -> str:
@@ -139,12 +144,15 @@ def _nothing(paths: Sequence[Path], unreadable: Sequence[tuple[Path, str]]) -> s
     return f"none of {len(paths)} pictures can be read: {reasons}{more}"
 
 
-def _fit(name: str, features: F32, settings: CalibrationSettings, bar: Progress) -> bytes:
+def _fit(
+    name: str, views: Sequence[SampleView], settings: CalibrationSettings, bar: Progress
+) -> bytes:
+    features = fitted(views)
     if name == "klt":
         table = fit_klt(features, distortion=settings.distortion, layers=settings.layers)
         return table.to_bytes()
     stages = bar.add_task("rvq stages", total=settings.stages)
-    return fit_rvq(
+    books = fit_rvq(
         features,
         stages=settings.stages,
         first=settings.first_entries,
@@ -152,7 +160,8 @@ def _fit(name: str, features: F32, settings: CalibrationSettings, bar: Progress)
         per_layer=settings.stages_per_layer,
         seed=settings.seed,
         done=lambda: bar.advance(stages),
-    ).to_bytes()
+    )
+    return fit_usage(books, views).to_bytes()
 
 
 def _add_tables(bundle: Bundle, tables: dict[str, bytes], about: dict[str, Any]) -> Manifest:

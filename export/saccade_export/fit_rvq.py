@@ -8,8 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from saccade.codecs.frequencies import Frequencies
+from saccade.codecs.places import PlaceModel
 from saccade.codecs.rvq_table import MAX_ENTRY, RvqTable, Stage
-from saccade.nouns import F32
+from saccade.nouns import F32, VIEW_KINDS
 from saccade_export.fit_klt import frequencies
 
 F64 = npt.NDArray[np.float64]
@@ -32,9 +34,10 @@ def fit_rvq(
     seed: int = 0,
     done: Callable[[], None] = lambda: None,
 ) -> RvqTable:
-    """``features``: [N, D] float32, tokens in the order in which they are sent. ``done`` is called
-    after each stage. ``first``: entries of the first stage, ``entries`` of the others; fewer where
-    there are not 16 features for each.
+    """``features``: [N, D] float32, tokens in the order in which they are sent; what is known of
+    their places and their views, `fit_usage` adds. ``done`` is called after each stage. ``first``:
+    entries of the first stage, ``entries`` of the others; fewer where there are not 16 features for
+    each.
 
     One large codebook is worth several small ones where features gather in clusters: on held-out
     tokens of the demo, 8,192 entries leave 0.09 of the variance at 12.8 bits, twice 256 entries
@@ -49,7 +52,7 @@ def fit_rvq(
         stage, left = _stage(left, entries if number else first, number > 0, generator)
         fitted.append(stage)
         done()
-    return RvqTable(tuple(fitted), shift, per_layer)
+    return RvqTable(tuple(fitted), shift, per_layer, PlaceModel.none())
 
 
 def _stage(
@@ -64,13 +67,18 @@ def _stage(
     if with_zero:
         centres = np.concatenate([np.zeros_like(centres[:1]), centres])
     book = np.clip(np.rint(centres), -MAX_ENTRY, MAX_ENTRY).astype(np.int32)
-    uncounted = Stage(book, frequencies(np.zeros(0, np.int64), len(book) + 1))
-    nearest = np.concatenate([uncounted.search(part) for part in _parts(left, len(book))])
-    shares = frequencies(uncounted.symbols(nearest), len(book) + 1)
+    uncounted = Stage(book, _alike(np.zeros(0, np.int64), len(book) + 1))
+    nearest = np.concatenate([uncounted.search(part) for part in parts(left, len(book))])
+    shares = _alike(uncounted.symbols(nearest), len(book) + 1)
     return Stage(book, shares), left - book[nearest]
 
 
-def _parts(points: F64, centres: int) -> list[F64]:
+def _alike(symbols: I64, alphabet: int) -> tuple[Frequencies, ...]:
+    """The same frequencies for every kind of view."""
+    return (frequencies(symbols, alphabet),) * len(VIEW_KINDS)
+
+
+def parts(points: F64, centres: int) -> list[F64]:
     """Few enough at once for all their distances to ``centres`` entries."""
     step = max(_AT_ONCE // centres, 1)
     return [points[start : start + step] for start in range(0, len(points), step)]

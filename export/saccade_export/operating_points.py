@@ -19,7 +19,7 @@ from saccade import packet as packets
 from saccade.bundle import Bundle
 from saccade.limits import Limits
 from saccade.manifest import OperatingPoint, TokensByKind
-from saccade.nouns import FrameTokens, TokenSet, ViewKind, ViewTokens
+from saccade.nouns import FrameTokens, TokenSet
 from saccade_cloud.answering import Answerer
 from saccade_cloud.assemble import open_answerer, open_engine
 
@@ -131,19 +131,13 @@ def reduce(frame: FrameTokens, crops: int, tokens: TokensByKind) -> FrameTokens:
     """``frame`` as an edge sends it that has fewer tokens, by each view's ``order``."""
     kept = [v for v in frame.views if (v.slot if v.closeup_of is None else v.closeup_of) <= crops]
     views = [
-        replace(view, slot=slot, tokens=_first(view.tokens, tokens.of(_kind(view))))
+        replace(view, slot=slot, tokens=first(view.tokens, tokens.of(view.kind)))
         for slot, view in enumerate(kept)
     ]
     return replace(frame, views=tuple(views))
 
 
-def _kind(view: ViewTokens) -> ViewKind:
-    if view.closeup_of is not None:
-        return "closeup"
-    return "crop" if view.slot else "overview"
-
-
-def _first(tokens: TokenSet, count: int) -> TokenSet:
+def first(tokens: TokenSet, count: int) -> TokenSet:
     """The ``count`` most important tokens."""
     rows = np.sort(tokens.order[:count])
     order = np.searchsorted(rows, tokens.order[:count]).astype(np.int32)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from saccade import client
+from saccade import client, tls
 from saccade.nouns import Answer
 
 
@@ -22,8 +23,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--codec", metavar="NAME")
     parser.add_argument("--detector", metavar="NAME", help="default: the bundle's own")
     parser.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS")
+    tls.add_arguments(parser)
     parser.add_argument(
-        "--insecure", action="store_true", help="allow plain text beyond this machine"
+        "--token-file", metavar="FILE", help="with the token that the cloud asks applications for"
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--stream", action="store_true", help="print the answer as it comes")
@@ -62,9 +64,18 @@ def _open(arguments: argparse.Namespace) -> client.Vision:
         arguments.cloud,
         bundle=arguments.bundle,
         encode=encode,
+        ca=arguments.tls_ca,
+        cert=arguments.tls_cert,
+        key=arguments.tls_key,
+        token=_token(arguments.token_file),
         insecure=arguments.insecure,
         timeout_s=arguments.timeout,
     )
+
+
+def _token(path: str | None) -> str | None:
+    """A file and not a word of the command line, which every user of the machine can read."""
+    return None if path is None else Path(path).expanduser().read_text("utf-8").strip()
 
 
 def _record(answer: Answer) -> dict[str, Any]:

@@ -21,8 +21,9 @@ def check_address(cloud: str, *, plain: bool, insecure: bool) -> None:
     host = host_of(cloud)
     if plain and not insecure and not is_loopback(host):
         raise ConfigError(
-            f"{cloud} is another machine and no TLS is set up: plain text has to be allowed "
-            "(--insecure, in Python insecure=True)"
+            f"{cloud} is another machine and no TLS is set up: name the authority that signed its "
+            "certificate (--tls-ca, in Python ca=...), or allow plain text (--insecure, "
+            "insecure=True)"
         )
 
 

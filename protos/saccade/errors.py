@@ -97,7 +97,28 @@ class QuestionError(SaccadeError):
     code = "question"
 
 
+class StorageError(SaccadeError):
+    """The disk or the database can't keep it now: full, read-only, gone, too slow.
+
+    Nothing is wrong with what was said: the same may be said again later.
+    """
+
+    code = "storage"
+
+
 class Unreachable(SaccadeError):
     """The other side doesn't answer: no connection, or the deadline passed."""
 
     code = "unreachable"
+
+
+class Unauthenticated(SaccadeError):
+    """Nobody showed who they are, or a token that is not known."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(SaccadeError):
+    """Who calls is known, and may not do this: another device's name, a call for applications."""
+
+    code = "forbidden"

@@ -18,6 +18,18 @@ import numpy.typing as npt
 Box = tuple[float, float, float, float]
 Grid = tuple[int, int, int]  # (t, h, w): frames, rows, columns of patches
 ViewKind = Literal["overview", "crop", "closeup"]
+VIEW_KINDS: tuple[ViewKind, ...] = ("overview", "crop", "closeup")
+
+
+def view_kinds(crops: int, closeups: int) -> tuple[ViewKind, ...]:
+    """Of a frame's views, in their order."""
+    return tuple(
+        kind
+        for kind, count in zip(VIEW_KINDS, (1, crops, closeups), strict=True)
+        for _ in range(count)
+    )
+
+
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
@@ -167,6 +179,12 @@ class ViewTokens:
     label: str = ""
     score: float = 0.0
     closeup_of: int | None = None
+
+    @property
+    def kind(self) -> ViewKind:
+        if self.closeup_of is not None:
+            return "closeup"
+        return "crop" if self.slot else "overview"
 
 
 @dataclass(frozen=True, slots=True)

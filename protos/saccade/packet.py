@@ -66,7 +66,7 @@ def pack(
         captured_ms=frame.captured_ns // NS_PER_MS - epoch_unix_ms,
         views=header.to_bytes(),
         codec=chosen.wire_id,
-        layers=[_seal(layer) for layer in chosen.encode(sets, layers)],
+        layers=[_seal(layer) for layer in chosen.encode(sets, layers, header.kinds)],
         camera=camera_index,
         owners=_seal(owners) if owners else b"",
     )
@@ -88,7 +88,10 @@ def unpack(
     """
     check("bytes in a packet", packet.ByteSize(), limits.message_bytes)
     header = ViewsHeader.from_bytes(packet.views, limits)
-    shapes = [SetShape(count, limits.dim, limits.grid) for count in header.counts]
+    shapes = [
+        SetShape(count, limits.dim, limits.grid, kind)
+        for count, kind in zip(header.counts, header.kinds, strict=True)
+    ]
     codec = codecs.by_wire_id(packet.codec)
     if codec.name not in limits.codecs:
         raise PacketError(f"codec {codec.name!r} was not agreed, only {', '.join(limits.codecs)}")

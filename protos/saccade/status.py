@@ -44,7 +44,12 @@ CATALOGUE: Mapping[str, Entry] = {
     "limit": Entry(errors.LimitExceeded, _S.RESOURCE_EXHAUSTED),
     "source": Entry(errors.SourceError, _S.INTERNAL, "the source can't be read"),
     "engine": Entry(errors.EngineError, _S.INTERNAL, "the engine could not answer"),
+    "storage": Entry(
+        errors.StorageError, _S.UNAVAILABLE, "the cloud can't store it now: say it again later"
+    ),
     "unreachable": Entry(errors.Unreachable, _S.UNAVAILABLE),
+    "unauthenticated": Entry(errors.Unauthenticated, _S.UNAUTHENTICATED),
+    "forbidden": Entry(errors.Forbidden, _S.PERMISSION_DENIED),
     "error": Entry(SaccadeError, _S.UNKNOWN),
 }
 
@@ -57,6 +62,8 @@ _BY_STATUS: Mapping[grpc.StatusCode, type[SaccadeError]] = {
     _S.CANCELLED: errors.Unreachable,
     _S.RESOURCE_EXHAUSTED: errors.LimitExceeded,
     _S.UNIMPLEMENTED: errors.VersionMismatch,
+    _S.UNAUTHENTICATED: errors.Unauthenticated,
+    _S.PERMISSION_DENIED: errors.Forbidden,
 }
 
 

@@ -6,11 +6,12 @@ from contextlib import aclosing
 import pytest
 
 from saccade.errors import LimitExceeded, Unreachable
-from saccade_cloud.board import AnswerBoard, Posted
+from saccade_cloud.board import AnswerBoard
+from saccade_cloud.store.nouns import Observation
 
 
-def posted(sequence: int, camera: str = "north") -> Posted:
-    return Posted("kerb", camera, sequence, 0, "what", "that", 100)
+def posted(sequence: int, camera: str = "north") -> Observation:
+    return Observation("kerb", camera, 1, sequence, 0, "what", 0, "that", "stop", 100, 0)
 
 
 async def seen(board: AnswerBoard, count: int, camera: str = "") -> list[int]:

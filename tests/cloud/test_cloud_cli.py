@@ -14,8 +14,13 @@ from saccade.bundle import Bundle
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
 from saccade_testing.cloud_server import hello, packet
+from saccade_testing.commands import KEEP_NOTHING
 
 READY = r"serving tiny \(digest [0-9a-f]{12}\) on (127\.0\.0\.1:\d+)\n"
+
+
+def of(bundle: Bundle) -> tuple[str, ...]:
+    return "--bundle", str(bundle.folder), *KEEP_NOTHING
 
 
 def command(*words: str) -> list[str]:
@@ -24,7 +29,7 @@ def command(*words: str) -> list[str]:
 
 @contextmanager
 def serving(bundle: Bundle) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    words = ("cloud", "serve", "--listen", "127.0.0.1:0", "--bundle", str(bundle.folder))
+    words = ("cloud", "serve", "--listen", "127.0.0.1:0", *of(bundle))
     with subprocess.Popen(
         command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -59,7 +64,7 @@ def test_it_serves_until_a_signal_and_then_ends_in_silence(
 
 def test_a_port_in_use_is_one_line(bundle: Bundle) -> None:
     with serving(bundle) as (_, address):
-        second = run("cloud", "serve", "--listen", address, "--bundle", str(bundle.folder))
+        second = run("cloud", "serve", "--listen", address, *of(bundle))
     assert second.returncode == 1
     assert second.stderr.count("\n") == 1
     assert f"cannot listen on {address}" in second.stderr
@@ -72,10 +77,14 @@ def test_a_port_in_use_is_one_line(bundle: Bundle) -> None:
         (("--listen", "nowhere"), "HOST:PORT"),
         (("--bundle", "/nonexistent"), "no bundle at /nonexistent"),
         (("--threads", "0"), "0 is below 1"),
+        (("--store", "mysql://there"), "'mysql' is no kind of store"),
+        (("--store", "/dev/null/store.db"), "no store at /dev/null/store.db"),
+        (("--keep-days", "-1"), "-1 is no number of days"),
+        (("--keep-bytes", "many"), "many is no size"),
     ],
 )
 def test_a_wrong_option_is_one_line(words: tuple[str, str], says: str, bundle: Bundle) -> None:
-    failed = run("cloud", "serve", "--bundle", str(bundle.folder), *words)
+    failed = run("cloud", "serve", *of(bundle), *words)
     assert failed.returncode in (1, 2)
     assert says in failed.stderr
     assert failed.stderr.count("\n") == 1

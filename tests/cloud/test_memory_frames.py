@@ -100,4 +100,3 @@ def test_what_never_came_is_not_there() -> None:
     assert frames.get("kerb", 1, 1) is None
     assert frames.newest("kerb", "north") is None
     assert frames.newest("mast", "north") is None
-    assert frames.resume_after("kerb", 1) == 0

@@ -91,8 +91,8 @@ def test_an_address_that_is_none_is_refused(text: str) -> None:
 def test_more_calls_than_allowed_are_refused_at_once(bundle: Bundle) -> None:
     async def work(served: Served) -> None:
         edges = [EdgeEnd(served, bundle) for _ in range(3)]
-        for edge in edges:
-            await edge.greet()
+        for number, edge in enumerate(edges):
+            await edge.greet(device=f"kerb-{number}")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await served.fleet.ListCameras(fleet_pb2.ListCamerasRequest())
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -175,7 +175,7 @@ def test_a_corrupt_file_is_moved_aside_and_a_new_boot_begins(tmp_path: Path) -> 
         async with opened(path) as second:
             event = await second.told(SpoolReborn)
             assert isinstance(event, SpoolReborn)
-            (aside,) = sorted(tmp_path.glob("spool.corrupt-*"))  # noqa: ASYNC240 - a test
+            (aside,) = sorted(tmp_path.glob("spool.corrupt-*"))
             assert str(aside) in event.reason
             assert aside.read_bytes().startswith(b"no database")
             assert second.spool.identity.boot != boot

@@ -20,6 +20,7 @@ from saccade.errors import (
     QuestionError,
     RemoteError,
     SaccadeError,
+    StorageError,
     Unreachable,
     VersionMismatch,
 )
@@ -189,6 +190,27 @@ def test_what_is_stored_already_is_not_sent_again(bundle: Bundle) -> None:
             assert await edge.end()
             assert [list(line.said("hello")[0].in_doubt) for line in cloud.lines] == [[], [1, 2]]
             assert [p.sequence for p in cloud.lines[1].said("packet")] == [2]
+
+    play(test)
+
+
+def test_what_the_cloud_could_not_store_is_said_again_and_not_refused(bundle: Bundle) -> None:
+    async def full(line: Line) -> None:
+        await line.greet()
+        message = await line.hear()
+        assert message is not None
+        error = StorageError("the disk is full")
+        await line.say(failure=to_failure(error, sequence=message.packet.sequence))
+        await line.hear()
+
+    async def test() -> None:
+        async with scripted_cloud(bundle, full, honest) as cloud:
+            edge = Edge(cloud.address, bundle)
+            await edge.uplink.send(packet(1), [])
+            assert await edge.end()
+            assert [p.sequence for p in cloud.lines[1].said("packet")] == [1]
+            assert [type(lost.error) for lost in edge.told(Lost)] == [StorageError]
+            assert edge.told(Refused) == []
 
     play(test)
 

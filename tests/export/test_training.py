@@ -19,7 +19,7 @@ from saccade_export.assemble import assemble
 from saccade_export.crossing.render import render
 from saccade_export.crossing.scene import PLATE_ALPHABET
 from saccade_export.tiny.encoder import Encoder, EncoderConfig
-from saccade_export.training import answer, detector, evaluate, loop, recipe, see, sending
+from saccade_export.training import answer, detector, evaluate, loop, recipe, samples, see, sending
 from saccade_export.training.shards import (
     FIRST_TRAINING_SEED,
     GRID,
@@ -180,6 +180,25 @@ def test_learning_lowers_the_loss(work: Path, tmp_path: Path) -> None:
     # What a few seconds teach for certain: features are no longer those of a random encoder.
     views = torch.from_numpy(batch["views"])
     assert not torch.allclose(fresh.eval()(views)[0], trained(views)[0], atol=0.1)
+
+
+def test_samples_are_whole_frames_in_the_order_in_which_they_are_sent(work: Path) -> None:
+    views = samples.tokens(work / "shards")
+    expected: list[str] = []
+    for i in range(2):
+        shard = Shard.open(work / "shards" / f"shard-{i:05d}")
+        for frame in shard.frames:
+            crops, near = len(frame["subjects"]), len(frame["closeups"])
+            expected += ["overview", *["crop"] * crops, *["closeup"] * near]
+    assert [view.kind for view in views] == expected
+    folder = work / "shards" / "shard-00000"
+    scores, features = np.load(folder / "scores.npy"), np.load(folder / "features.npy")
+    best = int(np.argmax(scores[0]))
+    assert views[0].order[0] == best
+    np.testing.assert_array_equal(views[0].features[0], features[0, best].astype(np.float32))
+    registers = samples.condensed(work / "shards", recipe.trained_registers(work))
+    assert [view.kind for view in registers] == expected
+    assert registers[0].order.tolist() == list(range(8))
 
 
 def test_shards_hold_what_rendering_gives(work: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +13,7 @@ import grpc
 from saccade.bundle import Bundle
 from saccade.packet import pack
 from saccade.session import PROTOCOL
+from saccade.tls import ClientTls
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetStub
@@ -23,6 +24,7 @@ from saccade_cloud.hub import Hub
 from saccade_cloud.prompt import Prompt
 from saccade_cloud.server import CloudServer
 from saccade_cloud.settings import Address, ServerSettings
+from saccade_cloud.store.opening import MEMORY, open_store
 from saccade_testing.tokens import CAMERAS, EPOCH_UNIX_MS, usual_frame
 
 QUICK = ServerSettings(address=Address("127.0.0.1", 0), drain_s=5.0)
@@ -42,16 +44,32 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    bundle: Bundle, engine: Engine | None = None, settings: ServerSettings = QUICK
+    bundle: Bundle,
+    engine: Engine | None = None,
+    settings: ServerSettings = QUICK,
+    tls: ClientTls | None = None,
+    store: str = MEMORY,
 ) -> AsyncIterator[Served]:
-    hub = open_hub(bundle, engine or open_engine(bundle), settings)
+    """``tls``: of the channel that comes with it."""
+    kept = open_store(store, timeout_s=settings.store_timeout_s)
+    hub = open_hub(bundle, engine or open_engine(bundle), settings, kept)
     server = CloudServer(hub)
     address = str(await server.start())
     try:
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with channel_to(address, tls) as channel:
             yield Served(server, hub, address, channel, VisionStub(channel), FleetStub(channel))
     finally:
         await server.stop()
+
+
+def channel_to(
+    address: str, tls: ClientTls | None, options: Sequence[tuple[str, int]] = ()
+) -> grpc.aio.Channel:
+    """A connection of its own, shared with no other channel."""
+    apart = [*options, ("grpc.use_local_subchannel_pool", 1)]
+    if tls is None:
+        return grpc.aio.insecure_channel(address, apart)
+    return grpc.aio.secure_channel(address, tls.credentials(), apart)
 
 
 class GatedEngine:
@@ -85,9 +103,12 @@ class GatedEngine:
 class EdgeEnd:
     """An edge's end of ``Vision.Connect``, without a mind of its own."""
 
-    def __init__(self, served: Served, bundle: Bundle) -> None:
+    def __init__(
+        self, served: Served, bundle: Bundle, channel: grpc.aio.Channel | None = None
+    ) -> None:
         self._bundle = bundle
-        self.call: Any = served.vision.Connect()
+        stub: Any = served.vision if channel is None else VisionStub(channel)
+        self.call: Any = stub.Connect()
 
     async def say(self, **kind: Any) -> None:
         await self.call.write(pb.EdgeMessage(**kind))
@@ -143,9 +164,8 @@ def hello(bundle: Bundle, **fields: Any) -> pb.Hello:
         epoch_unix_ms=EPOCH_UNIX_MS,
     )
     for name, value in fields.items():
-        if name == "cameras":
-            usual.ClearField("cameras")
-            usual.cameras.extend(value)
+        if name in ("cameras", "in_doubt"):
+            getattr(usual, name)[:] = value
         else:
             setattr(usual, name, value)
     return usual

@@ -13,6 +13,7 @@ from pathlib import Path
 
 READY = re.compile(r"serving .+ \(digest [0-9a-f]{12}\) on (127\.0\.0\.1:\d+)\n")
 MARK = "SACCADE_TEST_MARK"
+KEEP_NOTHING = ("--store", "memory:")  # the default is a file in this user's home
 # One thread each: tests share a small machine, and sums in one order give one answer.
 QUIET: Mapping[str, str] = {"OMP_NUM_THREADS": "1"}
 
@@ -52,7 +53,8 @@ def start(*words: str, mark: str = "") -> subprocess.Popen[str]:
 @contextmanager
 def cloud_process(bundle: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A serving cloud and its address."""
-    process = start("cloud", "serve", "--listen", "127.0.0.1:0", "--bundle", str(bundle), *words)
+    here = ("--listen", "127.0.0.1:0", "--bundle", str(bundle), *KEEP_NOTHING)
+    process = start("cloud", "serve", *here, *words)
     with process:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -122,12 +122,17 @@ class _Vision(VisionServicer):
 
 
 @asynccontextmanager
-async def scripted_cloud(bundle: Bundle, *scripts: Script) -> AsyncIterator[ScriptedCloud]:
+async def scripted_cloud(
+    bundle: Bundle, *scripts: Script, credentials: grpc.ServerCredentials | None = None
+) -> AsyncIterator[ScriptedCloud]:
     """Serves on a free loopback port."""
     lines: list[Line] = []
     server = grpc.aio.server()
     add_VisionServicer_to_server(_Vision(bundle, scripts or (honest,), lines), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    if credentials is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        port = server.add_secure_port("127.0.0.1:0", credentials)
     await server.start()
     try:
         yield ScriptedCloud(f"127.0.0.1:{port}", lines)

@@ -11,9 +11,10 @@ from saccade.codecs.frequencies import Frequencies
 from saccade.codecs.int8z import Int8z
 from saccade.codecs.klt import Klt
 from saccade.codecs.klt_table import UNIT_BITS, FinerTables, FirstTables, KltTable
+from saccade.codecs.places import BUCKETS, PlaceModel
 from saccade.codecs.rvq import Rvq
 from saccade.codecs.rvq_table import RvqTable, Stage
-from saccade.nouns import I32
+from saccade.nouns import I32, VIEW_KINDS
 from saccade_testing.tokens import DIM
 
 STEP = 1 / 64
@@ -32,13 +33,28 @@ def klt_table(dim: int = DIM, layers: int = 3) -> KltTable:
 
 
 def rvq_table(dim: int = DIM, stages: int = 4, entries: int = 16, per_layer: int = 2) -> RvqTable:
-    """Entries that grow smaller from stage to stage; entry 0 of each is 0. A unit is 1/64."""
+    """Entries that grow smaller from stage to stage; entry 0 of each is 0. A unit is 1/64.
+
+    Each kind of view has its own shares; places of an 8 x 8 grid are likelier the later they are.
+    """
     book = np.arange(entries * dim).reshape(entries, dim)
     scattered = (book * 7919 + 104729) % 509 - 254
     scattered[0] = 0
-    usage = Frequencies.fit([*range(entries, 0, -1), entries * (entries + 1) // 2])
+    usage = tuple(
+        Frequencies.fit([*range(entries, 0, -1), entries * (entries + 1) // (2 + kind)])
+        for kind in range(len(VIEW_KINDS))
+    )
     books = ((scattered >> stage).astype(np.int32) for stage in range(stages))
-    return RvqTable(tuple(Stage(entries, usage) for entries in books), 6, per_layer)
+    stages_of = tuple(Stage(entries, usage) for entries in books)
+    return RvqTable(stages_of, 6, per_layer, place_model())
+
+
+def place_model() -> PlaceModel:
+    """The more is left to keep and the later a place comes, the likelier it is kept."""
+    kinds, buckets, places = np.meshgrid(
+        range(len(VIEW_KINDS)), range(BUCKETS), range(64), indexing="ij"
+    )
+    return PlaceModel.of(1000 + 7000 * buckets + 100 * places + 500 * kinds)
 
 
 def every_codec(dim: int = DIM) -> Codecs:

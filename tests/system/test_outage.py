@@ -48,7 +48,7 @@ def test_an_outage_costs_no_frame(
     waiting = spooled(spool)["packets"]
     assert waiting >= 4  # one may have been on its way to the disk
 
-    with cloud_process(bundle.folder) as (_, address):
+    with cloud_process(bundle.folder, "--store", str(tmp_path / "store")) as (_, address):
         done = run("edge", "run", str(picture), "--cloud", address, *common, *keep)
         assert (done.returncode, done.stderr) == (0, "")
         with saccade.connect(address) as vision:
@@ -66,7 +66,8 @@ def test_a_cloud_that_is_killed_and_comes_back_gets_all(
     bundle: Bundle, clip: Path, tmp_path: Path
 ) -> None:
     spool = tmp_path / "spool"
-    with cloud_process(bundle.folder) as (cloud, address):
+    store = ("--store", str(tmp_path / "store"))
+    with cloud_process(bundle.folder, *store) as (cloud, address):
         words = (
             "edge",
             "run",
@@ -89,7 +90,7 @@ def test_a_cloud_that_is_killed_and_comes_back_gets_all(
         while json.loads(edge.stdout.readline())["event"] != "Lost":
             pass
         time.sleep(3.0)  # frames are captured meanwhile, and grow older than their deadline
-        with cloud_process(bundle.folder, "--listen", address):
+        with cloud_process(bundle.folder, *store, "--listen", address):
             while not _late(edge.stdout.readline()):
                 pass
             edge.send_signal(signal.SIGTERM)

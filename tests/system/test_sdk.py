@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from saccade.errors import (
     Unreachable,
 )
 from saccade_edge.source.pictures import read_picture
-from saccade_testing.commands import start
+from saccade_testing.commands import cloud_process, run, start
 
 QUESTIONS = ("how many vehicles are there ?", "what is vehicle 1 ?", "describe the scene .")
 ONE_THREAD = saccade.EncodeOptions(threads=1)
@@ -188,6 +189,8 @@ def test_one_process_has_no_cameras(bundle: Bundle) -> None:
             vision.ask_camera("gate", "how many ?")
         with pytest.raises(QuestionError, match="no cameras"):
             vision.watch()
+        with pytest.raises(QuestionError, match="no cameras"):
+            vision.history("gate")
 
 
 def test_a_client_without_the_edge_half_says_what_to_install(cloud: str) -> None:
@@ -236,3 +239,39 @@ def test_asking_an_unknown_camera_names_those_that_are_known(cloud: str, bundle:
             assert [each async for each in vision.watch(for_s=0.2)] == []
 
     asyncio.run(main())
+
+
+def test_applications_read_what_an_edge_observed_before_they_came(
+    bundle: Bundle, picture: Path, tmp_path: Path
+) -> None:
+    words = ("--bundle", str(bundle.folder), "--device", "kerb", "--camera", "gate")
+    asked = [word for question in QUESTIONS[:2] for word in ("--ask", question)]
+    began = datetime.now(timezone.utc) - timedelta(minutes=1)
+    store = ("--store", str(tmp_path / "store.db"))
+    with cloud_process(bundle.folder, *store) as (_, cloud):
+        done = run("edge", "run", str(picture), "--cloud", cloud, *words, *asked)
+        assert done.returncode == 0, done.stderr
+    with cloud_process(bundle.folder, *store) as (_, cloud):
+        with saccade.connect(cloud, bundle=bundle) as vision:
+            assert vision.cameras() == ()
+            found = list(vision.history("kerb/gate", since=began))
+            assert list(vision.history("kerb/gate", until=began)) == []
+            assert list(vision.history("kerb/gate", limit=1)) == found[:1]
+            with pytest.raises(QuestionError, match="has no time zone"):
+                next(vision.history("kerb/gate", since=datetime(2026, 1, 1)))
+
+        async def read() -> list[saccade.WatchedAnswer]:
+            async with saccade.connect_async(cloud, bundle=bundle) as vision:
+                return [each async for each in vision.history("kerb/gate", since=began)]
+
+        assert asyncio.run(read()) == found
+    assert sorted(each.question for each in found) == sorted(QUESTIONS[:2])
+    assert all(each.text and each.bytes_sent > 60 for each in found)
+
+
+def test_a_cloud_without_a_store_says_that_it_keeps_no_history(cloud: str, bundle: Bundle) -> None:
+    with (
+        saccade.connect(cloud, bundle=bundle) as vision,
+        pytest.raises(QuestionError, match="keeps no history"),
+    ):
+        next(vision.history("kerb/gate"))

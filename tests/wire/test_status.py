@@ -36,6 +36,11 @@ class Failing(fleet_pb2_grpc.FleetServicer):
     ) -> Iterator[fleet_pb2.WatchReply]:
         context.abort(*to_status(self.error))
 
+    def History(  # noqa: N802 - the name is the protocol's
+        self, request: fleet_pb2.HistoryRequest, context: grpc.ServicerContext
+    ) -> Iterator[fleet_pb2.WatchReply]:
+        context.abort(*to_status(self.error))
+
 
 Link = tuple[Failing, fleet_pb2_grpc.FleetStub]
 
@@ -99,6 +104,7 @@ def test_values_in_public_messages_arrive(link: Link) -> None:
     [
         errors.EngineError("onnxruntime: /srv/models/decoder.onnx is gone"),
         errors.BundleError("/srv/models/manifest.json is not JSON"),
+        errors.StorageError("/var/lib/saccade/store.db: database or disk is full"),
         errors.ConfigError("/etc/saccade/cloud.toml: no such key"),
         KeyError("/srv/models"),
         ValueError("secret"),

@@ -12,8 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
-
 from saccade.bundle import Bundle
 from saccade.errors import (
     EngineError,
@@ -21,11 +19,13 @@ from saccade.errors import (
     QuestionError,
     RemoteError,
     SaccadeError,
+    StorageError,
     Unreachable,
 )
 from saccade.limits import Limits, check
 from saccade.session import PROTOCOL
 from saccade.tasks import end, first_done, within
+from saccade.tls import ClientTls
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
@@ -42,7 +42,7 @@ NS_PER_MS = 1_000_000
 TEND_S = 0.1  # a tenth of the shortest time that matters here
 # What a later try can mend: the line, the cloud's load, the cloud's own trouble. Everything else
 # (another bundle, another protocol, a name it does not take) stays wrong however often we ask.
-_MENDABLE = (Unreachable, RemoteError, LimitExceeded, EngineError)
+_MENDABLE = (Unreachable, RemoteError, LimitExceeded, EngineError, StorageError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class UplinkSettings:
     device: str
     cameras: tuple[str, ...]
     insecure: bool = False
-    credentials: grpc.ChannelCredentials | None = None
+    tls: ClientTls | None = None
     live: bool = False
     deadline_s: float = 2.0
     packets_in_flight: int = 8
@@ -191,12 +191,13 @@ class Uplink:
         channel = open_channel(
             settings.cloud,
             insecure=settings.insecure,
-            credentials=settings.credentials,
+            tls=settings.tls,
             message_bytes=self._limits.message_bytes,
         )
         async with channel:
             timeout_s = min(settings.connect_timeout_s, settings.patience_s)
-            if not await self._ready(wait_ready(channel, settings.cloud, timeout_s)):
+            ready = wait_ready(channel, settings.cloud, timeout_s, settings.tls)
+            if not await self._ready(ready):
                 return
             await self._talk(VisionStub(channel).Connect(), backoff)
 

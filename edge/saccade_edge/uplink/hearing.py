@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from saccade.errors import StorageError
 from saccade.nouns import Timing
 from saccade.status import from_failure
 from saccade.v1 import vision_pb2 as pb
@@ -85,6 +86,10 @@ class Hearing:
 
     async def _refused(self, failure: pb.Failure) -> None:
         error = from_failure(failure)
+        if failure.sequence and isinstance(error, StorageError):
+            # Not refused, only not stored yet: it stays in the outbox, and is said again on a new
+            # stream, after a pause.
+            raise error
         if failure.sequence:
             self._tell(Refused(error, failure.sequence))
             # There is no frame now that could be asked about.

@@ -97,7 +97,8 @@ def _watch(
     """The totals, and what the edge said if it failed."""
     tally = Tally()
     bundle = str(plan.bundle.folder)
-    serve = ("cloud", "serve", "--listen=127.0.0.1:0", f"--bundle={bundle}", "--drain=1")
+    here = ("--listen=127.0.0.1:0", f"--bundle={bundle}", "--drain=1")
+    serve = ("cloud", "serve", *here, "--store=memory:")  # a demo leaves no file behind
     with running("cloud", serve) as cloud:
         address = address_of(cloud)
         watch = _edge_words(plan, settings, address)

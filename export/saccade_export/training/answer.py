@@ -153,35 +153,6 @@ def loss_of(model: Language, batch: Batch, kept: Kept | None, device: str) -> Te
     return (each * weight).sum() / weight.sum()
 
 
-def tokens(root: Path) -> npt.NDArray[np.float32]:
-    """[N, D]: of all shards alike, the tokens that saliency would keep 16 of a view of."""
-    folders = [f for f in shard_folders(root) if (f / "features.npy").exists()]
-    rng = np.random.default_rng(0)
-    each = -(-sending.FITTED_TOKENS // (16 * len(folders)))
-    found = []
-    for folder in folders:
-        features = np.load(folder / "features.npy", mmap_mode="r")
-        scores = np.load(folder / "scores.npy")
-        views = rng.choice(len(features), min(each, len(features)), replace=False)
-        found += [features[v][np.sort(np.argsort(-scores[v])[:16])] for v in views]
-    return np.concatenate(found).astype(np.float32)
-
-
-@torch.no_grad()
-def condensed(root: Path, registers: Registers) -> npt.NDArray[np.float32]:
-    """[N, D]: of all shards alike, the registers of as many views as give as many tokens."""
-    folders = shard_folders(root)
-    rng = np.random.default_rng(0)
-    each = -(-sending.FITTED_TOKENS // (len(registers.queries) * len(folders)))
-    found = []
-    for folder in folders:
-        arrays = [np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("features", "cls")]
-        views = np.sort(rng.choice(len(arrays[0]), min(each, len(arrays[0])), replace=False))
-        seen = (torch.from_numpy(array[views].astype(np.float32)) for array in arrays)
-        found.append(registers(*seen).flatten(0, 1).numpy())
-    return np.concatenate(found)
-
-
 class Sender(Protocol):
     """How views reach the language side."""
 

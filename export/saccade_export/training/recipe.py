@@ -20,7 +20,7 @@ from saccade_export.tiny.encoder import Encoder, EncoderConfig
 from saccade_export.tiny.language import Language, LanguageConfig
 from saccade_export.tiny.registers import REGISTERS, Registers
 from saccade_export.tiny.tokenizer import build, slot_ids
-from saccade_export.training import answer, detector, loop, prerender, see, sending
+from saccade_export.training import answer, detector, loop, prerender, samples, see, sending
 from saccade_export.training.shards import MAX_CROPS, shard_folders
 
 TOKEN_BOOKS, REGISTER_BOOKS = "tokens.rvq", "registers.rvq"
@@ -183,7 +183,7 @@ def _answer(recipe: Recipe, work: Path) -> None:
     if any(made):
         (work / TOKEN_BOOKS).unlink(missing_ok=True)  # they fit features of other weights
     start = recipe.start / "answer.pt" if recipe.start else None
-    quantiser = sending.quantiser(work / TOKEN_BOOKS, lambda: answer.tokens(work / "shards"))
+    quantiser = sending.quantiser(work / TOKEN_BOOKS, lambda: samples.tokens(work / "shards"))
     _language(recipe, work, "answer", recipe.answer, start, answer.Patches(quantiser))
 
 
@@ -200,7 +200,7 @@ def _registers(recipe: Recipe, work: Path) -> None:
     shards = work / "shards"
     if steps != loop.load(work / "registers.pt")["step"]:
         (work / REGISTER_BOOKS).unlink(missing_ok=True)
-    sending.quantiser(work / REGISTER_BOOKS, lambda: answer.condensed(shards, learned))
+    sending.quantiser(work / REGISTER_BOOKS, lambda: samples.condensed(shards, learned))
 
 
 def _blind(recipe: Recipe, work: Path) -> None:

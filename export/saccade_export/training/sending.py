@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from saccade.codecs.rvq_table import RvqTable
-from saccade.nouns import F32
 from saccade_export.fit_rvq import fit_rvq
+from saccade_export.fit_usage import fit_usage
+from saccade_export.sample import SampleView, fitted
 from saccade_export.tiny.registers import Registers
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ ALIKE_SHARE = 0.45
 SCORED_SHARE = 0.85  # the rest is chosen by chance
 STAGES = (0, 0, 1, 1, 1, 2, 2)  # of residual quantisation; 0: none
 NOISE = (0.0, 0.1, 0.2, 0.3, 0.4)  # in place of quantisation, which leaves as much
-FITTED_TOKENS = 200_000
+FITTED_TOKENS = 200_000  # k-means takes time for each
 
 
 class Quantiser:
@@ -53,10 +54,11 @@ class Quantiser:
         return said.view(features.shape)
 
 
-def quantiser(path: Path, features: Callable[[], F32]) -> Quantiser:
-    """The codebooks in ``path``; fitted to ``features`` [N, D] first where there are none."""
+def quantiser(path: Path, sample: Callable[[], Sequence[SampleView]]) -> Quantiser:
+    """The codebooks in ``path``; fitted to a sample first where there are none."""
     if not path.exists():
-        path.write_bytes(fit_rvq(features()).to_bytes())
+        views = sample()
+        path.write_bytes(fit_usage(fit_rvq(fitted(views)[:FITTED_TOKENS]), views).to_bytes())
     return Quantiser(RvqTable.from_bytes(path.read_bytes()))
 
 

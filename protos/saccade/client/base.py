@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
@@ -70,6 +71,23 @@ class Vision(ABC):
         """Every answer from now on, of one camera or all, for so many seconds or for ever."""
 
     @abstractmethod
+    def history(
+        self,
+        camera: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 0,
+    ) -> Iterator[WatchedAnswer]:
+        """Stored answers about what a camera captured from ``since`` to before ``until``, oldest
+        first; None is open, ``limit`` 0 is all.
+
+        Times have a time zone. ``camera`` is as in ``ask_camera``; "device/name" also reaches one
+        that has not connected since the cloud started. Raises ``QuestionError`` where the cloud
+        keeps no history.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Release connection and models. Closing twice is safe."""
 
@@ -110,6 +128,17 @@ class AsyncVision(ABC):
         self, camera: str | None = None, *, for_s: float | None = None
     ) -> AsyncIterator[WatchedAnswer]:
         """See `Vision.watch`."""
+
+    @abstractmethod
+    def history(
+        self,
+        camera: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 0,
+    ) -> AsyncIterator[WatchedAnswer]:
+        """See `Vision.history`."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import secrets
 import socket
 import time
+from datetime import datetime
 from typing import Literal
 
 import grpc
 
 from saccade.bundle import Bundle
 from saccade.client.eye import EPOCH_UNIX_MS, Seen
-from saccade.errors import RemoteError, SaccadeError, Unreachable
+from saccade.errors import QuestionError, RemoteError, SaccadeError, Unreachable
 from saccade.limits import Limits
 from saccade.nouns import Answer, Timing
 from saccade.session import PROTOCOL
 from saccade.status import from_rpc
+from saccade.tls import ClientTls
+from saccade.tls_reason import tls_reason
 from saccade.v1 import fleet_pb2
 from saccade.v1 import vision_pb2 as pb
 
@@ -37,6 +40,26 @@ def infer_request(bundle: Bundle, seen: Seen, question: str, max_tokens: int) ->
     return pb.InferRequest(
         hello=hello, packet=seen.packet, question=question, max_tokens=max_tokens
     )
+
+
+def history_request(
+    camera: str, since: datetime | None, until: datetime | None, limit: int
+) -> fleet_pb2.HistoryRequest:
+    """Raises ``QuestionError`` for times and limits that can't be meant."""
+    if not 0 <= limit < 1 << 32:
+        raise QuestionError(f"a limit of {limit} answers")
+    return fleet_pb2.HistoryRequest(
+        camera=camera, since_unix_ms=_unix_ms(since), until_unix_ms=_unix_ms(until), limit=limit
+    )
+
+
+def _unix_ms(when: datetime | None) -> int:
+    """0 for None, which the wire takes for open."""
+    if when is None:
+        return 0
+    if when.tzinfo is None:
+        raise QuestionError(f"{when} has no time zone: is it local time or UTC?")
+    return max(1, int(when.timestamp() * 1000))
 
 
 class Hearing:
@@ -88,9 +111,17 @@ class Hearing:
         )
 
 
-def translated(error: grpc.RpcError, cloud: str) -> SaccadeError:
-    """What a failed call raises: the cloud's own error, or which cloud is not there."""
+def translated(error: grpc.RpcError, cloud: str, tls: ClientTls | None) -> SaccadeError:
+    """What a failed call raises: the cloud's own error, or which cloud is not there and why.
+
+    May look at the cloud's certificate, which blocks for some seconds at most.
+    """
     known = from_rpc(error)
-    if isinstance(known, Unreachable):
-        return Unreachable(f"the cloud at {cloud} does not answer: {known}")
-    return known
+    if not isinstance(known, Unreachable):
+        return known
+    refused = (
+        isinstance(error, (grpc.Call, grpc.aio.AioRpcError))
+        and error.code() is grpc.StatusCode.UNAVAILABLE
+    )
+    reason = tls_reason(cloud, tls) if refused else None
+    return Unreachable(f"the cloud at {cloud} does not answer: {reason or known}")

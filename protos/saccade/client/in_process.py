@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from threading import Lock
 
 from saccade.client.base import AsyncVision, Picture, Vision
@@ -42,6 +43,16 @@ class LocalVision(Vision):
         self, camera: str | None = None, *, for_s: float | None = None
     ) -> Iterator[WatchedAnswer]:
         raise QuestionError(_NO_CAMERAS.format("watch some"))
+
+    def history(
+        self,
+        camera: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 0,
+    ) -> Iterator[WatchedAnswer]:
+        raise QuestionError(_NO_CAMERAS.format("read its history"))
 
     def close(self) -> None:
         with self._opening:
@@ -107,6 +118,16 @@ class AsyncLocalVision(AsyncVision):
         self, camera: str | None = None, *, for_s: float | None = None
     ) -> AsyncIterator[WatchedAnswer]:
         raise QuestionError(_NO_CAMERAS.format("watch some"))
+
+    def history(
+        self,
+        camera: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 0,
+    ) -> AsyncIterator[WatchedAnswer]:
+        raise QuestionError(_NO_CAMERAS.format("read its history"))
 
     async def close(self) -> None:
         await asyncio.to_thread(self._local.close)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import grpc
-
 from saccade.bundle import Bundle
 from saccade.client.base import AsyncVision, Vision
 from saccade.client.eye import Eye
@@ -13,6 +11,7 @@ from saccade.client.halves import EncodeOptions
 from saccade.client.in_process import AsyncLocalVision, LocalVision
 from saccade.client.remote import TIMEOUT_S, Link, RemoteVision
 from saccade.client.remote_async import AsyncRemoteVision
+from saccade.tls import ClientTls
 
 BUNDLE = "crossing"
 AnyBundle = str | Path | Bundle
@@ -23,18 +22,25 @@ def connect(
     *,
     bundle: AnyBundle = BUNDLE,
     encode: EncodeOptions | None = None,
-    credentials: grpc.ChannelCredentials | None = None,
+    ca: str | Path | None = None,
+    cert: str | Path | None = None,
+    key: str | Path | None = None,
+    token: str | None = None,
     insecure: bool = False,
     timeout_s: float = TIMEOUT_S,
 ) -> Vision:
     """A client of the cloud at ``HOST:PORT``.
 
     ``bundle``: a path or a name, the same bundle as the cloud's; it is opened, and the edge's
-    half needed, only when a picture is asked about. ``credentials`` None is plain text, which
-    goes to this machine only unless ``insecure``. Raises ``ConfigError``; connects later.
+    half needed, only when a picture is asked about.
+
+    ``ca``: a PEM file of the authority that signed the cloud's certificate; ``cert`` and ``key``:
+    this client's own, where the cloud asks for one. Without any of them plain text is spoken, to
+    this machine only unless ``insecure``. ``token``: as ``saccade cloud token`` has printed it.
+    Raises ``ConfigError``; connects later.
     """
     eye = Eye(bundle, encode or EncodeOptions())
-    return RemoteVision(Link(cloud, credentials, insecure, timeout_s), eye)
+    return RemoteVision(Link(cloud, ClientTls.of(ca, cert, key), token, insecure, timeout_s), eye)
 
 
 def connect_async(
@@ -42,13 +48,18 @@ def connect_async(
     *,
     bundle: AnyBundle = BUNDLE,
     encode: EncodeOptions | None = None,
-    credentials: grpc.ChannelCredentials | None = None,
+    ca: str | Path | None = None,
+    cert: str | Path | None = None,
+    key: str | Path | None = None,
+    token: str | None = None,
     insecure: bool = False,
     timeout_s: float = TIMEOUT_S,
 ) -> AsyncVision:
     """`connect` for asyncio: call it inside the event loop."""
     eye = Eye(bundle, encode or EncodeOptions())
-    return AsyncRemoteVision(Link(cloud, credentials, insecure, timeout_s), eye)
+    return AsyncRemoteVision(
+        Link(cloud, ClientTls.of(ca, cert, key), token, insecure, timeout_s), eye
+    )
 
 
 def local(bundle: AnyBundle = BUNDLE, *, encode: EncodeOptions | None = None) -> Vision:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
 
 import grpc
 
 from saccade.client.base import AsyncVision, Picture
-from saccade.client.calls import Hearing, infer_request, translated
+from saccade.client.calls import Hearing, history_request, infer_request, translated
 from saccade.client.eye import Eye
 from saccade.client.nouns import Camera, WatchedAnswer
 from saccade.client.remote import Link
 from saccade.client.streams import AsyncAnswerStream, AsyncItems
+from saccade.errors import SaccadeError
 from saccade.nouns import Answer
 from saccade.v1 import fleet_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetStub
@@ -26,6 +28,7 @@ class AsyncRemoteVision(AsyncVision):
     def __init__(self, link: Link, eye: Eye) -> None:
         self._link = link
         self._eye = eye
+        self._metadata = link.metadata
         self._channel = _open(link)
         self._vision = VisionStub(self._channel)
         self._fleet = FleetStub(self._channel)
@@ -34,31 +37,53 @@ class AsyncRemoteVision(AsyncVision):
         return AsyncAnswerStream(self._infer(image, question, max_tokens))
 
     async def cameras(self) -> tuple[Camera, ...]:
-        with self._translating():
+        async with self._translating():
             request = pb.ListCamerasRequest()
-            reply = await self._fleet.ListCameras(request, timeout=self._link.timeout_s)
+            reply = await self._fleet.ListCameras(
+                request, timeout=self._link.timeout_s, metadata=self._metadata
+            )
             return tuple(Camera.of(camera) for camera in reply.cameras)
 
     async def ask_camera(self, camera: str, question: str, *, max_tokens: int = 0) -> Answer:
         request = pb.AskRequest(camera=camera, question=question, max_tokens=max_tokens)
         hearing = Hearing(camera)
-        with self._translating():
-            async for reply in self._fleet.Ask(request, timeout=self._link.timeout_s):
+        async with self._translating():
+            async for reply in self._fleet.Ask(
+                request, timeout=self._link.timeout_s, metadata=self._metadata
+            ):
                 hearing.hear(reply)
         return hearing.answer_of_camera()
 
     async def watch(
         self, camera: str | None = None, *, for_s: float | None = None
     ) -> AsyncIterator[WatchedAnswer]:
-        call = self._fleet.Watch(pb.WatchRequest(camera=camera or ""), timeout=for_s)
+        request = pb.WatchRequest(camera=camera or "")
+        call = self._fleet.Watch(request, timeout=for_s, metadata=self._metadata)
         try:
             async for reply in call:
                 yield WatchedAnswer.of(reply)
         except grpc.aio.AioRpcError as error:
             if not (for_s is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise translated(error, self._link.cloud) from error
+                raise await self._translated(error) from error
         finally:
             call.cancel()
+
+    async def history(
+        self,
+        camera: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 0,
+    ) -> AsyncIterator[WatchedAnswer]:
+        request = history_request(camera, since, until, limit)
+        async with self._translating():
+            call = self._fleet.History(request, metadata=self._metadata)
+            try:
+                async for reply in call:
+                    yield WatchedAnswer.of(reply)
+            finally:
+                call.cancel()
 
     async def close(self) -> None:
         await self._channel.close()
@@ -67,8 +92,10 @@ class AsyncRemoteVision(AsyncVision):
         seen = await asyncio.to_thread(self._eye.see, image)
         request = infer_request(self._eye.bundle, seen, question, max_tokens)
         hearing = Hearing(seen.tokens.camera, seen.timing)
-        with self._translating():
-            call = self._vision.Infer(request, timeout=self._link.timeout_s)
+        async with self._translating():
+            call = self._vision.Infer(
+                request, timeout=self._link.timeout_s, metadata=self._metadata
+            )
             try:
                 async for reply in call:
                     if text := hearing.hear(reply):
@@ -77,15 +104,19 @@ class AsyncRemoteVision(AsyncVision):
                 call.cancel()
         yield hearing.answer_about(seen)
 
-    @contextmanager
-    def _translating(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _translating(self) -> AsyncIterator[None]:
         try:
             yield
         except grpc.RpcError as error:
-            raise translated(error, self._link.cloud) from error
+            raise await self._translated(error) from error
+
+    async def _translated(self, error: grpc.RpcError) -> SaccadeError:
+        """In a thread: it may look at the cloud's certificate."""
+        return await asyncio.to_thread(translated, error, self._link.cloud, self._link.tls)
 
 
 def _open(link: Link) -> grpc.aio.Channel:
-    if link.credentials is not None:
-        return grpc.aio.secure_channel(link.cloud, link.credentials, link.options())
+    if link.tls is not None:
+        return grpc.aio.secure_channel(link.cloud, link.tls.credentials(), link.options())
     return grpc.aio.insecure_channel(link.cloud, link.options())

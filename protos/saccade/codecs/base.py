@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from saccade.errors import CodecError
-from saccade.nouns import F32, I32, Grid, TokenSet
+from saccade.nouns import F32, I32, Grid, TokenSet, ViewKind
 
 MAX_LAYERS = 16  # of a packet, whatever the codec
 
@@ -27,23 +27,36 @@ class SetShape:
     count: int  # tokens kept, 0..places
     dim: int  # features per token
     grid: Grid
+    kind: ViewKind = "overview"  # of the view; calibrated codecs expect others of each
 
     @property
     def places(self) -> int:
         """Tokens that the grid has room for."""
         return math.prod(self.grid)
 
+    def keeps_as(self, other: SetShape) -> bool:
+        """As many tokens of the same grid: the ids may be the same."""
+        return (self.count, self.grid) == (other.count, other.grid)
+
     @classmethod
-    def of(cls, tokens: TokenSet) -> SetShape:
-        return cls(len(tokens.ids), int(tokens.features.shape[1]), tokens.grid)
+    def of(cls, tokens: TokenSet, kind: ViewKind = "overview") -> SetShape:
+        return cls(len(tokens.ids), int(tokens.features.shape[1]), tokens.grid, kind)
+
+
+def shapes_of(sets: Sequence[TokenSet], kinds: Sequence[ViewKind] | None) -> list[SetShape]:
+    """The shapes of a frame's sets; all are overviews' where ``kinds`` is None."""
+    if kinds is None:
+        return [SetShape.of(tokens) for tokens in sets]
+    return [SetShape.of(tokens, kind) for tokens, kind in zip(sets, kinds, strict=True)]
 
 
 class Codec(Protocol):
     """A pair of pure functions, the same bits on every machine.
 
     ``encode``: all sets of a frame -> layers, base layer first, the first ``layers`` of them (at
-    least 1) or all; fewer take less time and are the same bytes. Raises CodecError for values that
-    the codec can't write (not finite, out of range).
+    least 1) or all; fewer take less time and are the same bytes. ``kinds``: of view, one per set
+    as in the shapes; overviews where it is None. Raises CodecError for values that the codec can't
+    write (not finite, out of range).
     ``decode``: the base layer and any number of those that follow it -> the sets, ids exactly as
     encoded, features within the codec's stated error, ``order`` as the layers give it (raster
     where they give none). Raises CodecError for bytes that ``encode`` doesn't write for these
@@ -60,7 +73,12 @@ class Codec(Protocol):
         """As in packets; never reused."""
         ...
 
-    def encode(self, sets: Sequence[TokenSet], layers: int | None = None) -> tuple[bytes, ...]: ...
+    def encode(
+        self,
+        sets: Sequence[TokenSet],
+        layers: int | None = None,
+        kinds: Sequence[ViewKind] | None = None,
+    ) -> tuple[bytes, ...]: ...
 
     def decode(self, layers: Sequence[bytes], shapes: Sequence[SetShape]) -> list[TokenSet]: ...
 

@@ -12,7 +12,7 @@ import numpy as np
 from saccade.codecs.base import SetShape, at_least, single, stack, total, unstack
 from saccade.codecs.ids import decode_ids, encode_ids
 from saccade.errors import CodecError
-from saccade.nouns import TokenSet
+from saccade.nouns import TokenSet, ViewKind
 
 LARGEST = float(np.finfo(np.float16).max)  # 65504
 
@@ -23,7 +23,12 @@ class F16:
     name = "f16"
     wire_id = 0
 
-    def encode(self, sets: Sequence[TokenSet], layers: int | None = None) -> tuple[bytes, ...]:
+    def encode(
+        self,
+        sets: Sequence[TokenSet],
+        layers: int | None = None,
+        kinds: Sequence[ViewKind] | None = None,
+    ) -> tuple[bytes, ...]:
         features = stack(sets)
         peak = float(np.max(np.abs(features), initial=0.0))
         if peak > LARGEST:

@@ -140,7 +140,7 @@ def _read_runs(reader: BitReader, shape: SetShape) -> Iterator[int]:
 
 
 def _may_repeat(shapes: Sequence[SetShape], view: int) -> bool:
-    return view > 0 and shapes[view] == shapes[view - 1]
+    return view > 0 and shapes[view].keeps_as(shapes[view - 1])
 
 
 def _radices(shapes: Sequence[SetShape]) -> list[int]:

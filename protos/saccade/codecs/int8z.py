@@ -16,7 +16,7 @@ import zstandard
 from saccade.codecs.base import SetShape, at_least, single, stack, total, unstack
 from saccade.codecs.ids import decode_ids, encode_ids
 from saccade.errors import CodecError
-from saccade.nouns import TokenSet
+from saccade.nouns import TokenSet, ViewKind
 
 # A scale byte b means 2^((b - 160) / 8): eight steps per octave from 2^-20 to 2^11.9. The scale is
 # rounded up, so nothing is clipped and at most 9 % of the range goes unused. The eight fractional
@@ -45,7 +45,12 @@ class Int8z:
     name = "int8z"
     wire_id = 1
 
-    def encode(self, sets: Sequence[TokenSet], layers: int | None = None) -> tuple[bytes, ...]:
+    def encode(
+        self,
+        sets: Sequence[TokenSet],
+        layers: int | None = None,
+        kinds: Sequence[ViewKind] | None = None,
+    ) -> tuple[bytes, ...]:
         features = stack(sets)
         peaks = np.max(np.abs(features), axis=1, initial=0.0)
         if len(peaks) and float(peaks.max()) > LARGEST:

@@ -80,6 +80,16 @@ class Decoder:
         self._state = state
         return symbols
 
+    def flag(self, width: int) -> bool:
+        """One decision: whether the slot is one of the first ``width`` of 2^16, 1..2^16 - 1."""
+        slot, high = self._state & _MASK, self._state >> RANGE_BITS
+        yes = slot < width
+        state = width * high + slot if yes else (_MASK + 1 - width) * high + slot - width
+        if state < _LOW and self._words:
+            state = state << WORD_BITS | self._words.pop()
+        self._state = state
+        return yes
+
     def finish(self) -> None:
         """Raises CodecError unless the stream ends here."""
         if self._words or self._state:

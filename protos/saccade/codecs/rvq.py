@@ -1,25 +1,24 @@
 """`rvq`: residual vector quantisation (Juang and Gray 1982), for the lowest rates.
 
 Stage by stage, the nearest codebook entry to what the stages before left over. The indexes, or that
-one is the same as the token before's, are entropy-coded with the frequencies of the calibration;
-each layer holds those of its stages, one stage after the other, and the base layer begins with the
-ids. All arithmetic is on integers (see `rvq_table`), so that encoder and decoder give the same bits
-on every machine.
+one is the same as the token before's, are entropy-coded with the frequencies that the calibration
+found for the kind of view; each layer is one stream of those of its stages, one stage after the
+other, and the base layer's stream begins with the ids (see `places`). All arithmetic is on integers
+(see `rvq_table`), so that encoder and decoder give the same bits on every machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from saccade.codecs import rans
-from saccade.codecs.base import SetShape, check_width, prefix, stack, unstack
-from saccade.codecs.ids import decode_ids, encode_ids
+from saccade.codecs.base import SetShape, check_width, prefix, shapes_of, stack, unstack
 from saccade.codecs.nearest import Nearest
 from saccade.codecs.rvq_table import MAX_FEATURE, RvqTable
 from saccade.errors import CodecError
-from saccade.nouns import F32, TokenSet
+from saccade.nouns import F32, VIEW_KINDS, TokenSet, ViewKind
 
 
 class Rvq:
@@ -43,35 +42,42 @@ class Rvq:
     def dim(self) -> int:
         return self.table.dim
 
-    def encode(self, sets: Sequence[TokenSet], layers: int | None = None) -> tuple[bytes, ...]:
-        shapes = [SetShape.of(tokens) for tokens in sets]
+    def encode(
+        self,
+        sets: Sequence[TokenSet],
+        layers: int | None = None,
+        kinds: Sequence[ViewKind] | None = None,
+    ) -> tuple[bytes, ...]:
+        shapes = shapes_of(sets, kinds)
         check_width(shapes, self)
         left = self._units(stack(sets))
+        starts, widths = self.table.places.slots([tokens.ids for tokens in sets], shapes)
         streams = []
         for stages in self.table.layers[:layers]:
-            starts: list[int] = []
-            widths: list[int] = []
             for stage in stages:
                 nearest = self._nearest[id(stage)](left)
                 left = left - stage.entries[nearest]
                 symbols = stage.symbols(nearest).tolist()
-                starts += [stage.frequencies.starts[s] for s in symbols]
-                widths += [stage.frequencies.widths[s] for s in symbols]
+                for part, kind in _by_view(shapes):
+                    frequencies = stage.frequencies[kind]
+                    starts += [frequencies.starts[s] for s in symbols[part]]
+                    widths += [frequencies.widths[s] for s in symbols[part]]
             streams.append(rans.encode(starts, widths))
-        ids = encode_ids([tokens.ids for tokens in sets], shapes)
-        return (ids + streams[0], *streams[1:])
+            starts, widths = [], []
+        return tuple(streams)
 
     def decode(self, layers: Sequence[bytes], shapes: Sequence[SetShape]) -> list[TokenSet]:
         prefix(layers, len(self.table.layers), self.name)
         tokens = check_width(shapes, self)
-        ids, start = decode_ids(layers[0], shapes)
+        decoders = [rans.Decoder(layer) for layer in layers]
+        ids = self.table.places.read(decoders[0], shapes)
         units = np.zeros((tokens, self.dim), np.int32)
-        for layer, stages in zip(layers, self.table.layers, strict=False):
-            decoder = rans.Decoder(layer[start:])
-            start = 0  # only the base layer begins with the ids
+        for decoder, stages in zip(decoders, self.table.layers, strict=False):
             for stage in stages:
-                symbols = np.array(decoder.take(stage.frequencies, tokens), np.int64)
-                units += stage.entries[stage.indexes(symbols)]
+                symbols: list[int] = []
+                for part, kind in _by_view(shapes):
+                    symbols += decoder.take(stage.frequencies[kind], part.stop - part.start)
+                units += stage.entries[stage.indexes(np.array(symbols, np.int64))]
             decoder.finish()
         # Below 2^21 and a power of two: exact in float32.
         features = np.ldexp(units.astype(np.float32), -self.table.shift)
@@ -85,3 +91,11 @@ class Rvq:
                 f"{np.ldexp(float(MAX_FEATURE), -self.table.shift):g}"
             )
         return units
+
+
+def _by_view(shapes: Sequence[SetShape]) -> Iterator[tuple[slice, int]]:
+    """Which of a frame's tokens are each view's, and the number of its kind."""
+    start = 0
+    for shape in shapes:
+        yield slice(start, start + shape.count), VIEW_KINDS.index(shape.kind)
+        start += shape.count

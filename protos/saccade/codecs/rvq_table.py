@@ -1,8 +1,9 @@
 """The codebooks of `rvq` and how often their entries are used, as `codec/rvq.bin` holds them.
 
-Layout, little-endian: the magic; uint32 D, stages, stages per layer; int32 shift; for each stage
-uint32 E, int32 [E, D] entries, uint16 [E + 1] frequencies: of the entries, and of "the same as the
-token before". An entry's unit is 2^-shift of a feature.
+Layout, little-endian: the magic; uint32 D, stages, stages per layer; int32 shift; uint32 T, uint16
+[3, 8, T] shares of places kept (see `places`; T is 0 where none are known); for each stage uint32
+E, int32 [E, D] entries, uint16 [3, E + 1] frequencies by kind of view: of the entries, and of "the
+same as the token before". An entry's unit is 2^-shift of a feature.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import numpy.typing as npt
 
 from saccade.codecs.frequencies import MAX_SYMBOLS, Frequencies
 from saccade.codecs.nearest import Nearest
+from saccade.codecs.places import BUCKETS, MAX_PLACES, PlaceModel
 from saccade.codecs.table_file import TableReader, TableWriter
 from saccade.errors import BundleError, CodecError
-from saccade.nouns import I32
+from saccade.nouns import I32, VIEW_KINDS
 
 I64 = npt.NDArray[np.int64]
 
-MAGIC = b"SACRVQ1\0"
+MAGIC = b"SACRVQ2\0"
 MAX_DIM = 4096
 MAX_STAGES = 16
 MAX_ENTRIES = MAX_SYMBOLS - 1
@@ -33,13 +35,12 @@ MAX_FEATURE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """``entries``: [E, D] int32; ``frequencies`` of E + 1 symbols: the last one says that a token
-    has the entry of the token before. Neighbours look alike: in the demo's first stage, every
-    second token does.
+    """``entries``: [E, D] int32; ``frequencies``, one for each kind of view, of E + 1 symbols: the
+    last one says that a token has the entry of the token before.
     """
 
     entries: I32
-    frequencies: Frequencies
+    frequencies: tuple[Frequencies, ...]
 
     def search(self, residuals: npt.NDArray[np.float64]) -> I64:
         """As `Nearest`, which is to be kept where a stage is searched often."""
@@ -69,6 +70,7 @@ class RvqTable:
     stages: tuple[Stage, ...]
     shift: int
     per_layer: int
+    places: PlaceModel
 
     @property
     def dim(self) -> int:
@@ -85,10 +87,13 @@ class RvqTable:
         writer = TableWriter(MAGIC)
         writer.put("<u4", [self.dim, len(self.stages), self.per_layer])
         writer.put("<i4", self.shift)
+        writer.put("<u4", self.places.places)
+        writer.put("<u2", self.places.widths)
         for stage in self.stages:
             writer.put("<u4", len(stage.entries))
             writer.put("<i4", stage.entries)
-            writer.frequencies(stage.frequencies)
+            for frequencies in stage.frequencies:
+                writer.frequencies(frequencies)
         return writer.to_bytes()
 
     @classmethod
@@ -99,9 +104,20 @@ class RvqTable:
         stages = reader.number("<u4", 1, MAX_STAGES, "stages")
         per_layer = reader.number("<u4", 1, stages, "stages per layer")
         shift = reader.number("<i4", -MAX_SHIFT, MAX_SHIFT, "shift")
-        table = cls(tuple(_read_stage(reader, dim) for _ in range(stages)), shift, per_layer)
+        places = _read_places(reader)
+        table = cls(
+            tuple(_read_stage(reader, dim) for _ in range(stages)), shift, per_layer, places
+        )
         reader.finish()
         return table
+
+
+def _read_places(reader: TableReader) -> PlaceModel:
+    count = reader.number("<u4", 0, MAX_PLACES, "places")
+    try:
+        return PlaceModel.of(reader.take("<u2", len(VIEW_KINDS), BUCKETS, count))
+    except ValueError as error:
+        raise BundleError(f"a codec table with {error}") from error
 
 
 def _read_stage(reader: TableReader, dim: int) -> Stage:
@@ -110,4 +126,4 @@ def _read_stage(reader: TableReader, dim: int) -> Stage:
     peak = int(np.abs(entries.astype(np.int64)).max())
     if peak > MAX_ENTRY:
         raise BundleError(f"a codebook entry of magnitude {peak}, at most {MAX_ENTRY} is possible")
-    return Stage(entries, reader.frequencies(count + 1))
+    return Stage(entries, tuple(reader.frequencies(count + 1) for _ in VIEW_KINDS))

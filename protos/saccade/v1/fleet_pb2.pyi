@@ -186,3 +186,31 @@ class WatchReply(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["answer", b"answer", "camera", b"camera", "captured_unix_ms", b"captured_unix_ms", "device", b"device", "packet_bytes", b"packet_bytes", "question", b"question", "sequence", b"sequence"]) -> None: ...
 
 Global___WatchReply: typing_extensions.TypeAlias = WatchReply
+
+@typing.final
+class HistoryRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CAMERA_FIELD_NUMBER: builtins.int
+    SINCE_UNIX_MS_FIELD_NUMBER: builtins.int
+    UNTIL_UNIX_MS_FIELD_NUMBER: builtins.int
+    LIMIT_FIELD_NUMBER: builtins.int
+    camera: builtins.str
+    """As in AskRequest; "device/camera" also names one that has not connected since the cloud began."""
+    since_unix_ms: builtins.int
+    """Captured at or after this time; 0: from the first on."""
+    until_unix_ms: builtins.int
+    """Captured before this time; 0: to the last."""
+    limit: builtins.int
+    """At most so many answers; 0: all."""
+    def __init__(
+        self,
+        *,
+        camera: builtins.str = ...,
+        since_unix_ms: builtins.int = ...,
+        until_unix_ms: builtins.int = ...,
+        limit: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["camera", b"camera", "limit", b"limit", "since_unix_ms", b"since_unix_ms", "until_unix_ms", b"until_unix_ms"]) -> None: ...
+
+Global___HistoryRequest: typing_extensions.TypeAlias = HistoryRequest

@@ -49,6 +49,11 @@ class FleetStub(object):
                 request_serializer=saccade_dot_v1_dot_fleet__pb2.WatchRequest.SerializeToString,
                 response_deserializer=saccade_dot_v1_dot_fleet__pb2.WatchReply.FromString,
                 _registered_method=True)
+        self.History = channel.unary_stream(
+                '/saccade.v1.Fleet/History',
+                request_serializer=saccade_dot_v1_dot_fleet__pb2.HistoryRequest.SerializeToString,
+                response_deserializer=saccade_dot_v1_dot_fleet__pb2.WatchReply.FromString,
+                _registered_method=True)
 
 
 class FleetServicer(object):
@@ -74,6 +79,13 @@ class FleetServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def History(self, request, context):
+        """Answers about frames that a camera captured in a span of time, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FleetServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -90,6 +102,11 @@ def add_FleetServicer_to_server(servicer, server):
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
                     request_deserializer=saccade_dot_v1_dot_fleet__pb2.WatchRequest.FromString,
+                    response_serializer=saccade_dot_v1_dot_fleet__pb2.WatchReply.SerializeToString,
+            ),
+            'History': grpc.unary_stream_rpc_method_handler(
+                    servicer.History,
+                    request_deserializer=saccade_dot_v1_dot_fleet__pb2.HistoryRequest.FromString,
                     response_serializer=saccade_dot_v1_dot_fleet__pb2.WatchReply.SerializeToString,
             ),
     }
@@ -173,6 +190,33 @@ class Fleet(object):
             target,
             '/saccade.v1.Fleet/Watch',
             saccade_dot_v1_dot_fleet__pb2.WatchRequest.SerializeToString,
+            saccade_dot_v1_dot_fleet__pb2.WatchReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def History(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/saccade.v1.Fleet/History',
+            saccade_dot_v1_dot_fleet__pb2.HistoryRequest.SerializeToString,
             saccade_dot_v1_dot_fleet__pb2.WatchReply.FromString,
             options,
             channel_credentials,

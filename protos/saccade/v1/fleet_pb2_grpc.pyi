@@ -73,7 +73,23 @@ _FleetWatchType = typing_extensions.TypeVar(
     ],
 )
 
-class FleetStub(typing.Generic[_FleetListCamerasType, _FleetAskType, _FleetWatchType]):
+_FleetHistoryType = typing_extensions.TypeVar(
+    '_FleetHistoryType',
+    grpc.UnaryStreamMultiCallable[
+        saccade.v1.fleet_pb2.HistoryRequest,
+        saccade.v1.fleet_pb2.WatchReply,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        saccade.v1.fleet_pb2.HistoryRequest,
+        saccade.v1.fleet_pb2.WatchReply,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        saccade.v1.fleet_pb2.HistoryRequest,
+        saccade.v1.fleet_pb2.WatchReply,
+    ],
+)
+
+class FleetStub(typing.Generic[_FleetListCamerasType, _FleetAskType, _FleetWatchType, _FleetHistoryType]):
     @typing.overload
     def __init__(self: FleetStub[
         grpc.UnaryUnaryMultiCallable[
@@ -86,6 +102,10 @@ class FleetStub(typing.Generic[_FleetListCamerasType, _FleetAskType, _FleetWatch
         ],
         grpc.UnaryStreamMultiCallable[
             saccade.v1.fleet_pb2.WatchRequest,
+            saccade.v1.fleet_pb2.WatchReply,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            saccade.v1.fleet_pb2.HistoryRequest,
             saccade.v1.fleet_pb2.WatchReply,
         ],
     ], channel: grpc.Channel) -> None: ...
@@ -104,6 +124,10 @@ class FleetStub(typing.Generic[_FleetListCamerasType, _FleetAskType, _FleetWatch
             saccade.v1.fleet_pb2.WatchRequest,
             saccade.v1.fleet_pb2.WatchReply,
         ],
+        grpc.aio.UnaryStreamMultiCallable[
+            saccade.v1.fleet_pb2.HistoryRequest,
+            saccade.v1.fleet_pb2.WatchReply,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     ListCameras: _FleetListCamerasType
@@ -113,6 +137,9 @@ class FleetStub(typing.Generic[_FleetListCamerasType, _FleetAskType, _FleetWatch
 
     Watch: _FleetWatchType
     """Every answer from now on, of one camera or all."""
+
+    History: _FleetHistoryType
+    """Answers about frames that a camera captured in a span of time, oldest first."""
 
 FleetAsyncStub: typing_extensions.TypeAlias = FleetStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -125,6 +152,10 @@ FleetAsyncStub: typing_extensions.TypeAlias = FleetStub[
     ],
     grpc.aio.UnaryStreamMultiCallable[
         saccade.v1.fleet_pb2.WatchRequest,
+        saccade.v1.fleet_pb2.WatchReply,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        saccade.v1.fleet_pb2.HistoryRequest,
         saccade.v1.fleet_pb2.WatchReply,
     ],
 ]
@@ -152,5 +183,13 @@ class FleetServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[saccade.v1.fleet_pb2.WatchReply], collections.abc.AsyncIterator[saccade.v1.fleet_pb2.WatchReply]]:
         """Every answer from now on, of one camera or all."""
+
+    @abc.abstractmethod
+    def History(
+        self,
+        request: saccade.v1.fleet_pb2.HistoryRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[saccade.v1.fleet_pb2.WatchReply], collections.abc.AsyncIterator[saccade.v1.fleet_pb2.WatchReply]]:
+        """Answers about frames that a camera captured in a span of time, oldest first."""
 
 def add_FleetServicer_to_server(servicer: FleetServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

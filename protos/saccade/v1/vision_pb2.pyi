@@ -111,7 +111,9 @@ class Hello(google.protobuf.message.Message):
     def cameras(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     @property
     def in_doubt(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
-        """Sequences that were said on an earlier stream and of which no acknowledgement was heard."""
+        """Sequences that were said on an earlier stream and of which no acknowledgement was heard; at
+        most 1024.
+        """
 
     def __init__(
         self,
@@ -144,7 +146,9 @@ class Welcome(google.protobuf.message.Message):
     protocol: builtins.int
     bundle_digest: builtins.bytes
     resume_after: builtins.int
-    """Last sequence stored durably for this device and boot; 0 when none."""
+    """Highest sequence stored durably for this device and boot, 0 when none. Lower ones may be
+    missing: an edge that sends out of order asks with in_doubt.
+    """
     @property
     def codecs(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     @property
@@ -210,6 +214,10 @@ class Acknowledgement(google.protobuf.message.Message):
     bytes: builtins.int
     received_unix_ms: builtins.int
     stored: builtins.bool
+    """True: it is on the cloud's disk, now or since it came first, and need never be said again.
+    False: it came, and this cloud has no store; saying it again changes nothing. What a store
+    could not take is no acknowledgement but a failure of code "storage", to be said again later.
+    """
     def __init__(
         self,
         *,

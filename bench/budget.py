@@ -1,0 +1,200 @@
+"""Budget policies over link traces, in a simulation.
+
+    python -m bench.budget [--traces DIR] [--fps N] [--deadline S] [--each]
+
+Frames of the demo bundle's operating points over an ideal first-in, first-out link: no TCP, no loss
+and no other traffic, so this ranks policies and says nothing of a real connection. Without
+--traces the links are made up; with it, they are the files in DIR in Mahimahi's format. A frame is
+on time if it reaches the cloud within the deadline after its capture; left to the spool, it is not.
+Its utility is then its point's agreement, else 0. ``oracle`` knows the trace; "out of reach" are
+frames that would be late at the smallest point, alone on the link. Latency is of live frames.
+
+The last line is JSON, with a record for each policy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+
+from bench.budgeting.simulate import (
+    GIVEN_UP_S,
+    Budget,
+    Clip,
+    Outcome,
+    clip_for,
+    reachable,
+    simulate,
+)
+from bench.budgeting.traces import Link, in_folder, made_up
+from bench.common import table
+from bench.link.oracle import Oracle
+from saccade.bundle import Bundle
+from saccade.manifest import Manifest
+from saccade_edge.budget import BudgetSettings, Controller
+
+ORACLE = "oracle"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A policy's row. ``point``: of the policy ``fixed``."""
+
+    title: str
+    policy: str
+    point: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Of one policy on one link. Shares and ``utility`` are of all frames; ``latencies_s``: of the
+    live ones.
+    """
+
+    on_time: float
+    utility: float
+    spooled: float
+    bytes_per_frame: float
+    latencies_s: tuple[float, ...]
+
+
+def arms(manifest: Manifest) -> list[Arm]:
+    own, last = manifest.selection.point or 0, len(manifest.points) - 1
+    fixed = [Arm(f"fixed {n}", "fixed", n) for n in (0, own, last)]
+    return [*fixed, *(Arm(name, name) for name in ("ewma", "awstream", "robust", ORACLE))]
+
+
+def budget_for(arm: Arm, manifest: Manifest, link: Link, clip: Clip) -> Budget:
+    if arm.policy == ORACLE:
+        return Oracle(
+            clip.points,
+            link.bytes_by,
+            clip.wire_bytes,
+            frames=len(clip.factors),
+            interval_s=clip.interval_s,
+            deadline_s=clip.deadline_s,
+            delay_s=link.delay_s,
+        )
+    settings = BudgetSettings(
+        policy=arm.policy,
+        point=arm.point,
+        deadline_s=clip.deadline_s,
+        interval_s=clip.interval_s,
+        overhead_bytes=clip.overhead_bytes,
+    )
+    return Controller(manifest, settings)
+
+
+def score(outcomes: Sequence[Outcome], clip: Clip) -> Score:
+    live = [(o, o.latency_s) for o in outcomes if o.latency_s is not None]
+    on_time = [o for o, latency_s in live if latency_s <= clip.deadline_s]
+    return Score(
+        on_time=len(on_time) / len(outcomes),
+        utility=math.fsum(clip.points[o.number].agreement for o in on_time) / len(outcomes),
+        spooled=1 - len(live) / len(outcomes),
+        bytes_per_frame=fmean(o.wire_bytes for o in outcomes),
+        latencies_s=tuple(latency_s for _, latency_s in live),
+    )
+
+
+def seconds(latency_s: float) -> float:
+    """Bounded, because JSON knows no infinity."""
+    return round(min(float(latency_s), GIVEN_UP_S), 3)
+
+
+def summary(scores: Sequence[Score]) -> dict[str, float]:
+    """A mean over links, each as heavy as the others; latencies of all live frames together, 600 s
+    for those that never arrive.
+    """
+    latencies = np.concatenate([s.latencies_s for s in scores])
+    p50, p95, p99 = np.percentile(latencies, [50, 95, 99], method="higher")
+    worst_p95 = max(np.percentile(s.latencies_s, 95, method="higher") for s in scores)
+    return {
+        "on_time": round(fmean(s.on_time for s in scores), 4),
+        "on_time_worst": round(min(s.on_time for s in scores), 4),
+        "utility": round(fmean(s.utility for s in scores), 4),
+        "p50_s": seconds(p50),
+        "p95_s": seconds(p95),
+        "p99_s": seconds(p99),
+        "p95_worst_s": seconds(worst_p95),
+        "spooled": round(fmean(s.spooled for s in scores), 4),
+        "bytes_per_frame": round(fmean(s.bytes_per_frame for s in scores), 1),
+    }
+
+
+def cells(record: dict[str, float]) -> dict[str, str]:
+    return {
+        "on time, %": f"{record['on_time']:.1%}"[:-1],
+        "worst link, %": f"{record['on_time_worst']:.1%}"[:-1],
+        "utility": f"{record['utility']:.3f}",
+        "latency p50, s": f"{record['p50_s']:.2f}",
+        "latency p95, s": f"{record['p95_s']:.2f}",
+        "latency p99, s": f"{record['p99_s']:.2f}",
+        "p95, worst link": f"{record['p95_worst_s']:.2f}",
+        "spooled, %": f"{record['spooled']:.1%}"[:-1],
+        "wire bytes a frame": f"{record['bytes_per_frame']:.0f}",
+    }
+
+
+def show_each(results: dict[str, list[Score]], links: Sequence[Link]) -> None:
+    for at, link in enumerate(links):
+        columns = {title: cells(summary([scores[at]])) for title, scores in results.items()}
+        print(table(link.name, columns, width=12), end="\n\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="budget policies over link traces, simulated")
+    parser.add_argument("--traces", type=Path, help="a folder with files in Mahimahi's format")
+    parser.add_argument("--bundle", default="crossing", help="default %(default)s")
+    parser.add_argument("--fps", type=float, default=2.0, help="default %(default)g")
+    parser.add_argument("--deadline", type=float, default=2.0, help="s, default %(default)g")
+    parser.add_argument("--each", action="store_true", help="a table for each link, too")
+    options = parser.parse_args(arguments)
+    links = in_folder(options.traces) if options.traces else made_up()
+    if not links:
+        sys.exit(f"bench.budget: no files in Mahimahi's format in {options.traces}")
+    manifest = Bundle.open(options.bundle).manifest
+    overhead_bytes = BudgetSettings().overhead_bytes
+    results: dict[str, list[Score]] = {arm.title: [] for arm in arms(manifest)}
+    out_of_reach = []
+    for link in links:
+        clip = clip_for(
+            link,
+            manifest.points,
+            fps=options.fps,
+            deadline_s=options.deadline,
+            overhead_bytes=overhead_bytes,
+        )
+        out_of_reach.append(1 - fmean(reachable(link, clip)))
+        for arm in arms(manifest):
+            outcomes = simulate(link, clip, budget_for(arm, manifest, link, clip))
+            results[arm.title].append(score(outcomes, clip))
+    if options.each:
+        show_each(results, links)
+    records = {title: summary(scores) for title, scores in results.items()}
+    columns = {title: cells(record) for title, record in records.items()}
+    print(table(f"{len(links)} links, simulated", columns, width=12))
+    print(
+        f"out of reach of any policy: {fmean(out_of_reach):.1%} of frames, "
+        f"{max(out_of_reach):.1%} on the worst link"
+    )
+    record = {
+        "links": len(links),
+        "out_of_reach": round(fmean(out_of_reach), 4),
+        "out_of_reach_worst": round(max(out_of_reach), 4),
+        "robust_of_oracle": round(records["robust"]["utility"] / records[ORACLE]["utility"], 4),
+        "policies": records,
+    }
+    print(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the simulation of budget policies is made of."""

@@ -1,0 +1,61 @@
+"""Between conversations and the store: what an edge is told of it, and frames that only it has."""
+
+from __future__ import annotations
+
+import logging
+
+from saccade.errors import QuestionError, StorageError
+from saccade.v1 import tokens_pb2
+from saccade.v1 import vision_pb2 as pb
+from saccade_cloud.frames import StoredFrame
+from saccade_cloud.hub import Hub
+from saccade_cloud.store.base import Store
+from saccade_cloud.store.nouns import PacketRecord, SessionFacts
+
+log = logging.getLogger(__name__)
+
+
+async def known(store: Store, hello: pb.Hello) -> tuple[int, list[int]]:
+    """(the highest stored sequence of this boot, those in doubt that are stored).
+
+    A store that can't say knows nothing: the edge then says again what it doubts, which changes
+    nothing, and meanwhile its frames can be asked about.
+    """
+    try:
+        resume_after = await store.resume_after(hello.device, hello.boot)
+        return resume_after, await store.stored(hello.device, hello.boot, hello.in_doubt)
+    except StorageError as error:
+        log.warning("what is stored of %r is not known: %s", hello.device, error)
+        return 0, []
+
+
+def record_of(packet: tokens_pb2.FramePacket, frame: StoredFrame, hello: pb.Hello) -> PacketRecord:
+    """An unpacked packet as it is stored; the same message has the same bytes each time."""
+    return PacketRecord(
+        session=SessionFacts.of(hello),
+        sequence=packet.sequence,
+        camera=frame.tokens.camera,
+        captured_ns=frame.tokens.captured_ns,
+        received_ns=frame.received_ns,
+        payload=packet.SerializeToString(deterministic=True),
+    )
+
+
+async def frame_of(hub: Hub, device: str, boot: int, sequence: int) -> StoredFrame:
+    """A frame at hand, or decoded anew from the store.
+
+    Raises ``QuestionError`` when it is in neither, or its tokens are another bundle's.
+    """
+    frame = hub.frames.get(device, boot, sequence)
+    if frame is not None:
+        return frame
+    record = await hub.store.packet(device, boot, sequence)
+    if record is None:
+        raise QuestionError(f"there is no frame {sequence} here: it never came, or is too old")
+    if record.session.bundle_digest != hub.digest:
+        raise QuestionError(
+            f"frame {sequence} was coded with bundle {record.session.bundle_digest[:6].hex()}, "
+            f"the cloud holds {hub.digest[:6].hex()}"
+        )
+    packet = tokens_pb2.FramePacket.FromString(record.payload)
+    return await hub.unpack(packet, record.session.hello())

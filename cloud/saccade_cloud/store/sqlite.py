@@ -1,0 +1,97 @@
+"""SQLite: one file, write-ahead log, every commit on the disk before it is acknowledged."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+from saccade.errors import ConfigError, StorageError
+
+BUSY_S = 5.0  # how long to wait for another process that writes
+INCREMENTAL = 2  # of PRAGMA auto_vacuum
+GIVE_BACK_PAGES = 256  # 1 MiB at a time: some milliseconds
+LEAST = (3, 35)  # RETURNING
+
+
+class SqliteDatabase:
+    """A ``Database`` in the file ``path``, which only its owner may read.
+
+    Raises ``ConfigError`` when there is none and ``create`` is False, or it can't be created.
+    """
+
+    bytes_type = "BLOB"
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        if sqlite3.sqlite_version_info < LEAST:
+            raise ConfigError(f"SQLite {sqlite3.sqlite_version} is here, the store needs 3.35")
+        if create:
+            _create(path)
+        elif not path.is_file():
+            raise ConfigError(f"there is no store at {path}")
+        self.place = str(path)
+        self.engine = _engine(path)
+
+    def lock_schema(self, connection: Connection) -> None:
+        """See ``Database.lock_schema``: BEGIN IMMEDIATE has locked all."""
+
+    def used_bytes(self, connection: Connection) -> int:
+        """See ``Database.used_bytes``: exact, in pages; the log beside the file is not in it."""
+        pages, free, size = (
+            int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size
+
+    def give_back(self) -> bool:
+        """See ``Database.give_back``: the file becomes shorter. A last piece stays for new rows."""
+        raw = self.engine.raw_connection()
+        try:
+            [free] = raw.cursor().execute("PRAGMA freelist_count").fetchone()
+            if free >= GIVE_BACK_PAGES:
+                # A step of this statement frees one page, and only scripts are run to their end.
+                raw.cursor().executescript(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})")
+        except sqlite3.Error as error:
+            raise StorageError(f"{self.place}: {error}") from error
+        finally:
+            raw.close()
+        return bool(free >= 2 * GIVE_BACK_PAGES)
+
+
+def _create(path: Path) -> None:
+    """An empty file with its owner's rights, which the log beside it inherits."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise ConfigError(f"no store at {path}: {error.strerror}") from error
+
+
+def _engine(path: Path) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_S}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
+        # Python's own transactions would begin late; ours begin below.
+        connection.isolation_level = None
+        # Heeded while the file is empty; later it would wait for whoever writes.
+        if connection.execute("PRAGMA auto_vacuum").fetchone() != (INCREMENTAL,):
+            connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+
+    @event.listens_for(engine, "begin")
+    def _(connection: Connection) -> None:
+        # Who reads first and writes later may find that it can't: writers lock at once.
+        writes = connection.get_execution_options().get("saccade_writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

@@ -1,0 +1,337 @@
+"""What one device takes, no other has to do without."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import resource
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import pytest
+
+from saccade.bundle import Bundle
+from saccade_cloud import tenancy
+from saccade_cloud.quotas import BURST_S, Bucket, Quota, Quotas
+from saccade_cloud.settings import ServerSettings
+from saccade_cloud.tls import ServerTls
+from saccade_testing.certificates import Authority
+from saccade_testing.cloud_server import (
+    QUICK,
+    EdgeEnd,
+    Served,
+    channel_to,
+    packet,
+    question,
+    serving,
+    until,
+)
+
+Work = Callable[[Served], Awaitable[None]]
+
+
+def run(bundle: Bundle, work: Work, settings: ServerSettings = QUICK) -> None:
+    async def main() -> None:
+        async with serving(bundle, settings=settings) as served:
+            await asyncio.wait_for(work(served), 90)
+
+    asyncio.run(main())
+
+
+async def refusal(edge: EdgeEnd) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await edge.hear_all()
+    return caught.value.code(), caught.value.details() or ""
+
+
+class TestStreams:
+    def test_the_newest_stream_of_a_camera_is_welcome_and_the_oldest_ends(
+        self, bundle: Bundle
+    ) -> None:
+        async def work(served: Served) -> None:
+            edges = [EdgeEnd(served, bundle) for _ in range(3)]
+            other = EdgeEnd(served, bundle)
+            await other.greet(device="mast")
+            for edge in edges:
+                assert (await edge.greet()).HasField("welcome")
+            status, details = await refusal(edges[0])
+            assert status is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert (
+                details == "limit: a newer stream of this camera came, and 2 at once is the limit"
+            )
+            for edge in (*edges[1:], other):
+                await edge.say(packet=packet(5))
+                assert (await edge.hear()).ack.sequence == 5
+
+        run(bundle, work)
+
+    def test_a_box_with_many_cameras_has_a_stream_for_each(self, bundle: Bundle) -> None:
+        async def work(served: Served) -> None:
+            edges = [EdgeEnd(served, bundle) for _ in range(5)]
+            for number, edge in enumerate(edges):
+                await edge.greet(cameras=[f"camera-{number}"])
+            _, details = await refusal(edges[0])
+            assert "a newer stream of this device came, and 4 at once is the limit" in details
+            for edge in edges[1:]:
+                await edge.say(packet=packet(5))
+                assert (await edge.hear()).ack.sequence == 5
+
+        run(bundle, work, replace(QUICK, quota=Quota(streams=4)))
+
+    def test_places_are_given_back(self, bundle: Bundle) -> None:
+        async def work(served: Served) -> None:
+            for _ in range(6):
+                edge = EdgeEnd(served, bundle)
+                await edge.greet()
+                edge.call.cancel()
+            await until(lambda: not any(c.connected for c in served.hub.frames.cameras()))
+            kept = EdgeEnd(served, bundle)
+            await kept.greet()
+            second = EdgeEnd(served, bundle)
+            await second.greet()
+            await kept.say(packet=packet(5))
+            assert (await kept.hear()).ack.sequence == 5
+
+        run(bundle, work)
+
+    def test_an_edge_that_reads_nothing_is_cut_off(
+        self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It answers pings, so that only its silence tells."""
+        monkeypatch.setattr(tenancy, "LINGER_S", 0.5)
+        narrow = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 0)]
+
+        async def work(served: Served) -> None:
+            async with channel_to(served.address, None, narrow) as channel:
+                deaf = EdgeEnd(served, bundle, channel)
+                await deaf.greet(device="deaf")
+                with suppress(asyncio.TimeoutError, grpc.aio.AioRpcError):
+                    await asyncio.wait_for(_talk(deaf), 3)
+                await until(lambda: not any(c.connected for c in served.hub.frames.cameras()))
+
+        run(bundle, work, replace(QUICK, stalled_timeout_s=0.5))
+
+
+async def _talk(edge: EdgeEnd) -> None:
+    sequence = 1
+    while True:
+        await edge.say(packet=packet(sequence))
+        sequence += 1
+
+
+class TestRates:
+    @pytest.mark.parametrize(
+        "quota", [Quota(messages_per_s=20), Quota(bytes_per_s=20 * packet().ByteSize())]
+    )
+    def test_a_device_that_floods_is_read_slowly_and_loses_nothing(
+        self, bundle: Bundle, quota: Quota, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        count = 80  # 40 of them at once, 40 at 20 a second
+
+        async def work(served: Served) -> None:
+            edge = EdgeEnd(served, bundle)
+            await edge.greet()
+            began = time.monotonic()
+            acks = asyncio.create_task(_acks(edge, count))
+            for sequence in range(1, count + 1):
+                await edge.say(packet=packet(sequence))
+            assert await acks == list(range(1, count + 1))
+            took_s = time.monotonic() - began
+            assert took_s >= (count - 20 * BURST_S) / 20 * 0.8
+            assert served.hub.quotas.slowed >= 30
+            assert caplog.text.count("device kerb sends faster than its quota") == 1
+
+        run(bundle, work, replace(QUICK, quota=quota))
+
+    def test_a_flood_slows_no_other_device(self, bundle: Bundle) -> None:
+        """Answers of a quiet device take at most a few times as long as without the flood."""
+
+        async def work(served: Served) -> None:
+            quiet = EdgeEnd(served, bundle)
+            await quiet.greet(device="quiet")
+            alone_s = await _round_trips(quiet, 1, 30)
+            async with channel_to(served.address, None) as channel:
+                loud = EdgeEnd(served, bundle, channel)
+                await loud.greet(device="loud")
+                flood = asyncio.create_task(_talk(loud))
+                reading = asyncio.create_task(_acks(loud, 1 << 30))
+                await until(lambda: served.hub.quotas.slowed > 0)
+                beside_s = await _round_trips(quiet, 101, 30)
+                for task in (flood, reading):
+                    task.cancel()
+            print(f"a round trip: {alone_s * 1e3:.1f} ms alone, {beside_s * 1e3:.1f} ms beside it")
+            assert beside_s < 5 * alone_s + 0.05
+
+        run(bundle, work, replace(QUICK, quota=Quota(messages_per_s=50)))
+
+    def test_questions_count_too(self, bundle: Bundle) -> None:
+        async def work(served: Served) -> None:
+            edge = EdgeEnd(served, bundle)
+            await edge.greet()
+            await edge.say(packet=packet())
+            for number in range(1, 31):
+                await edge.say(question=question(number))
+                await edge.answer(number)
+            assert served.hub.quotas.slowed > 0
+
+        run(bundle, work, replace(QUICK, quota=Quota(messages_per_s=10)))
+
+
+async def _acks(edge: EdgeEnd, count: int) -> list[int]:
+    return [(await edge.hear()).ack.sequence for _ in range(count)]
+
+
+async def _round_trips(edge: EdgeEnd, first: int, count: int) -> float:
+    """Seconds from a packet to its acknowledgement, in the median."""
+    times = []
+    for sequence in range(first, first + count):
+        began = time.monotonic()
+        await edge.say(packet=packet(sequence))
+        await edge.hear()
+        times.append(time.monotonic() - began)
+    return sorted(times)[count // 2]
+
+
+class TestBuckets:
+    def test_a_bucket_gives_its_rate_and_its_burst_and_no_more(self) -> None:
+        bucket = Bucket(10.0, 0.0)
+        now_s, taken = 0.0, 0
+        while now_s < 60:
+            now_s += bucket.take(1, now_s)
+            taken += 1
+        assert taken == pytest.approx(10 * (60 + BURST_S), abs=2)
+
+    def test_rest_fills_it_to_the_brim_only(self) -> None:
+        bucket = Bucket(10.0, 0.0)
+        for _ in range(20):
+            assert bucket.take(1, 0.0) == 0
+        assert bucket.take(1, 0.0) == pytest.approx(0.1)
+        assert not bucket.full(1.0)
+        assert bucket.full(1000.0)
+        assert bucket.level(1000.0) == 20
+
+    def test_devices_that_left_are_forgotten_but_not_before_their_debt(self) -> None:
+        now_s = [0.0]
+        quotas = Quotas(Quota(messages_per_s=10), clock=lambda: now_s[0])
+        for number in range(1000):
+            stream = quotas.enter(f"device-{number}", ["north"], lambda _: None)
+            for _ in range(40):
+                quotas.take(stream, 100)
+            quotas.leave(stream)
+        again = quotas.enter("device-0", ["north"], lambda _: None)
+        assert quotas.take(again, 100) == pytest.approx(2.1), "leaving pays no debt"
+        quotas.leave(again)
+        now_s[0] = 100.0
+        quotas.enter("mast", ["north"], lambda _: None)
+        assert list(quotas._devices) == ["mast"]
+
+
+class TestHandshakes:
+    def test_a_thousand_refused_handshakes_leave_nothing_behind(
+        self, bundle: Bundle, authority: Authority
+    ) -> None:
+        settings = replace(QUICK, tls=ServerTls(*authority.server))
+
+        async def main() -> None:
+            async with serving(bundle, settings=settings, tls=authority.device()) as served:
+                edge = EdgeEnd(served, bundle)
+                await edge.greet()
+                await asyncio.to_thread(_refused, served.address, authority, 200)
+                before = await _footprint()
+                await asyncio.to_thread(_refused, served.address, authority, 1000)
+                after = await _footprint()
+                tasks, files, kilobytes = (b - a for a, b in zip(before, after, strict=True))
+                print(f"1,000 refused handshakes: {tasks} tasks, {files} files, {kilobytes} kB")
+                assert tasks <= 0
+                assert files <= 2
+                assert kilobytes < 16_000
+                await edge.say(packet=packet(5))
+                assert (await edge.hear()).ack.sequence == 5
+
+        asyncio.run(main())
+
+
+class TestResets:
+    def test_calls_that_are_reset_at_once_leave_nothing_behind(self, bundle: Bundle) -> None:
+        async def work(served: Served) -> None:
+            edge = EdgeEnd(served, bundle)
+            await edge.greet()
+            await asyncio.to_thread(_reset_rapidly, served.address, 1000)
+            before = await _footprint()
+            flood = asyncio.create_task(asyncio.to_thread(_reset_rapidly, served.address, 5000))
+            slowest_s, sequence = 0.0, 0
+            while not flood.done() or sequence == 0:
+                sequence += 1
+                began = time.monotonic()
+                await edge.say(packet=packet(sequence))
+                assert (await edge.hear()).ack.sequence == sequence
+                slowest_s = max(slowest_s, time.monotonic() - began)
+            await flood
+            after = await _footprint()
+            tasks, files, kilobytes = (b - a for a, b in zip(before, after, strict=True))
+            print(f"5,000 resets: {tasks} tasks, {files} files, {kilobytes} kB, "
+                  f"a packet beside them at most {slowest_s * 1e3:.0f} ms")  # fmt: skip
+            assert tasks <= 0
+            assert files <= 2
+            assert kilobytes < 16_000
+            assert slowest_s < 10
+
+        run(bundle, work)
+
+
+def _refused(address: str, authority: Authority, count: int) -> None:
+    """Hellos of TLS by nobody that we know; every tenth is no TLS at all."""
+    host, _, port = address.rpartition(":")
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    for number in range(count):
+        with suppress(OSError), socket.create_connection((host, int(port)), 10) as plain:
+            if number % 10 == 0:
+                plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                plain.recv(100)
+                continue
+            with context.wrap_socket(plain, server_hostname=host) as connection:
+                assert connection.recv(1) == b"", "nobody without a certificate is let in"
+
+
+def _reset_rapidly(address: str, count: int) -> None:
+    """Calls that are opened and reset at once (CVE-2023-44487), on as many connections as it
+    takes: the server may close one that does this.
+    """
+    host, _, port = address.rpartition(":")
+    names = {":method": "POST", ":scheme": "http", ":path": "/saccade.v1.Vision/Connect",
+             ":authority": "x", "content-type": "application/grpc", "te": "trailers"}  # fmt: skip
+    # HPACK (RFC 7541, section 6.2.2): literals, without Huffman code and outside the table.
+    block = b"".join(
+        b"\0" + bytes([len(n)]) + n.encode() + bytes([len(v)]) + v.encode()
+        for n, v in names.items()
+    )
+    done = 0
+    while done < count:
+        with suppress(OSError), socket.create_connection((host, int(port)), 10) as plain:
+            plain.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0, b""))
+            for number in range(500):
+                stream = 2 * number + 1
+                done += 1
+                reset = _frame(3, 0, stream, (8).to_bytes(4, "big"))
+                plain.sendall(_frame(1, 4, stream, block) + reset)
+
+
+def _frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
+    """Of HTTP/2 (RFC 9113, section 4.1)."""
+    return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
+
+
+async def _footprint() -> tuple[int, int, int]:
+    """Tasks, open files and resident kB, once the server has closed what it closes."""
+    await asyncio.sleep(1)
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    files = len(os.listdir("/proc/self/fd"))
+    return len(asyncio.all_tasks()), files, pages * resource.getpagesize() // 1024

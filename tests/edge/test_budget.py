@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from saccade.errors import BundleError, ConfigError, LimitExceeded
+from saccade_edge.budget import POLICIES, BudgetSettings, Controller
+from saccade_testing.budget_contract import MANIFEST, POINTS, BudgetContract, Edge
+
+BEST = len(POINTS) - 1
+
+
+def edge(**settings: object) -> Edge:
+    return Edge(Controller(MANIFEST, BudgetSettings(**settings)))  # type: ignore[arg-type]
+
+
+class TestFixed(BudgetContract):
+    policy = "fixed"
+
+    def test_it_takes_the_bundles_own_point_or_the_users(self) -> None:
+        assert edge(policy="fixed").frame().number == MANIFEST.selection.point
+        assert edge(policy="fixed", point=3).frame().number == 3
+
+
+class TestEwma(BudgetContract):
+    policy = "ewma"
+
+    def test_it_takes_four_fifths_of_the_smoothed_rate(self) -> None:
+        it = self.edge()
+        (first, second) = it.steady(2, delay_s=0.1)
+        sent = round(first.point.bytes * 1.2) + 100
+        assert second.rate_bytes_per_s == pytest.approx(sent / 0.1)
+        assert second.room_bytes == pytest.approx(0.8 * sent / 0.1 * 0.5)
+
+
+class TestAwstream(BudgetContract):
+    policy = "awstream"
+
+    def test_it_climbs_to_the_best_and_degrades_on_congestion(self) -> None:
+        it = self.edge()
+        assert it.steady(20)[-1].number == BEST
+        degraded = [it.frame()]
+        for _ in range(8):  # nothing is acknowledged
+            it.pass_s(0.5)
+            degraded.append(it.frame())
+        assert degraded[-1].number == 0
+
+    def test_it_probes_only_after_the_queue_was_empty_for_long(self) -> None:
+        it = self.edge()
+        it.steady(20)
+        for _ in range(8):
+            it.frame()
+            it.pass_s(0.5)
+        while it.under_way:
+            it.acknowledged()
+        numbers = [d.number for d in it.steady(25)]
+        assert numbers[:16] == [numbers[0]] * 16  # 2 s to be steady, four times 2 s to probe
+        assert numbers[-1] > numbers[0]
+
+
+class TestRobust(BudgetContract):
+    policy = "robust"
+
+    def test_it_climbs_to_the_best_on_a_good_link_within_ten_seconds(self) -> None:
+        decisions = self.edge().steady(20)
+        assert (decisions[-1].number, decisions[-1].bound) == (BEST, "best")
+        assert decisions[0].bound == "start"
+        assert {d.bound for d in decisions[3:8]} == {"probe"}
+
+    def test_the_age_gate_shuts_after_the_deadline_and_opens_with_the_acknowledgement(self) -> None:
+        it = self.edge()
+        it.steady(20)
+        silent = []
+        for _ in range(8):
+            silent.append(it.frame())
+            it.pass_s(0.5)
+        assert [d.live for d in silent] == [True] * 5 + [False] * 3
+        assert silent[-1].bound == "age"
+        assert "not acknowledged after 3.5 s" in silent[-1].reason
+        assert silent[-1].number == MANIFEST.selection.point
+        while it.under_way:
+            it.acknowledged()
+        back = it.frame()
+        assert (back.live, back.bound) == (True, "start")
+
+    def test_a_shut_gate_lets_a_small_frame_out_now_and_then(self) -> None:
+        it = self.edge()
+        it.steady(20)
+        silent = []
+        for _ in range(80):
+            silent.append(it.frame())
+            it.pass_s(0.5)
+        probes = [d for d in silent[5:] if d.live]
+        assert [(d.number, d.bound) for d in probes] == [(0, "probe")] * 3
+        assert "asks whether the link is back" in probes[0].reason
+
+    def test_a_lost_acknowledgement_does_not_shut_the_gate_for_ever(self) -> None:
+        it = self.edge()
+        it.frame()  # never acknowledged
+        for _ in range(100):
+            it.pass_s(0.05)
+            if it.frame().live:
+                it.acknowledged(len(it.under_way) - 1)
+        it.pass_s(0.5)
+        assert it.frame().live
+
+    def test_a_refused_packet_is_not_waited_for(self) -> None:
+        it = self.edge()
+        it.frame()
+        it.controller.refused(1)
+        it.pass_s(3)
+        assert it.frame().bound == "start"
+
+    def test_after_an_outage_it_begins_small_and_is_back_within_ten_seconds(self) -> None:
+        it = self.edge()
+        it.steady(20)
+        for _ in range(60):
+            it.frame()
+            it.pass_s(0.5)
+        while it.under_way:
+            it.acknowledged()
+        after = it.steady(20)
+        assert after[0].wire_bytes <= 1.5 * (POINTS[0].bytes * 1.2 + 100)
+        assert after[-1].number == BEST
+
+    def test_a_slow_link_drives_it_down_at_once(self) -> None:
+        it = self.edge()
+        before = it.steady(20)[-1]
+        it.frame()
+        it.pass_s(1.5)  # 11 kB in 1.5 s
+        it.acknowledged()
+        after = it.frame()
+        assert before.number == BEST
+        assert after.wire_bytes < before.wire_bytes / 4
+        assert after.room_bytes is not None
+        assert after.wire_bytes <= after.room_bytes
+        assert after.bound == "link"
+        assert "kbit/s" in after.reason
+
+    def test_a_backlog_leaves_less_room(self) -> None:
+        it = self.edge()
+        it.steady(20)
+        burst = []
+        for _ in range(40):  # 440 kB, nothing acknowledged
+            burst.append(it.frame())
+            it.pass_s(0.02)
+        rooms = [d.room_bytes or 0.0 for d in burst]
+        assert rooms == sorted(rooms, reverse=True)
+        assert burst[0].number == BEST
+        assert burst[-1].number < BEST
+        assert "are still to come" in burst[-1].reason
+
+    def test_the_spool_gets_what_a_good_idle_link_has_left(self) -> None:
+        it = self.edge()
+        assert it.controller.spare_bytes(it.now_s, it.unix_s, "a") == 0
+        it.steady(20)
+        spare = it.controller.spare_bytes(it.now_s, it.unix_s, "a")
+        decision = it.controller.decide(it.now_s, it.unix_s, "a")
+        assert decision.rate_bytes_per_s is not None
+        assert 0 < spare < decision.rate_bytes_per_s * 0.5
+        it.frame()
+        it.pass_s(0.5)  # overdue
+        assert it.controller.spare_bytes(it.now_s, it.unix_s, "a") == 0
+
+    def test_the_spool_gets_no_more_than_the_days_cap_leaves(self) -> None:
+        it = self.edge(bytes_per_day=200_000)
+        it.steady(20)
+        left = 200_000 - it.spent["a"]
+        assert 0 < it.controller.spare_bytes(it.now_s, it.unix_s, "a") <= left
+
+
+def test_the_default_is_robust() -> None:
+    assert BudgetSettings().policy == "robust"
+    assert sorted(POLICIES) == ["awstream", "ewma", "fixed", "robust"]
+
+
+def test_cameras_share_the_link_and_have_caps_of_their_own() -> None:
+    it = edge(bytes_per_day=500)
+    while it.frame("a").live:
+        it.pass_s(0.5)
+        it.acknowledged()
+    assert it.frame("b").live
+
+
+def test_what_cannot_be_meant_is_refused() -> None:
+    with pytest.raises(ConfigError, match="unknown budget policy 'best', known are: robust"):
+        edge(policy="best")
+    with pytest.raises(ConfigError, match=f"point {BEST + 1}, the bundle has 0 to {BEST}"):
+        edge(point=BEST + 1)
+    with pytest.raises(ConfigError, match="deadline_s is nan"):
+        BudgetSettings(deadline_s=float("nan"))
+    with pytest.raises(ConfigError, match="interval_s is 0"):
+        BudgetSettings(interval_s=0)
+    with pytest.raises(ConfigError, match="overhead_bytes is -1"):
+        BudgetSettings(overhead_bytes=-1)
+    with pytest.raises(ConfigError, match="bytes_per_day is 0"):
+        BudgetSettings(bytes_per_day=0)
+
+
+def test_a_bundle_without_points_says_what_to_do() -> None:
+    with pytest.raises(BundleError, match="no operating points: calibrate it"):
+        Controller(replace(MANIFEST, points=()), BudgetSettings())
+
+
+def test_cameras_are_bounded() -> None:
+    it = edge()
+    for number in range(256):
+        it.controller.decide(0.0, 0.0, f"camera {number}")
+    with pytest.raises(LimitExceeded, match="256 cameras"):
+        it.controller.decide(0.0, 0.0, "one more")

@@ -1,0 +1,210 @@
+"""Certificates and tokens on the command line and in the SDK: who is refused is told why."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import saccade
+from saccade.bundle import Bundle
+from saccade.errors import ConfigError, SaccadeError, Unauthenticated, Unreachable
+from saccade.tls import ClientTls
+from saccade_testing.certificates import MAKE, Authority
+from saccade_testing.commands import cloud_process, run
+
+QUESTION = "how many vehicles are there ?"
+
+
+@dataclass(frozen=True)
+class Secured:
+    """A cloud process with TLS: where devices are served, and where applications are."""
+
+    devices: str
+    apps: str
+    token: str
+    token_file: Path
+
+
+@pytest.fixture(scope="module")
+def secured(
+    bundle: Bundle, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Secured]:
+    folder = tmp_path_factory.mktemp("secured")
+    tokens, token_file = folder / "tokens.txt", folder / "token"
+    made = run("cloud", "token", "dashboard", "--tokens", str(tokens))
+    assert made.returncode == 0
+    token_file.write_text(made.stdout)
+    cert, key, ca = map(str, authority.server)
+    words = ("--tls-cert", cert, "--tls-key", key, "--tls-client-ca", ca)
+    with cloud_process(bundle.folder, *words, "--tokens", str(tokens), "--apps", "127.0.0.1:0") as (
+        process,
+        address,
+    ):
+        assert process.stdout is not None
+        apps = process.stdout.readline().split()[-1]
+        yield Secured(address, apps, made.stdout.strip(), token_file)
+        assert process.poll() is None, "the cloud ended before its time"
+
+
+@pytest.fixture(autouse=True)
+def still_serving(secured: Secured, authority: Authority) -> Iterator[None]:
+    yield
+    with saccade.connect(secured.apps, ca=authority.ca, token=secured.token) as vision:
+        vision.cameras()
+
+
+def words_of(tls: ClientTls) -> list[str]:
+    named = {"--tls-ca": tls.ca, "--tls-cert": tls.cert, "--tls-key": tls.key}
+    return [word for name, path in named.items() if path for word in (name, str(path))]
+
+
+def edge(
+    secured: Secured, bundle: Bundle, clip: Path, tls: ClientTls, *words: str
+) -> subprocess.CompletedProcess[str]:
+    common = ("--cloud", secured.devices, "--bundle", str(bundle.folder), "--patience", "1")
+    more = ("--fps", "1", "--threads", "1", "--device", "kerb")
+    return run("edge", "run", str(clip), *common, *more, *words_of(tls), *words)
+
+
+def test_an_edge_and_an_application_meet_over_tls(
+    secured: Secured, bundle: Bundle, authority: Authority, clip: Path, picture: Path
+) -> None:
+    done = edge(secured, bundle, clip, authority.device())
+    assert (done.returncode, done.stderr) == (0, "")
+    with saccade.connect(
+        secured.apps, bundle=bundle, ca=authority.ca, token=secured.token
+    ) as vision:
+        assert "kerb/camera" in [camera.path for camera in vision.cameras()]
+        assert vision.ask_camera("kerb/camera", QUESTION).text
+        assert vision.ask(picture, QUESTION).text
+    asked = run("ask", str(picture), QUESTION, "--bundle", str(bundle.folder), "--cloud",
+                secured.apps, "--tls-ca", str(authority.ca), "--token-file",
+                str(secured.token_file))  # fmt: skip
+    assert (asked.returncode, asked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("nothing", "the cloud asks for a certificate and none was given"),
+        ("foreign", "the cloud refused this client's certificate"),
+        ("expired", "expired on 20"),
+        ("another's", "the certificate is for device 'mast', the hello says 'kerb'"),
+        ("plain text", "the cloud speaks TLS and plain text was sent"),
+        ("no file", "cannot read /nowhere.pem: No such file or directory"),
+        ("half", "give both"),
+    ],
+)
+def test_an_edge_that_is_refused_says_why_in_one_line(
+    secured: Secured,
+    bundle: Bundle,
+    authority: Authority,
+    foreign: Authority,
+    clip: Path,
+    wrong: str,
+    says: str,
+) -> None:
+    ours = authority.device()
+    cases = {
+        "nothing": authority.trusting(),
+        "foreign": replace(foreign.device(), ca=authority.ca),
+        "expired": authority.odd("kerb", ends=timedelta(minutes=-5)),
+        "another's": authority.device("mast"),
+        "plain text": ClientTls(),
+        "no file": replace(ours, cert=Path("/nowhere.pem")),
+        "half": replace(ours, key=None),
+    }
+    done = edge(secured, bundle, clip, cases[wrong])
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("saccade: error: ")
+
+
+def test_an_application_that_is_refused_is_told_why(
+    secured: Secured, authority: Authority, foreign: Authority
+) -> None:
+    ours, theirs = authority.device(), foreign.device()
+    cases: list[tuple[str, dict[str, Any], type[SaccadeError], str]] = [
+        (secured.apps, {"ca": ours.ca}, Unauthenticated, "none was given"),
+        (secured.apps, {"ca": ours.ca, "token": "x"}, Unauthenticated, "not one of this cloud's"),
+        (secured.apps, {"ca": theirs.ca, "token": secured.token}, Unreachable, "is not signed by"),
+        (secured.apps, {"token": secured.token}, Unreachable, "speaks TLS and plain text was sent"),
+        (secured.devices, {"ca": ours.ca, "token": secured.token}, Unreachable, "none was given"),
+        (
+            secured.devices,
+            {"ca": ours.ca, "cert": ours.cert, "key": ours.key},
+            Unauthenticated,
+            "none was given",
+        ),
+    ]
+    for cloud, more, kind, says in cases:
+        with saccade.connect(cloud, **more) as vision, pytest.raises(kind, match=says):
+            vision.cameras()
+        with pytest.raises(kind, match=says):
+            asyncio.run(_cameras(cloud, more))
+
+
+async def _cameras(cloud: str, more: dict[str, Any]) -> None:
+    async with saccade.connect_async(cloud, **more) as vision:
+        await vision.cameras()
+
+
+def test_a_token_that_no_cloud_has_made_is_not_sent() -> None:
+    for token in ("", "two\nlines", "\N{SNOWMAN}"):
+        with pytest.raises(ConfigError, match="one line of printable ASCII"):
+            saccade.connect("127.0.0.1:9", token=token)
+
+
+def test_a_token_is_printed_once_and_kept_as_a_hash(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.txt"
+    made = run("cloud", "token", "dashboard", "--tokens", str(tokens))
+    token = made.stdout.strip()
+    assert made.returncode == 0
+    assert len(token) > 40
+    assert token not in tokens.read_text() + made.stderr
+    assert tokens.stat().st_mode & 0o777 == 0o600
+    for name, says in (("dashboard", "has a token named"), ("a:b", "cannot name a token")):
+        again = run("cloud", "token", name, "--tokens", str(tokens))
+        assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+        assert says in again.stderr
+    assert tokens.read_text().count("\n") == 1
+
+
+def test_the_script_that_makes_certificates_says_what_is_wrong(tmp_path: Path) -> None:
+    """Also where there is no openssl."""
+    (tmp_path / "bin").mkdir()
+    for tool in ("sh", "dirname", "uname", "cat"):
+        (tmp_path / "bin" / tool).symlink_to(f"/usr/bin/{tool}")
+    for words, path, says in (
+        ((), tmp_path / "bin", "the openssl command is not installed"),
+        (("--device", "../x/y"), None, "a device is named with letters"),
+        (("--name", "a b"), None, "is no host name or address"),
+        (("--days", "0"), None, "is no number of days"),
+        (("--days",), None, "--days needs a value"),
+        (("--what", "x"), None, "unknown option --what"),
+    ):
+        done = subprocess.run(
+            ["/bin/sh", MAKE, "--out", tmp_path / "out", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": str(path)} if path else None,
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith("make.sh: error: ")
+        assert says in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_keys_that_the_script_makes_are_their_owners_alone(authority: Authority) -> None:
+    modes = {path.stat().st_mode & 0o777 for path in authority.folder.glob("[!o]*.key")}
+    assert modes == {0o600}
