@@ -11,7 +11,7 @@ CERTS_ARGS ?=
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .PHONY: demo test certs fuzz lint protos protos-check clean
-.PHONY: $(addprefix bench-,accuracy budget codec end-to-end link rate selection store)
+.PHONY: $(addprefix bench-,accuracy budget codec end-to-end link rate reconnect selection spool store)
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
@@ -53,6 +53,12 @@ bench-rate: .venv/ready  ## bytes a frame against right answers, image codecs be
 
 bench-selection: .venv/ready  ## time of every selection method and quota
 	.venv/bin/python -m bench.selection $(BENCH_ARGS)
+
+bench-reconnect: .venv/ready  ## memory after failed connections; BENCH_ARGS=--half-open: silent lines
+	.venv/bin/python -m bench.reconnect $(BENCH_ARGS)
+
+bench-spool: .venv/ready  ## what it costs to keep packets on disk
+	.venv/bin/python -m bench.spool $(BENCH_ARGS)
 
 bench-store: .venv/ready  ## durable acknowledgements a second, group commit and one by one
 	.venv/bin/python -m bench.store $(BENCH_ARGS)

@@ -114,8 +114,10 @@ def channel_options(message_bytes: int) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", message_bytes),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.ping_timeout_ms", 10_000),  # else a minute, whatever the line above says
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.max_pings_without_data", 0),  # also an edge that has nothing to say
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         # Without it a second server takes the same port in silence and half the connections.
         ("grpc.so_reuseport", 0),
         # An edge has one call on its connection, an application as many as it has threads.

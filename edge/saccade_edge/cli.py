@@ -5,18 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
+import os
 import socket
+from dataclasses import asdict
+from pathlib import Path
 
 from saccade import codecs, tls
 from saccade.bundle import Bundle
 from saccade.selection import QUOTAS, UNGUIDED
-from saccade_edge.daemon import WatchSettings, run
+from saccade_edge.daemon import DEADLINE_S, WatchSettings, run
 from saccade_edge.detect import DETECTORS
 from saccade_edge.events import Event
 from saccade_edge.gate import GateSettings
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.report import to_line, to_record
+from saccade_edge.report import spool_record, to_line, to_record
 from saccade_edge.runtime import RuntimeSettings
+from saccade_edge.source import is_camera
+from saccade_edge.spool import SpoolSettings
+from saccade_edge.spool.inspect import look_into, report_lines
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +39,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     watch.add_argument("--json", action="store_true", help="one JSON object per event")
     _add_identity(watch)
     _add_source(watch)
+    _add_spool(watch)
     _add_stages(watch)
     watch.set_defaults(run=_run)
+    spool = commands.add_parser("spool", help="what a spool holds, also while an edge uses it")
+    spool.add_argument("path", type=Path, metavar="PATH")
+    spool.add_argument("--json", action="store_true", help="one JSON object")
+    spool.set_defaults(run=_show_spool)
 
 
 def _add_identity(watch: argparse.ArgumentParser) -> None:
@@ -57,6 +69,40 @@ def _add_source(watch: argparse.ArgumentParser) -> None:
         "--gate", type=float, default=GateSettings().threshold, metavar="LEVELS",
         help="levels of 255 that count as a change (default %(default)g, 0: every frame)",
     )  # fmt: skip
+
+
+def _add_spool(watch: argparse.ArgumentParser) -> None:
+    usual = SpoolSettings(Path())
+    watch.add_argument(
+        "--spool",
+        metavar="PATH",
+        help="keep packets in this file until the cloud has stored them; 'none': in memory alone "
+        "(default: none for files, which can be read again, else CAMERA.spool in STATE_DIRECTORY "
+        "or ~/.local/state/saccade)",
+    )
+    watch.add_argument(
+        "--spool-bytes", type=_positive_int, default=usual.quota_bytes, metavar="N",
+        help="then the oldest is dropped, and counted (default %(default)s)",
+    )  # fmt: skip
+    watch.add_argument(
+        "--keep-hours", type=_positive, default=usual.keep_hours, metavar="H",
+        help="what is older is dropped, and counted (default %(default)g)",
+    )  # fmt: skip
+    watch.add_argument(
+        "--deadline", type=_positive, default=DEADLINE_S, metavar="SECONDS",
+        help="with a spool: older frames let newer ones go first (default %(default)g)",
+    )  # fmt: skip
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
+def _positive_int(text: str) -> int:
+    return int(_positive(str(int(text))))
 
 
 def _add_stages(watch: argparse.ArgumentParser) -> None:
@@ -85,7 +131,36 @@ def _run(arguments: argparse.Namespace) -> int:
         _settings(arguments),
         _print_record if arguments.json else _print_line,
     )
-    return 0 if summary.complete and not summary.refused else 1
+    # What a spool still holds is not lost: the next run sends it.
+    kept = summary.complete or summary.spool is not None
+    return 0 if kept and not summary.refused else 1
+
+
+def _show_spool(arguments: argparse.Namespace) -> int:
+    report, waiting = look_into(arguments.path)
+    if arguments.json:
+        groups = [asdict(group) for group in waiting]
+        print(json.dumps({**spool_record(report), "waiting": groups}))
+    else:
+        print("\n".join(report_lines(report, waiting)))
+    return 0
+
+
+def _spool_settings(arguments: argparse.Namespace) -> SpoolSettings | None:
+    """A camera's frames exist only once, a file can be played again."""
+    chosen: str | None = arguments.spool
+    if chosen == "none" or (chosen is None and not is_camera(arguments.source)):
+        return None
+    path = Path(chosen) if chosen else _state_folder() / f"{arguments.camera}.spool"
+    return SpoolSettings(path.expanduser(), arguments.spool_bytes, arguments.keep_hours)
+
+
+def _state_folder() -> Path:
+    """As systemd says it, else as the XDG base directory specification does."""
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "saccade"
 
 
 def _settings(arguments: argparse.Namespace) -> WatchSettings:
@@ -115,6 +190,8 @@ def _settings(arguments: argparse.Namespace) -> WatchSettings:
         insecure=arguments.insecure,
         tls=tls.from_arguments(arguments),
         patience_s=arguments.patience,
+        spool=_spool_settings(arguments),
+        deadline_s=arguments.deadline,
         pipeline=pipeline,
     )
 

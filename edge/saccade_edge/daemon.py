@@ -1,7 +1,8 @@
 """The edge's loop: frames from a source, through the pipeline, up to the cloud, answers back.
 
-When the cloud or the link is slow, the loop waits before it takes the next frame: a live source
-then gives its newest, a file waits.
+Without a spool, when the cloud or the link is slow, the loop waits before it takes the next frame:
+a camera then gives its newest, a file waits. With one only a file waits: a camera's frames go to
+the spool.
 """
 
 from __future__ import annotations
@@ -21,19 +22,25 @@ from saccade_edge.feed import Feed
 from saccade_edge.ledger import Ledger
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.source import open_source
+from saccade_edge.source import Source, open_source
+from saccade_edge.spool import Spool, SpoolEvent, SpoolFault, SpoolSettings, SpoolTroubled
 from saccade_edge.uplink import Bounded, Uplink, UplinkEvent, UplinkSettings
 
 # How long a recording's owner waits for a cloud that is not there; cameras wait for ever.
 FILE_PATIENCE_S = 30.0
 # After a stop: answers that are under way may still come.
 STOP_DRAIN_S = 5.0
+# An answer about the street of two seconds ago is still about the street.
+DEADLINE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
     """``patience_s``: give up after so long without a cloud; None: 30 s for files, never for
     cameras. ``drain_s``: how long the last answers may take once a file has ended.
+
+    ``spool``: where packets are kept until the cloud has stored them; None: in memory alone.
+    ``deadline_s``: with a spool, how old a camera's frame may be to go as a live one.
     """
 
     source: str
@@ -47,6 +54,8 @@ class WatchSettings:
     tls: ClientTls | None = None
     patience_s: float | None = None
     drain_s: float = 60.0
+    spool: SpoolSettings | None = None
+    deadline_s: float = DEADLINE_S
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
 
 
@@ -96,16 +105,48 @@ class Watch:
         settings = self._settings
         source = open_source(settings.source, settings.camera, live=settings.live, fps=settings.fps)
         with source:
-            uplink = Uplink(self._uplink_settings(source.live), self._bundle, self._heard)
-            stages = replace(settings.pipeline, epoch_unix_ms=uplink.epoch_unix_ms)
-            feed = Feed(source, Pipeline(self._bundle, stages))
+            spool = await self._open_spool()
             try:
-                complete = await self._watch(feed, uplink)
+                complete = await self._serve(source, spool)
             finally:
-                await feed.close()
-        summary = self._ledger.summary(complete=complete)
+                if spool is not None:
+                    await spool.close()
+        report = spool.report() if spool else None
+        summary = self._ledger.summary(complete=complete, spool=report)
         self._show(summary)
         return summary
+
+    async def _open_spool(self) -> Spool | None:
+        """None also where the disk is out of order: the watch goes on without it, and says so."""
+        settings = self._settings
+        if settings.spool is None:
+            return None
+        try:
+            return await asyncio.to_thread(
+                Spool.open, settings.spool, settings.device, self._bundle.digest, settings.camera
+            )
+        except SpoolFault as fault:
+            self._heard(SpoolTroubled(fault.fate, f"{fault.detail}; this run has no spool"))
+            return None
+
+    async def _serve(self, source: Source, spool: Spool | None) -> bool:
+        """Watch ``source``; whether the cloud settled all."""
+        uplink = Uplink(self._uplink_settings(source.live), self._bundle, self._heard, spool)
+        try:
+            identity = uplink.identity
+            stages = replace(
+                self._settings.pipeline,
+                epoch_unix_ms=identity.epoch_unix_ms,
+                camera_index=identity.cameras.index(self._settings.camera),
+            )
+            pipeline = Pipeline(self._bundle, stages)
+            feed = Feed(source, pipeline, spool.next_sequence if spool else None)
+            try:
+                return await self._watch(feed, uplink)
+            finally:
+                await feed.close()
+        finally:
+            uplink.abandon()
 
     async def _watch(self, feed: Feed, uplink: Uplink) -> bool:
         """Feed, then finish, while the uplink talks; whether the cloud settled all."""
@@ -116,9 +157,8 @@ class Watch:
             await first_done(talking, feeding, stopping)
             if talking.done():
                 talking.result()
-            drain_s = STOP_DRAIN_S if self._stopped.is_set() else self._settings.drain_s
             await end(stopping, *() if feeding.done() else (feeding,))
-            complete = await self._finish(uplink, talking, drain_s)
+            complete = await self._finish(uplink, talking)
             if not feeding.cancelled():
                 feeding.result()  # a source that broke off says so once all else is settled
             return complete
@@ -139,8 +179,10 @@ class Watch:
             self._ledger.sending(taken.look, packet.ByteSize(), taken.since_s)
             await uplink.send(packet, questions)
 
-    async def _finish(self, uplink: Uplink, talking: asyncio.Future[None], drain_s: float) -> bool:
-        finishing = asyncio.ensure_future(uplink.finish(drain_s))
+    async def _finish(self, uplink: Uplink, talking: asyncio.Future[None]) -> bool:
+        stopped = self._stopped.is_set()
+        drain_s = STOP_DRAIN_S if stopped else self._settings.drain_s
+        finishing = asyncio.ensure_future(uplink.finish(drain_s, retire=stopped))
         hurrying = asyncio.ensure_future(self._hurried.wait())
         try:
             await first_done(finishing, talking, hurrying)
@@ -152,7 +194,7 @@ class Watch:
         finally:
             await end(finishing, hurrying)
 
-    def _heard(self, event: UplinkEvent) -> None:
+    def _heard(self, event: UplinkEvent | SpoolEvent) -> None:
         if isinstance(event, Bounded):
             self._tokens_per_frame = event.tokens_per_frame or None
         self._ledger.heard(event)
@@ -169,4 +211,6 @@ class Watch:
             insecure=settings.insecure,
             tls=settings.tls,
             patience_s=patience_s,
+            live=live,
+            deadline_s=settings.deadline_s,
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from saccade.nouns import Answer
 from saccade_edge.pipeline import Look
+from saccade_edge.spool import SpoolEvent, SpoolReport
 from saccade_edge.uplink.events import UplinkEvent
 
 
@@ -38,7 +39,11 @@ class FrameAnswered:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A watch's end. ``complete``: the cloud settled all that was sent."""
+    """A watch's end. ``complete``: the cloud settled all that was sent, in this run and before.
+
+    ``answers`` includes those to questions of earlier runs. ``spool``: what is left in the spool
+    and what became of the rest, None without one.
+    """
 
     frames: int
     sent: int
@@ -46,6 +51,7 @@ class Summary:
     refused: int
     packet_bytes: int
     complete: bool
+    spool: SpoolReport | None = None
 
 
-Event = UplinkEvent | FrameSkipped | FrameSent | FrameAnswered | Summary
+Event = UplinkEvent | SpoolEvent | FrameSkipped | FrameSent | FrameAnswered | Summary

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from saccade_edge.pipeline import Look, Pipeline
 from saccade_edge.source import Source
@@ -20,11 +21,17 @@ class Taken:
 
 
 class Feed:
-    """Owns ``source``: close the feed. ``next`` is for one caller at a time."""
+    """Owns ``source``: close the feed. ``next`` is for one caller at a time.
 
-    def __init__(self, source: Source, pipeline: Pipeline) -> None:
+    ``number`` gives frames other numbers than their source's, which begins anew in every run.
+    """
+
+    def __init__(
+        self, source: Source, pipeline: Pipeline, number: Callable[[], int] | None = None
+    ) -> None:
         self._source = source
         self._pipeline = pipeline
+        self._number = number
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saccade-frames")
 
     async def next(self, tokens_per_frame: int | None) -> Taken | None:
@@ -42,5 +49,7 @@ class Feed:
         frame = next(self._source, None)
         if frame is None:
             return None
+        if self._number is not None:
+            frame = replace(frame, sequence=self._number())
         since_s = time.monotonic()
         return Taken(self._pipeline.look(frame, tokens_per_frame=tokens_per_frame), since_s)

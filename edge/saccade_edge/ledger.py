@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from saccade.nouns import Answer, Timing
 from saccade_edge.events import Event, FrameAnswered, FrameSent, FrameSkipped, Summary
 from saccade_edge.pipeline import Look
+from saccade_edge.spool import SpoolEvent, SpoolReport
 from saccade_edge.uplink.events import Answered, Refused, UplinkEvent
+
+# Frames whose answers are awaited here; questions about older ones are answered all the same,
+# without the edge's part of the time. A day without a link must not fill the memory.
+MOST_ASKED = 1024
 
 
 @dataclass
 class _Asked:
     """A frame that questions are open about."""
 
-    look: Look
-    packet_bytes: int
+    timing: Timing
     taken_s: float  # monotonic time at which the frame came from its source
     open: int
 
@@ -41,25 +45,28 @@ class Ledger:
         self._sent += 1
         self._bytes += packet_bytes
         if self._questions:
-            asked = _Asked(look, packet_bytes, taken_s, self._questions)
+            asked = _Asked(look.timing, taken_s, self._questions)
             self._asked[look.frame.sequence] = asked
+            if len(self._asked) > MOST_ASKED:
+                del self._asked[next(iter(self._asked))]
         self._show(FrameSent(look, packet_bytes))
 
-    def heard(self, event: UplinkEvent) -> None:
-        """What the uplink tells."""
+    def heard(self, event: UplinkEvent | SpoolEvent) -> None:
+        """What the uplink and its spool tell."""
         self._show(event)
         if isinstance(event, Refused):
             self._refused += 1
             if event.question:
                 self._close(event.sequence)
-        elif isinstance(event, Answered) and (asked := self._close(event.sequence)):
+        elif isinstance(event, Answered):
             self._answers += 1
-            self._show(FrameAnswered(event.question, _answer(event, asked)))
+            answer = _answer(event, self._close(event.sequence))
+            self._show(FrameAnswered(event.question, answer))
 
-    def summary(self, *, complete: bool) -> Summary:
+    def summary(self, *, complete: bool, spool: SpoolReport | None) -> Summary:
         """What it came to."""
         return Summary(
-            self._frames, self._sent, self._answers, self._refused, self._bytes, complete
+            self._frames, self._sent, self._answers, self._refused, self._bytes, complete, spool
         )
 
     def _close(self, sequence: int) -> _Asked | None:
@@ -72,15 +79,19 @@ class Ledger:
         return asked
 
 
-def _answer(event: Answered, asked: _Asked) -> Answer:
-    passed_ms = (time.monotonic() - asked.taken_s) * 1e3
-    edge, cloud = asked.look.timing, event.timing
-    link = {"link": max(passed_ms - edge.total_ms - cloud.total_ms, 0.0)}
+def _answer(event: Answered, asked: _Asked | None) -> Answer:
     return Answer(
         text=event.text,
         sequence=event.sequence,
-        camera=asked.look.frame.camera,
-        timing=Timing(edge.stages | link | cloud.stages),
-        bytes_sent=asked.packet_bytes,
+        camera=event.camera,
+        timing=_timing(event.timing, asked) if asked else event.timing,
+        bytes_sent=event.packet_bytes,
         finish=event.finish,
     )
+
+
+def _timing(cloud: Timing, asked: _Asked) -> Timing:
+    """All stages, and between them what neither end accounts for."""
+    passed_ms = (time.monotonic() - asked.taken_s) * 1e3
+    link_ms = max(passed_ms - asked.timing.total_ms - cloud.total_ms, 0.0)
+    return Timing(asked.timing.stages | {"link": link_ms} | cloud.stages)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from saccade.nouns import Region, Timing
 from saccade_edge.events import Event, FrameAnswered, FrameSent, FrameSkipped, Summary
 from saccade_edge.pipeline import Sight
+from saccade_edge.spool import SpoolMended, SpoolReborn, SpoolReport, SpoolTroubled
 from saccade_edge.uplink.events import Acknowledged, Answered, Bounded, Connected, Lost, Refused
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def to_line(event: Event) -> str | None:
     """One line, None for what a person need not read."""
     match event:
-        case Connected(cloud, resent):
-            return f"connected to {cloud}" + (f", {resent} messages again" if resent else "")
+        case Connected(cloud, resent, backlog):
+            again = f", {resent} messages again" if resent else ""
+            return f"connected to {cloud}{again}" + (f", {backlog} in the spool" if backlog else "")
         case Lost(error, retry_in_s):
             return f"{error}; again in {retry_in_s:.1f} s"
         case FrameSent(_, packet_bytes):
@@ -28,6 +34,18 @@ def to_line(event: Event) -> str | None:
             return f"the cloud asks for at most {tokens or 'any number of'} tokens: {reason}"
         case Summary():
             return _summary_line(event)
+        case _:
+            return _spool_line(event)
+
+
+def _spool_line(event: Event) -> str | None:
+    match event:
+        case SpoolTroubled(fate, detail):
+            return f"the spool takes nothing, live frames go on from memory: {fate.value}: {detail}"
+        case SpoolMended():
+            return "the spool takes packets again"
+        case SpoolReborn(reason, lost):
+            return f"the spool has a new identity: {reason}" + (f"; {lost} lost" if lost else "")
         case _:
             return None
 
@@ -61,10 +79,20 @@ def to_record(event: Event) -> dict[str, Any] | None:
             }
         case Answered():
             return None  # FrameAnswered says more
-        case Acknowledged() | Bounded() | Connected() | Summary():
-            return {"event": name, **{f: getattr(event, f) for f in type(event).__slots__}}
+        case Summary():
+            spool = spool_record(event.spool) if event.spool else None
+            return {"event": name, **_fields(event), "spool": spool}
+        case SpoolTroubled(fate, detail):
+            return {"event": name, "fate": fate.value, "detail": detail}
+        case Acknowledged() | Bounded() | Connected() | SpoolMended() | SpoolReborn():
+            return {"event": name, **_fields(event)}
         case _:
             return None
+
+
+def spool_record(report: SpoolReport) -> dict[str, Any]:
+    """What is in a spool and what became of the rest, as a program reads it."""
+    return {**_fields(report), "handed": report.handed, "lost": report.lost}
 
 
 def look_record(event: FrameSent | FrameSkipped) -> dict[str, Any]:
@@ -125,7 +153,19 @@ def _summary_line(summary: Summary) -> str:
         f"{summary.frames} frames, {summary.sent} sent, {summary.answers} answers, "
         f"{summary.refused} refused, {summary.packet_bytes:,} bytes ({mean:,} a frame)"
         + ("" if summary.complete else "; the cloud did not settle all of it")
+        + (_spool_words(summary.spool) if summary.spool else "")
     )
+
+
+def _spool_words(report: SpoolReport) -> str:
+    """What is left, and what was lost over the spool's whole life, by reason."""
+    ended = {k: n for k, n in report.counts.items() if k not in ("handed", "delivered")}
+    told = "".join(f", {n:,} {name}" for name, n in ended.items())
+    return f"; spool: {report.packets:,} waiting, {report.delivered:,} delivered{told} in all"
+
+
+def _fields(event: DataclassInstance) -> dict[str, Any]:
+    return {field.name: getattr(event, field.name) for field in fields(event)}
 
 
 def _rounded(timing: Timing) -> dict[str, float]:

@@ -8,6 +8,7 @@ from saccade.errors import ConfigError
 
 # Routers forget idle connections after a minute or more; the server allows a ping every 10 s.
 KEEPALIVE_MS = 20_000
+KEEPALIVE_TIMEOUT_MS = 10_000
 Options = list[tuple[str, int]]
 
 
@@ -32,7 +33,11 @@ def channel_options(cloud: str, message_bytes: int) -> Options:
         ("grpc.max_send_message_length", message_bytes),
         ("grpc.max_receive_message_length", message_bytes),
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        # Without it gRPC waits a minute for a ping, whatever the line above says; and without the
+        # next it slows down once two pings had no data between them (bench/reconnect.py).
+        ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        ("grpc.http2.max_pings_without_data", 0),
         # Our callers decide when to try again; gRPC's own pauses must not add to theirs.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),

@@ -7,11 +7,13 @@ from typing import Any
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade_edge.uplink.backoff import Backoff
-from saccade_edge.uplink.outbox import Outbox
+from saccade_edge.uplink.outbox import Bounds, Outbox
+from saccade_edge.uplink.parcel import Parcel
 
 
-def packet(sequence: int) -> tokens_pb2.FramePacket:
-    return tokens_pb2.FramePacket(sequence=sequence)
+def parcel(sequence: int, *questions: pb.Question) -> Parcel:
+    packet = tokens_pb2.FramePacket(sequence=sequence)
+    return Parcel(packet, {asked.id: asked for asked in questions})
 
 
 def question(question_id: int, sequence: int) -> pb.Question:
@@ -44,16 +46,16 @@ async def said(outbox: Outbox, in_flight: set[int], open_questions: set[int]) ->
 
 
 async def opened(packets: int = 8, questions: int = 8) -> Outbox:
-    outbox = Outbox(packets, questions)
-    await outbox.rewind(0)
+    outbox = Outbox(Bounds(packets, questions))
+    await outbox.rewind([])
     return outbox
 
 
 def test_messages_are_said_in_their_order() -> None:
     async def play() -> None:
         outbox = await opened()
-        await outbox.add(packet(1), [question(1, 1), question(2, 1)])
-        await outbox.add(packet(2), [])
+        await outbox.add(parcel(1, question(1, 1), question(2, 1)))
+        await outbox.add(parcel(2))
         assert await said(outbox, set(), set()) == ["p1", "q1", "q2", "p2"]
 
     asyncio.run(play())
@@ -62,11 +64,11 @@ def test_messages_are_said_in_their_order() -> None:
 def test_adding_waits_while_too_much_is_unsettled() -> None:
     async def play() -> None:
         outbox = await opened(packets=2)
-        await outbox.add(packet(1), [])
-        await outbox.add(packet(2), [])
-        assert await waits(outbox.add(packet(3), []))
+        await outbox.add(parcel(1))
+        await outbox.add(parcel(2))
+        assert await waits(outbox.add(parcel(3)))
         await outbox.settle(1)
-        assert not await waits(outbox.add(packet(3), []))
+        assert not await waits(outbox.add(parcel(3)))
         assert outbox.unsettled == 2
 
     asyncio.run(play())
@@ -75,7 +77,7 @@ def test_adding_waits_while_too_much_is_unsettled() -> None:
 def test_adding_waits_while_too_many_questions_are_open() -> None:
     async def play() -> None:
         outbox = await opened(questions=2)
-        await outbox.add(packet(1), [question(1, 1), question(2, 1)])
+        await outbox.add(parcel(1, question(1, 1), question(2, 1)))
         await outbox.settle(1)
         assert await waits(outbox.room(1))
         await outbox.answered(1)
@@ -86,9 +88,9 @@ def test_adding_waits_while_too_many_questions_are_open() -> None:
 
 def test_nothing_is_added_without_a_stream() -> None:
     async def play() -> None:
-        outbox = Outbox(8, 8)
+        outbox = Outbox(Bounds(8, 8))
         assert await waits(outbox.room(0))
-        await outbox.rewind(0)
+        await outbox.rewind([])
         assert not await waits(outbox.room(0))
         outbox.suspend()
         assert await waits(outbox.room(0))
@@ -100,12 +102,12 @@ def test_a_new_stream_hears_what_is_owed_and_nothing_else() -> None:
     async def play() -> None:
         outbox = await opened()
         for sequence in (1, 2, 3):
-            await outbox.add(packet(sequence), [question(sequence, sequence)])
+            await outbox.add(parcel(sequence, question(sequence, sequence)))
         await said(outbox, set(), set())
         await outbox.settle(1)
         await outbox.answered(1)  # 1 is done; 2 waits for its answer, 3 for both
         await outbox.settle(2)
-        assert await outbox.rewind(0) == 4
+        assert await outbox.rewind([]) == 4
         assert await said(outbox, set(), set()) == ["p2", "q2", "p3", "q3"]
 
     asyncio.run(play())
@@ -114,11 +116,11 @@ def test_a_new_stream_hears_what_is_owed_and_nothing_else() -> None:
 def test_what_the_cloud_has_stored_is_said_again_only_for_its_questions() -> None:
     async def play() -> None:
         outbox = await opened()
-        await outbox.add(packet(1), [])
-        await outbox.add(packet(2), [question(1, 2)])
-        await outbox.add(packet(3), [])
+        await outbox.add(parcel(1))
+        await outbox.add(parcel(2, question(1, 2)))
+        await outbox.add(parcel(3))
         await said(outbox, set(), set())
-        await outbox.rewind(2)
+        await outbox.rewind([1, 2])
         assert await said(outbox, set(), set()) == ["p2", "q1", "p3"]
 
     asyncio.run(play())
@@ -128,9 +130,9 @@ def test_a_tighter_cloud_is_not_told_more_than_it_takes() -> None:
     async def play() -> None:
         outbox = await opened()
         for sequence in (1, 2, 3):
-            await outbox.add(packet(sequence), [])
+            await outbox.add(parcel(sequence))
         outbox.bound(2, 0)
-        await outbox.rewind(0)
+        await outbox.rewind([])
         in_flight: set[int] = set()
         assert await said(outbox, in_flight, set()) == ["p1", "p2"]
         in_flight.discard(1)
@@ -143,7 +145,7 @@ def test_a_tighter_cloud_is_not_told_more_than_it_takes() -> None:
 def test_it_is_drained_once_all_is_settled_and_answered() -> None:
     async def play() -> None:
         outbox = await opened()
-        await outbox.add(packet(1), [question(1, 1)])
+        await outbox.add(parcel(1, question(1, 1)))
         await outbox.settle(1)
         assert await waits(outbox.drained())
         await outbox.answered(1)

@@ -19,6 +19,7 @@ from saccade.errors import ConfigError, Forbidden, Unauthenticated, Unreachable
 from saccade.status import to_status
 from saccade.tls import ClientTls
 from saccade.v1 import tokens_pb2
+from saccade_edge.spool import SpoolEvent
 from saccade_edge.uplink import (
     Acknowledged,
     Lost,
@@ -36,12 +37,12 @@ class Edge:
     def __init__(self, cloud: str, bundle: Bundle, tls: ClientTls | None, **more: Any) -> None:
         quick = {"backoff_first_s": 0.02, "backoff_most_s": 0.1, "patience_s": 30.0}
         settings = UplinkSettings(cloud, "kerb", ("north",), tls=tls, **{**quick, **more})
-        self.events: list[UplinkEvent] = []
+        self.events: list[UplinkEvent | SpoolEvent] = []
         self._told = asyncio.Event()
         self.uplink = Uplink(settings, bundle, self._hear)
         self.running = asyncio.ensure_future(self.uplink.run())
 
-    def _hear(self, event: UplinkEvent) -> None:
+    def _hear(self, event: UplinkEvent | SpoolEvent) -> None:
         self.events.append(event)
         self._told.set()
 

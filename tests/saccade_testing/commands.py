@@ -18,6 +18,11 @@ KEEP_NOTHING = ("--store", "memory:")  # the default is a file in this user's ho
 QUIET: Mapping[str, str] = {"OMP_NUM_THREADS": "1"}
 
 
+def importing() -> dict[str, str]:
+    """The environment of a Python process that can import what this one can."""
+    return {**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
 def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "saccade", *words]
 

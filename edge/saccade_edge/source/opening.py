@@ -39,6 +39,11 @@ def open_source(
     return _open_path(Path(uri.removeprefix("file://")).expanduser(), camera, live or False, fps)
 
 
+def is_camera(uri: str) -> bool:
+    """Whether what it shows is gone once it has been shown: a recording can be read again."""
+    return "://" in uri and urlsplit(uri).scheme != "file"
+
+
 def _open_camera(
     uri: str, scheme: str, camera: str, live: bool | None, fps: float | None
 ) -> Source:

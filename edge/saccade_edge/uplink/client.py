@@ -8,6 +8,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +29,17 @@ from saccade.tls import ClientTls
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
+from saccade_edge.spool import Asked, Entry, Identity, Spool, SpoolEvent, SpoolReborn
 from saccade_edge.uplink.backoff import Backoff
 from saccade_edge.uplink.channel import open_channel, wait_ready
-from saccade_edge.uplink.conversation import Conversation
+from saccade_edge.uplink.conversation import Call, Conversation
 from saccade_edge.uplink.events import Connected, Lost, UplinkEvent
 from saccade_edge.uplink.hearing import Hearing
-from saccade_edge.uplink.outbox import Outbox
+from saccade_edge.uplink.outbox import Bounds, LinkState, Outbox
+from saccade_edge.uplink.parcel import Parcel
 
+NS_PER_MS = 1_000_000
+TEND_S = 0.1  # a tenth of the shortest time that matters here
 # What a later try can mend: the line, the cloud's load, the cloud's own trouble. Everything else
 # (another bundle, another protocol, a name it does not take) stays wrong however often we ask.
 _MENDABLE = (Unreachable, RemoteError, LimitExceeded, EngineError, StorageError)
@@ -44,7 +49,10 @@ _MENDABLE = (Unreachable, RemoteError, LimitExceeded, EngineError, StorageError)
 class UplinkSettings:
     """``patience_s``: give up after so long without a connection.
 
-    ``packets_in_flight`` bounds what is unacknowledged, and so how old a frame can become here.
+    ``packets_in_flight`` and ``bytes_in_flight`` bound what is unacknowledged, and so how old a
+    frame can become here. ``deadline_s``: how old a camera's frame goes as a live one, with a
+    spool. ``live``: packets are a camera's: with a spool it never waits, its newest goes first.
+    The backlog may have so much of the link: ``backlog_bytes`` and ``backlog_packets`` at a time.
     """
 
     cloud: str
@@ -52,8 +60,14 @@ class UplinkSettings:
     cameras: tuple[str, ...]
     insecure: bool = False
     tls: ClientTls | None = None
+    live: bool = False
+    deadline_s: float = 2.0
     packets_in_flight: int = 8
+    bytes_in_flight: int = 1 << 18
     open_questions: int = 32
+    backlog_packets: int = 4
+    backlog_bytes: int = 8192
+    backlog_bytes_per_s: float = 65536.0
     connect_timeout_s: float = 5.0
     patience_s: float = math.inf
     backoff_first_s: float = 0.5
@@ -63,31 +77,54 @@ class UplinkSettings:
 class Uplink:
     """``run`` talks to the cloud; meanwhile ``send`` hands over packets and ``finish`` ends it.
 
-    ``tell`` hears every event, in the event loop. ``epoch_unix_ms`` counts the session's time.
+    ``tell`` hears every event, in the event loop. ``identity`` says what packets are relative to:
+    the spool's where there is one, else a new one.
     """
 
     def __init__(
-        self, settings: UplinkSettings, bundle: Bundle, tell: Callable[[UplinkEvent], None]
+        self,
+        settings: UplinkSettings,
+        bundle: Bundle,
+        tell: Callable[[UplinkEvent | SpoolEvent], None],
+        spool: Spool | None = None,
     ) -> None:
         self._settings = settings
+        self._digest = bundle.digest
         self._tell = tell
+        self._spool = spool
         self._limits = Limits.of(bundle.manifest)
-        self._outbox = Outbox(settings.packets_in_flight, settings.open_questions)
+        self._outbox = Outbox(_bounds(settings), spool)
         self._ids = itertools.count(1)
         self._finishing = asyncio.Event()
+        self._renewed = asyncio.Event()
         self._connected_s = time.monotonic()
-        self.epoch_unix_ms = time.time_ns() // 1_000_000
-        self._hello = pb.Hello(
-            protocol=PROTOCOL,
-            device=settings.device,
-            boot=secrets.randbits(64),
-            bundle_digest=bundle.digest,
-            cameras=settings.cameras,
-            epoch_unix_ms=self.epoch_unix_ms,
+        self._own = Identity(
+            settings.device, secrets.randbits(64), time.time_ns() // NS_PER_MS, settings.cameras
         )
+        if spool is not None:
+            spool.listen(self._spool_told, self._outbox.kept_late)
 
-    async def send(self, packet: tokens_pb2.FramePacket, questions: Sequence[str]) -> None:
-        """Queue a packet and questions about it, waiting for room.
+    @property
+    def identity(self) -> Identity:
+        """Of the packets that are handed over: their boot may change, epoch and cameras do not."""
+        return self._own if self._spool is None else self._spool.identity
+
+    @property
+    def state(self) -> LinkState:
+        """What is under way, for whoever decides on the next frame."""
+        return self._outbox.state()
+
+    async def send(
+        self,
+        packet: tokens_pb2.FramePacket,
+        questions: Sequence[str],
+        *,
+        priority: int = 0,
+        live: bool = True,
+    ) -> None:
+        """Hand over a packet and questions about it. Without a spool, and for a recording, this
+        waits for room; with one, until the packet is on disk. ``priority``: of 0..3 in the
+        backlog; not ``live``: it is not for now, but for when the link is idle.
 
         Raises ``LimitExceeded`` or ``QuestionError`` for what the cloud would refuse.
         """
@@ -95,31 +132,52 @@ class Uplink:
         for text in questions:
             self._check_question(text)
         asked = [
-            pb.Question(id=next(self._ids), sequence=packet.sequence, text=t) for t in questions
+            pb.Question(id=self._next_id(), sequence=packet.sequence, text=text)
+            for text in questions
         ]
-        await self._outbox.add(packet, asked)
+        await self._outbox.add(self._parcel(packet, asked, priority, live))
 
     async def room(self, questions: int) -> None:
         """Wait until ``send`` with so many questions would not wait."""
         await self._outbox.room(questions)
 
-    async def finish(self, drain_s: float) -> bool:
-        """Wait for what the cloud owes, at most ``drain_s``, then say bye; whether all came."""
-        try:
+    def pace_backlog(self, bytes_per_s: float) -> None:
+        """How much of the link the backlog may have."""
+        self._outbox.pace.set(bytes_per_s)
+
+    async def finish(self, drain_s: float, *, retire: bool = False) -> bool:
+        """Wait for what the cloud owes, at most ``drain_s``, then say bye; whether all came.
+
+        ``retire``: what is on disk stays there, only what has been said is waited for.
+        """
+        if retire:
+            await self._outbox.retire()
+        with suppress(asyncio.TimeoutError):
             await within(drain_s, self._outbox.drained())
-            complete = True
-        except asyncio.TimeoutError:
-            complete = False
+        complete = self._outbox.empty
         self._finishing.set()
         await self._outbox.close()
         return complete
+
+    def abandon(self) -> None:
+        """Once ``run`` has ended: count what only memory had."""
+        self._outbox.abandon()
 
     async def run(self) -> None:
         """Until ``finish``. Raises what no further try can mend, or what outlasts the patience."""
         backoff = Backoff(self._settings.backoff_first_s, self._settings.backoff_most_s)
         self._connected_s = time.monotonic()
-        while not self._finishing.is_set():
-            await self._try(backoff)
+        tending = asyncio.ensure_future(self._tend())
+        try:
+            while not self._finishing.is_set():
+                await self._try(backoff)
+        finally:
+            await end(tending)
+
+    async def _tend(self) -> None:
+        while self._spool is not None:
+            await self._outbox.tend()
+            await asyncio.sleep(TEND_S)
 
     async def _try(self, backoff: Backoff) -> None:
         try:
@@ -141,21 +199,102 @@ class Uplink:
             ready = wait_ready(channel, settings.cloud, timeout_s, settings.tls)
             if not await self._ready(ready):
                 return
-            call = VisionStub(channel).Connect()
-            hearing = Hearing(self._outbox, self._tell)
-            talk = Conversation(call, self._outbox, hearing.hear)
-            hearing.said_s = talk.said_s
-            welcome = await talk.greet(self._hello)
-            self._limits = self._limits.agreed(welcome.limits)
-            self._outbox.bound(self._limits.in_flight_packets, self._limits.open_questions)
-            resent = await self._outbox.rewind(welcome.resume_after)
-            backoff.reset()
-            self._tell(Connected(settings.cloud, resent))
-            try:
-                await talk.hold()
-            finally:
-                self._outbox.suspend()
-                self._connected_s = time.monotonic()
+            await self._talk(VisionStub(channel).Connect(), backoff)
+
+    async def _talk(self, call: Call, backoff: Backoff) -> None:
+        self._renewed.clear()
+        hearing = Hearing(self._outbox, self._tell, self.identity.cameras)
+        talk = Conversation(call, self._outbox, hearing.hear)
+        hearing.said_s = talk.said_s
+        welcome = await talk.greet(self._hello())
+        self._check_known(welcome.resume_after)
+        self._limits = self._limits.agreed(welcome.limits)
+        limits = self._limits
+        self._outbox.bound(limits.in_flight_packets, limits.open_questions, limits.message_bytes)
+        resent = await self._outbox.rewind(welcome.stored)
+        backoff.reset()
+        backlog = self._spool.waiting if self._spool else 0
+        self._tell(Connected(self._settings.cloud, resent, backlog))
+        try:
+            await self._hold(talk)
+        finally:
+            self._outbox.suspend()
+            self._connected_s = time.monotonic()
+
+    async def _hold(self, talk: Conversation) -> None:
+        """Until the conversation's end, or until another identity has to be said."""
+        holding = asyncio.ensure_future(talk.hold())
+        renewing = asyncio.ensure_future(self._renewed.wait())
+        try:
+            await first_done(holding, renewing)
+            if holding.done():
+                holding.result()
+        finally:
+            await end(holding, renewing)
+
+    def _hello(self) -> pb.Hello:
+        identity = self.identity
+        return pb.Hello(
+            protocol=PROTOCOL,
+            device=identity.device,
+            boot=identity.boot,
+            bundle_digest=self._digest,
+            cameras=identity.cameras,
+            epoch_unix_ms=identity.epoch_unix_ms,
+            in_doubt=self._outbox.doubts,
+        )
+
+    def _check_known(self, resume_after: int) -> None:
+        """Raises ``RemoteError`` where the cloud knows packets that we never said: the spool was
+        restored from an older copy, and what is new here would be taken for what is known there.
+        The next try is under another identity.
+        """
+        if self._spool is None or resume_after <= self._spool.said_until:
+            return
+        told = f"the cloud has packet {resume_after}, the spool has said {self._spool.said_until}"
+        self._spool.reborn(told)
+        self._outbox.renew()
+        raise RemoteError(told)
+
+    def _spool_told(self, event: SpoolEvent) -> None:
+        if isinstance(event, SpoolReborn):
+            self._outbox.renew()
+            self._renewed.set()
+        self._tell(event)
+
+    def _next_id(self) -> int:
+        return next(self._ids) if self._spool is None else self._spool.next_question()
+
+    def _parcel(
+        self,
+        packet: tokens_pb2.FramePacket,
+        asked: Sequence[pb.Question],
+        priority: int,
+        live: bool,
+    ) -> Parcel:
+        questions = {question.id: question for question in asked}
+        if self._spool is None:
+            return Parcel(packet, questions)
+        deadline_s = self._settings.deadline_s if live else 0.0
+        captured_ms = self.identity.epoch_unix_ms + packet.captured_ms
+        entry = Entry(
+            sequence=packet.sequence,
+            camera=packet.camera,
+            captured_unix_ms=captured_ms,
+            deadline_unix_ms=captured_ms + int(deadline_s * 1e3),
+            priority=priority,
+            packet=packet.SerializeToString(),
+            questions=tuple(Asked(question.id, question.text) for question in asked),
+        )
+        return Parcel(packet, questions, self._deadline(captured_ms, deadline_s), entry)
+
+    def _deadline(self, captured_ms: int, deadline_s: float) -> float:
+        """Monotonic. A recording waits for the cloud: it is never late."""
+        if not self._settings.live and deadline_s:
+            return math.inf
+        # A clock that was set meanwhile must make nothing immortal.
+        age_s = min(max(time.time() - captured_ms / 1e3, 0.0), deadline_s)
+        return time.monotonic() + deadline_s - age_s
 
     async def _ready(self, connecting: Coroutine[Any, Any, None]) -> bool:
         """Whether a connection came before the end: nobody waits for a cloud to say bye to it."""
@@ -186,3 +325,15 @@ class Uplink:
             raise QuestionError(
                 f"a question has {len(text)} characters, the limit is {self._limits.question_chars}"
             )
+
+
+def _bounds(settings: UplinkSettings) -> Bounds:
+    return Bounds(
+        packets=settings.packets_in_flight,
+        questions=settings.open_questions,
+        bytes=settings.bytes_in_flight,
+        backlog_packets=settings.backlog_packets,
+        backlog_bytes=settings.backlog_bytes,
+        backlog_bytes_per_s=settings.backlog_bytes_per_s,
+        live=settings.live,
+    )

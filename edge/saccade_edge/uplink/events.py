@@ -11,10 +11,13 @@ from saccade.nouns import Timing
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The cloud welcomed this edge; ``resent`` messages are said again on the new stream."""
+    """The cloud welcomed this edge; ``resent`` messages are said again on the new stream,
+    ``backlog`` packets wait in the spool.
+    """
 
     cloud: str
     resent: int
+    backlog: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +32,16 @@ class Lost:
 class Acknowledged:
     """A packet arrived. ``packet_bytes``: its serialised size, protobuf included.
 
-    ``round_trip_ms``: from handing it to gRPC to its acknowledgement.
+    ``round_trip_ms``: from handing it to gRPC to its acknowledgement; ``received_unix_ms``: when
+    the cloud read it, by its own clock; ``live``: it did not come from the backlog.
     """
 
     sequence: int
     packet_bytes: int
     stored: bool
     round_trip_ms: float
+    received_unix_ms: int
+    live: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,9 @@ class AnswerPiece:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A whole answer; ``timing``: the cloud's stages."""
+    """A whole answer; ``timing``: the cloud's stages. ``camera`` and ``packet_bytes`` are those of
+    the packet, which may be an earlier run's.
+    """
 
     question_id: int
     sequence: int
@@ -57,6 +65,8 @@ class Answered:
     text: str
     finish: Literal["stop", "length"]
     timing: Timing
+    camera: str
+    packet_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from saccade.errors import StorageError
@@ -24,9 +24,12 @@ from saccade_edge.uplink.outbox import Outbox
 class Hearing:
     """Of one stream: half-heard answers end with it, so that they are not told twice."""
 
-    def __init__(self, outbox: Outbox, tell: Callable[[UplinkEvent], None]) -> None:
+    def __init__(
+        self, outbox: Outbox, tell: Callable[[UplinkEvent], None], cameras: Sequence[str]
+    ) -> None:
         self._outbox = outbox
         self._tell = tell
+        self._cameras = cameras
         self._texts: dict[int, str] = {}
         self.said_s: dict[int, float] = {}
 
@@ -43,10 +46,18 @@ class Hearing:
         # A look-again request needs the frame's picture, which is gone: not served yet.
 
     async def _acknowledged(self, ack: pb.Acknowledgement) -> None:
-        await self._outbox.settle(ack.sequence)
+        parcel = await self._outbox.settle(ack.sequence, stored=ack.stored)
         now_s = time.monotonic()
-        round_trip_ms = (now_s - self.said_s.pop(ack.sequence, now_s)) * 1e3
-        self._tell(Acknowledged(ack.sequence, ack.bytes, ack.stored, round_trip_ms))
+        self._tell(
+            Acknowledged(
+                sequence=ack.sequence,
+                packet_bytes=ack.bytes,
+                stored=ack.stored,
+                round_trip_ms=(now_s - self.said_s.pop(ack.sequence, now_s)) * 1e3,
+                received_unix_ms=ack.received_unix_ms,
+                live=parcel is None or parcel.live,
+            )
+        )
 
     async def _answered(self, chunk: pb.AnswerChunk) -> None:
         text = self._texts.pop(chunk.question_id, "") + chunk.text
@@ -55,12 +66,22 @@ class Hearing:
         if not chunk.last:
             self._texts[chunk.question_id] = text
             return
-        question = await self._outbox.answered(chunk.question_id)
-        if question is not None:
+        answered = await self._outbox.answered(chunk.question_id)
+        if answered is not None:
+            question, parcel = answered
             timing = Timing({entry.stage: float(entry.ms) for entry in chunk.timing})
             finish: Literal["stop", "length"] = "length" if chunk.finish == "length" else "stop"
             self._tell(
-                Answered(question.id, question.sequence, question.text, text, finish, timing)
+                Answered(
+                    question.id,
+                    question.sequence,
+                    question.text,
+                    text,
+                    finish,
+                    timing,
+                    camera=self._cameras[parcel.packet.camera],
+                    packet_bytes=parcel.size,
+                )
             )
 
     async def _refused(self, failure: pb.Failure) -> None:
@@ -70,8 +91,12 @@ class Hearing:
             # stream, after a pause.
             raise error
         if failure.sequence:
-            await self._outbox.settle(failure.sequence)
             self._tell(Refused(error, failure.sequence))
-        if question := await self._outbox.answered(failure.question_id):
+            # There is no frame now that could be asked about.
+            for question in await self._outbox.refuse(failure.sequence, error.code):
+                self._texts.pop(question.id, None)
+                self._tell(Refused(error, question.sequence, question.text))
+        if answered := await self._outbox.answered(failure.question_id):
+            question, _ = answered
             self._texts.pop(question.id, None)
             self._tell(Refused(error, question.sequence, question.text))

@@ -1,0 +1,33 @@
+"""Store and forward: packets on disk until the cloud has stored them."""
+
+from saccade_edge.spool.faults import SpoolFault
+from saccade_edge.spool.nouns import (
+    Asked,
+    Entry,
+    Fate,
+    Identity,
+    SpoolEvent,
+    SpoolMended,
+    SpoolReborn,
+    SpoolReport,
+    SpoolSettings,
+    SpoolTroubled,
+    refused,
+)
+from saccade_edge.spool.spool import Spool
+
+__all__ = [
+    "Asked",
+    "Entry",
+    "Fate",
+    "Identity",
+    "Spool",
+    "SpoolEvent",
+    "SpoolFault",
+    "SpoolMended",
+    "SpoolReborn",
+    "SpoolReport",
+    "SpoolSettings",
+    "SpoolTroubled",
+    "refused",
+]
