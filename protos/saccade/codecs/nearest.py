@@ -39,6 +39,8 @@ class Nearest:
         slack = self._rounding * (2 * longest * self._reach + self._reach**2)
         close = scores <= (scores.min(axis=1) + 2 * slack).astype(np.float32)[:, None]
         rows, columns = np.divmod(np.flatnonzero(close), len(self._entries))
+        if len(rows) == len(residuals):
+            return columns  # one is close to each
         products = np.einsum("kd,kd->k", residuals[rows], self._entries[columns])
         exact = self._norms[columns] - 2 * products
         starts = np.searchsorted(rows, np.arange(len(residuals)))

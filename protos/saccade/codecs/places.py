@@ -132,23 +132,24 @@ def _decisions(
     ids: Sequence[int], rows: Sequence[Sequence[int]], shape: SetShape
 ) -> Iterator[tuple[int, int]]:
     """(place, width) of each place that is not settled by those before it."""
-    kept, left = set(ids), shape.count
-    for place in range(shape.places):
-        if not 0 < left < shape.places - place:
+    kept, left, places = set(ids), shape.count, shape.places
+    for place in range(places):
+        if not 0 < left < places - place:
             return
-        yield place, _width(rows, place, left, shape.places - place)
+        yield place, _width(rows, place, left, places - place)
         left -= place in kept
 
 
 def _read(decoder: Decoder, rows: Sequence[Sequence[int]], shape: SetShape) -> list[int]:
     ids: list[int] = []
-    for place in range(shape.places):
+    places = shape.places
+    for place in range(places):
         left = shape.count - len(ids)
-        if left == shape.places - place:
-            return [*ids, *range(place, shape.places)]
+        if left == places - place:
+            return [*ids, *range(place, places)]
         if not left:
             return ids
-        if decoder.flag(_width(rows, place, left, shape.places - place)):
+        if decoder.flag(_width(rows, place, left, places - place)):
             ids.append(place)
     return ids
 
