@@ -9,6 +9,7 @@ import signal
 
 from saccade.bundle import Bundle
 from saccade_cloud.assemble import open_engine, open_hub
+from saccade_cloud.descriptors import allow_descriptors
 from saccade_cloud.server import CloudServer
 from saccade_cloud.settings import Address, ServerSettings
 
@@ -43,6 +44,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         drain_s=arguments.drain,
     )
     settings.check()
+    allow_descriptors()
     bundle = Bundle.open(arguments.bundle)
     asyncio.run(_serve_until_signal(bundle, settings, arguments.threads))
     return 0
