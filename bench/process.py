@@ -1,8 +1,11 @@
-"""What Linux says about a process: memory, processor time, open files."""
+"""What Linux says about a process: memory, processor time, open files, what it keeps on disk."""
 
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,3 +37,22 @@ def processor_s(pid: int) -> float:
 def descriptors(pid: int) -> int:
     """Open files and sockets."""
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+@contextmanager
+def state_folder() -> Iterator[Path]:
+    """Where processes that are started meanwhile keep their state: not among the user's own."""
+    before = os.environ.get("STATE_DIRECTORY")
+    with tempfile.TemporaryDirectory(prefix="saccade-bench-") as folder:
+        os.environ["STATE_DIRECTORY"] = folder
+        try:
+            yield Path(folder)
+        finally:
+            del os.environ["STATE_DIRECTORY"]
+            if before is not None:
+                os.environ["STATE_DIRECTORY"] = before
+
+
+def bytes_in(folder: Path, pattern: str) -> int:
+    """Of the files there whose names match."""
+    return sum(path.stat().st_size for path in folder.glob(pattern) if path.is_file())

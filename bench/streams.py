@@ -13,7 +13,7 @@ sustained: 99 of 100 packets acknowledged within 250 ms of when they were due. F
 over rounds; `late` is how much of the acknowledgement time passed before the packet was handed to
 gRPC, in the processes of the edges; `CPU` is the server's, of one core.
 
-The last line is JSON of the largest number of edges: `packets_per_s`: the highest rate that was
+The last line is JSON of the last number of edges: `packets_per_s`: the highest rate that was
 sustained, `ack_p99_ms` at that rate, `idle_stream_kb`; `baseline`: the same of the bare server.
 """
 
@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass
 from statistics import median, median_low
 
 from bench.common import percentile, table
-from bench.process import memory, processor_s
+from bench.process import memory, processor_s, state_folder
 from bench.simulated.edges import Crew, Heard
 from bench.simulated.fleet import Fleet, fleet
 from bench.simulated.packets import packets_of_clip
@@ -180,8 +180,9 @@ def measure(
 ) -> tuple[Trial, Trial]:
     """One round: our cloud, then the bare server."""
     folder = str(bundle.folder)
+    serve = ("cloud", "serve", "--listen=127.0.0.1:0", f"--bundle={folder}")
     commands = {
-        "saccade": (("cloud", "serve", "--listen=127.0.0.1:0", f"--bundle={folder}"), "saccade"),
+        "saccade": ((*serve, *options.cloud_args.split()), "saccade"),
         "bare gRPC": ((f"--bundle={folder}",), "bench.simulated.echo"),
     }
     trials = []
@@ -199,11 +200,14 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     bundle = Bundle.open(options.bundle)
     packets = packets_of_clip(bundle, PACKETS, PipelineSettings(codec=options.codec))
     print(f"packets of {', '.join(str(len(packet)) for packet in packets)} bytes", flush=True)
+    found: dict[str, object] = {}
     for edges in options.edges:
-        rounds = [measure(bundle, packets, edges, options) for _ in range(options.rounds)]
+        with state_folder():
+            rounds = [measure(bundle, packets, edges, options) for _ in range(options.rounds)]
         ours, bare = [pair[0] for pair in rounds], [pair[1] for pair in rounds]
-        print("", table_of(ours, bare, f"{edges:,} edges"), sep="\n", flush=True)
-    return {"edges": edges, **asdict(best(ours)), "baseline": asdict(best(bare))}
+        print("", table_of(ours, bare, f"edges: {edges:,}"), sep="\n", flush=True)
+        found = {"edges": edges, **asdict(best(ours)), "baseline": asdict(best(bare))}
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -215,6 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each rate")
     parser.add_argument("--warm", type=float, default=1.0, help="seconds before, not measured")
+    parser.add_argument("--cloud-args", default="", help="more for the cloud")
     parser.add_argument("--processes", type=int, default=2, help="that the edges live in")
     print(json.dumps(run(parser.parse_args(arguments))))
 

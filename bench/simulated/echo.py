@@ -53,6 +53,11 @@ class Echo(VisionServicer):
             else:
                 return
 
+    def Infer(  # noqa: N802 - as above
+        self, request: pb.InferRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[pb.InferReply]:
+        raise NotImplementedError("nobody asks a bare server")
+
 
 async def serve(bundle: Bundle) -> None:
     stopped = asyncio.Event()

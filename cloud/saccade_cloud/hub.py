@@ -23,7 +23,6 @@ from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.frames import FrameStore, StoredFrame
 from saccade_cloud.settings import ServerSettings
 
-
 # Packets up to here are decoded in the event loop. The way to a thread and back costs more than
 # decoding what edges usually send (0.2 ms), and the worst that fits in here, klt, takes 3 ms: less
 # than a thread that computes may keep the loop waiting for the interpreter anyway (5 ms).
