@@ -1,15 +1,17 @@
 # Every target makes the environment it needs: only python3 and pip are asked for.
 #   PYTHON=python3.12 make test     another interpreter
 #   PIP_ARGS="..." make demo        more options for pip
+#   SOAK_ARGS="--minutes 3" make soak
 
 PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 300
+SOAK_ARGS ?= --minutes 60
 
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test fuzz lint protos protos-check bench-accuracy bench-codec bench-end-to-end bench-rate bench-selection clean
+.PHONY: demo test fuzz lint protos protos-check bench-accuracy bench-codec bench-end-to-end bench-rate bench-selection bench-streams soak clean
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
@@ -42,6 +44,12 @@ bench-rate: .venv/ready  ## bytes a frame against right answers, image codecs be
 
 bench-selection: .venv/ready  ## time of every selection method and quota
 	.venv/bin/python -m bench.selection $(BENCH_ARGS)
+
+bench-streams: .venv-demo/ready  ## packets a second, acknowledgement time, memory for 1 to 1,000 edges
+	.venv-demo/bin/python -m bench.streams $(BENCH_ARGS)
+
+soak: .venv/ready  ## what grows while a cloud and an edge run; an hour
+	.venv/bin/python -m bench.soak $(SOAK_ARGS)
 
 protos: .venv/ready  ## write the generated code anew
 	.venv/bin/python protos/generate.py

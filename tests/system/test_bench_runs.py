@@ -29,7 +29,7 @@ def test_three_edges_for_two_seconds(bundle: Bundle, capsys: pytest.CaptureFixtu
 
 
 def test_a_short_soak_survives_a_cut(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    short = ("--minutes=0.25", "--cut-every=6", "--fps=2")
+    short = ("--minutes=0.3", "--cut-every=8", "--fps=2")
     soak.main((f"--bundle={bundle.folder}", *short))  # so short that growth says nothing
     lines = capsys.readouterr().out.splitlines()
     found = json.loads(lines[-1])
