@@ -1,17 +1,19 @@
 # Every target makes the environment it needs: only python3 and pip are asked for.
 #   PYTHON=python3.12 make test     another interpreter
 #   PIP_ARGS="..." make demo        more options for pip
+#   SOAK_ARGS="--minutes 3" make soak
 
 PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 300
 CERTS_ARGS ?=
+SOAK_ARGS ?= --minutes 60
 
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test certs fuzz lint protos protos-check clean
-.PHONY: $(addprefix bench-,accuracy budget codec end-to-end link rate reconnect selection spool store)
+.PHONY: demo test certs fuzz lint protos protos-check soak clean
+.PHONY: $(addprefix bench-,accuracy budget codec end-to-end link rate reconnect selection spool store streams)
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
@@ -62,6 +64,12 @@ bench-spool: .venv/ready  ## what it costs to keep packets on disk
 
 bench-store: .venv/ready  ## durable acknowledgements a second, group commit and one by one
 	.venv/bin/python -m bench.store $(BENCH_ARGS)
+
+bench-streams: .venv-demo/ready  ## packets a second, acknowledgement time, memory for 1 to 1,000 edges
+	.venv-demo/bin/python -m bench.streams $(BENCH_ARGS)
+
+soak: .venv/ready  ## what grows while a cloud and an edge run; an hour
+	.venv/bin/python -m bench.soak $(SOAK_ARGS)
 
 protos: .venv/ready  ## write the generated code anew
 	.venv/bin/python protos/generate.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,6 +14,16 @@ def quantiles(values: Sequence[float]) -> tuple[float, float]:
         return 0.0, 0.0
     median, p95 = np.percentile(values, [50, 95])
     return round(float(median), 2), round(float(p95), 2)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The least value that ``percent`` of all are at or below (nearest rank, ISO 3534-1); values
+    may be infinite. 0 for no values.
+    """
+    if not values:
+        return 0.0
+    rank = max(math.ceil(len(values) * percent / 100), 1)
+    return sorted(values)[rank - 1]
 
 
 def table(head: str, columns: Mapping[str, Mapping[str, str]], width: int = 16) -> str:

@@ -1,4 +1,6 @@
-"""A TCP forwarder that counts what passes, by HTTP/2 frame (RFC 9113), without changing it."""
+"""A TCP forwarder that counts what passes, by HTTP/2 frame (RFC 9113), without changing it; and
+cuts it off when told to.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +64,7 @@ class Wiretap:
         host, _, port = target.rpartition(":")
         self._target = (host, int(port))
         self.up, self.down = Direction(), Direction()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -76,6 +79,10 @@ class Wiretap:
         """Where the edge connects to."""
         return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
+    def cut(self) -> None:
+        """Reset every connection, both ends; new ones are served as before."""
+        self._loop.call_soon_threadsafe(self._abort)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -87,6 +94,10 @@ class Wiretap:
         self._thread.join()
         self._loop.close()
 
+    def _abort(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
     async def _close(self) -> None:
         self._server.close()
         mine = asyncio.current_task()
@@ -97,10 +108,15 @@ class Wiretap:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(*self._target)
-        await asyncio.gather(
-            _pump(reader, far_writer, _Reader(self.up, len(PREFACE))),
-            _pump(far_reader, writer, _Reader(self.down, 0)),
-        )
+        writers = {writer, far_writer}
+        self._writers |= writers
+        try:
+            await asyncio.gather(
+                _pump(reader, far_writer, _Reader(self.up, len(PREFACE))),
+                _pump(far_reader, writer, _Reader(self.down, 0)),
+            )
+        finally:
+            self._writers -= writers
 
 
 async def _pump(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from saccade.bundle import Bundle
 from saccade_cloud.assemble import open_engine, open_hub
+from saccade_cloud.descriptors import allow_descriptors
 from saccade_cloud.quotas import Quota
 from saccade_cloud.server import CloudServer
 from saccade_cloud.settings import Address, ServerSettings
@@ -75,6 +76,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     logging.getLogger("saccade.access").setLevel(logging.INFO)  # who asked what, always
     settings = _settings(arguments)
     settings.check()
+    allow_descriptors()
     bundle = Bundle.open(arguments.bundle)
     store = StoreOptions.of(arguments)
     asyncio.run(_serve_until_signal(bundle, settings, arguments.threads, store))

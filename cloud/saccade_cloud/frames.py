@@ -6,16 +6,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from saccade.nouns import FrameTokens, Timing
+from saccade.nouns import Timing
+from saccade.v1 import vision_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class CodedTokens:
+    """A frame's tokens as they came: a serialised packet that was decoded once, and so can be
+    again. ``hello`` is its session's; ``damaged`` names layers that were left out.
+
+    Most frames are never asked about. Decoded, one takes ten kilobytes and fifteen objects; those
+    of a thousand cameras would hold the interpreter up for 0.2 s whenever it looks for cycles.
+    """
+
+    packet: bytes
+    hello: vision_pb2.Hello
+    sequence: int
+    camera: str
+    captured_ns: int
+    damaged: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFrame:
-    """A decoded packet. ``timing``: its stages so far. Its identity is (device, boot, sequence)."""
+    """A checked packet. ``timing``: its stages so far. Its identity is (device, boot, sequence)."""
 
     device: str
     boot: int
-    tokens: FrameTokens
+    tokens: CodedTokens
     packet_bytes: int  # of the serialised FramePacket
     received_ns: int  # Unix time
     timing: Timing

@@ -57,9 +57,10 @@ class MemoryFrames:
         self._frames[frame.identity] = frame
         camera.frames.append(frame)
         if len(camera.frames) > self._per_camera:
-            newest = _newest(camera)
-            first = next(i for i, kept in enumerate(camera.frames) if kept is not newest)
-            del self._frames[camera.frames.pop(first).identity]
+            first, *later = camera.frames
+            # Usually the very next one is newer.
+            outlived = any(_rank(kept) >= _rank(first) for kept in later)
+            del self._frames[camera.frames.pop(0 if outlived else 1).identity]
         return True
 
     def get(self, device: str, boot: int, sequence: int) -> StoredFrame | None:
@@ -90,16 +91,15 @@ class MemoryFrames:
 
 
 def _newest(camera: _Camera) -> StoredFrame | None:
-    """By capture; of two captured at once the one that came later.
+    """By capture; of two captured at once the one that came later."""
+    return max(reversed(camera.frames), key=_rank, default=None)
 
-    Nothing is captured after it came: a clock that runs ahead, or a recording that is read faster
-    than it was filmed, would outrank what comes later for as long as it lies in the future.
+
+def _rank(frame: StoredFrame) -> int:
+    """Nothing is captured after it came: a clock that runs ahead, or a recording that is read
+    faster than it was filmed, would outrank what comes later for as long as it lies in the future.
     """
-    return max(
-        reversed(camera.frames),
-        key=lambda kept: min(kept.tokens.captured_ns, kept.received_ns),
-        default=None,
-    )
+    return min(frame.tokens.captured_ns, frame.received_ns)
 
 
 def _state(device: str, name: str, camera: _Camera) -> CameraState:

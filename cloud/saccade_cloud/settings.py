@@ -67,9 +67,9 @@ class ServerSettings:
     apps: Address | None = None  # where applications need no certificate, only their token
     tokens: Path | None = None  # see saccade_cloud.tokens
     quota: Quota = field(default_factory=Quota)
-    max_concurrent_rpcs: int = 1024
+    max_concurrent_rpcs: int = 4096  # each edge holds one, each watching application another
     frames_per_camera: int = 16
-    max_cameras: int = 256
+    max_cameras: int = 2048
     hello_timeout_s: float = 10.0
     answer_timeout_s: float = 60.0  # of one answer, from question to last chunk
     stalled_timeout_s: float = 60.0  # how long a peer may leave its messages unread

@@ -144,24 +144,21 @@ class TokenSet:
     owners: I32 | None = None
 
     def __post_init__(self) -> None:
+        # Made a few times for every packet: a message is put together only where it is needed.
         kept = len(self.ids)
-        _require(
-            self.features.dtype == np.float32
-            and self.features.ndim == 2
-            and len(self.features) == kept,
-            f"features are float32 [{kept}, D], not {_shape(self.features)}",
-        )
+        if (
+            self.features.dtype != np.float32
+            or self.features.ndim != 2
+            or len(self.features) != kept
+        ):
+            raise ValueError(f"features are float32 [{kept}, D], not {_shape(self.features)}")
         for name, indices in (("ids", self.ids), ("order", self.order)):
-            _require(
-                indices.dtype == np.int32 and indices.shape == (kept,),
-                f"{name} are int32 [{kept}], not {_shape(indices)}",
-            )
+            if indices.dtype != np.int32 or indices.shape != (kept,):
+                raise ValueError(f"{name} are int32 [{kept}], not {_shape(indices)}")
         tokens = math.prod(self.grid)
         inside = kept == 0 or (self.ids[0] >= 0 and self.ids[-1] < tokens)
-        _require(
-            bool(inside and np.all(self.ids[1:] > self.ids[:-1])),
-            f"ids ascend within 0..{tokens - 1}, not {self.ids.tolist()}",
-        )
+        if not (inside and (self.ids[1:] > self.ids[:-1]).all()):
+            raise ValueError(f"ids ascend within 0..{tokens - 1}, not {self.ids.tolist()}")
 
 
 @dataclass(frozen=True, slots=True)

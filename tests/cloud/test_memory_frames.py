@@ -6,18 +6,16 @@ import pytest
 
 from saccade.errors import LimitExceeded
 from saccade.nouns import Timing
-from saccade_cloud.frames import StoredFrame
+from saccade.v1 import vision_pb2
+from saccade_cloud.frames import CodedTokens, StoredFrame
 from saccade_cloud.memory_frames import MemoryFrames
-from saccade_testing.tokens import usual_frame
-
-USUAL = usual_frame(views=1, kept=1)
 
 
 def frame(
     sequence: int, captured_ns: int | None = None, device: str = "kerb", received_ns: int = 1000
 ) -> StoredFrame:
     when = sequence if captured_ns is None else captured_ns
-    tokens = replace(USUAL, sequence=sequence, captured_ns=when, camera="north")
+    tokens = CodedTokens(b"", vision_pb2.Hello(), sequence, "north", when)
     return StoredFrame(device, 1, tokens, 100, received_ns, Timing())
 
 

@@ -1,0 +1,1 @@
+"""A fleet of edges without cameras, and the barest server that they can talk to."""
