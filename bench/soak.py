@@ -272,7 +272,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--fps", type=float, default=5.0, help="frames a second, at most")
     parser.add_argument("--cut-every", type=float, default=45.0, metavar="SECONDS")
-    parser.add_argument("--edge-args", default="", help="more for the edge; STATE is its folder")
+    parser.add_argument(
+        "--edge-args",
+        default="--spool=STATE/camera.spool",
+        help="more for the edge; STATE is its folder (default: %(default)s)",
+    )
     parser.add_argument("--cloud-args", default="", help="more for the cloud")
     parser.add_argument("--plot", type=Path, help="write a picture of it")
     options = parser.parse_args(arguments)

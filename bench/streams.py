@@ -219,7 +219,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each rate")
     parser.add_argument("--warm", type=float, default=1.0, help="seconds before, not measured")
-    parser.add_argument("--cloud-args", default="", help="more for the cloud")
+    # What one device may send is not what is measured: a single edge is to fill the gateway.
+    parser.add_argument(
+        "--cloud-args",
+        default="--device-messages 100000",
+        help="more for the cloud (default: %(default)s)",
+    )
     parser.add_argument("--processes", type=int, default=2, help="that the edges live in")
     print(json.dumps(run(parser.parse_args(arguments))))
 
