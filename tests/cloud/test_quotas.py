@@ -264,23 +264,27 @@ class TestResets:
             edge = EdgeEnd(served, bundle)
             await edge.greet()
             await asyncio.to_thread(_reset_rapidly, served.address, 1000)
-            before = await _footprint()
-            flood = asyncio.create_task(asyncio.to_thread(_reset_rapidly, served.address, 5000))
-            slowest_s, sequence = 0.0, 0
-            while not flood.done() or sequence == 0:
-                sequence += 1
-                began = time.monotonic()
-                await edge.say(packet=packet(sequence))
-                assert (await edge.hear()).ack.sequence == sequence
-                slowest_s = max(slowest_s, time.monotonic() - began)
-            await flood
-            after = await _footprint()
-            tasks, files, kilobytes = (b - a for a, b in zip(before, after, strict=True))
-            print(f"5,000 resets: {tasks} tasks, {files} files, {kilobytes} kB, "
-                  f"a packet beside them at most {slowest_s * 1e3:.0f} ms")  # fmt: skip
-            assert tasks <= 0
-            assert files <= 2
-            assert kilobytes < 16_000
+            slowest_s, sequence, grown_kb = 0.0, 0, []
+            # Twice: an allocator that takes another arena does not take it again.
+            for _ in range(2):
+                before = await _footprint()
+                flood = asyncio.create_task(asyncio.to_thread(_reset_rapidly, served.address, 5000))
+                while not flood.done():
+                    sequence += 1
+                    began = time.monotonic()
+                    await edge.say(packet=packet(sequence))
+                    assert (await edge.hear()).ack.sequence == sequence
+                    slowest_s = max(slowest_s, time.monotonic() - began)
+                await flood
+                after = await _footprint()
+                tasks, files, kilobytes = (b - a for a, b in zip(before, after, strict=True))
+                print(f"5,000 resets: {tasks} tasks, {files} files, {kilobytes} kB, "
+                      f"a packet beside them at most {slowest_s * 1e3:.0f} ms")  # fmt: skip
+                assert tasks <= 0
+                assert files <= 2
+                grown_kb.append(kilobytes)
+            assert sequence > 0
+            assert min(grown_kb) < 12_000
             assert slowest_s < 10
 
         run(bundle, work)
