@@ -63,13 +63,17 @@ class StatusFile:
 
     def _run(self) -> None:
         while (record := self._slot.take()) is not None:
-            try:
-                _replace(self._path, json.dumps(record))
-                self._failed = False
-            except OSError as error:
-                if not self._failed:
-                    log.warning("the status cannot be written: %s", error)
-                self._failed = True
+            self._try(record)
+
+    def _try(self, record: Record) -> None:
+        """A fault is told once, until it has passed."""
+        try:
+            _replace(self._path, json.dumps(record))
+            self._failed = False
+        except OSError as error:
+            if not self._failed:
+                log.warning("the status cannot be written: %s", error)
+            self._failed = True
 
 
 def read_status(path: Path) -> dict[str, Any]:
