@@ -131,6 +131,7 @@ class Allowance:
                 now_s,
                 camera=self.camera,
                 number=event.point,
+                unix_s=time.time(),
             )
         elif isinstance(event, Acknowledged):
             controller.acknowledged(event.sequence, event.received_unix_ms, now_s)

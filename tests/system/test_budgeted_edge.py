@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,11 @@ Record = dict[str, Any]
 @contextmanager
 def linked_cloud(bundle: Bundle, store: Path) -> Iterator[RunningLink]:
     """A cloud behind an emulated link, which lets everything pass for the time being."""
-    with cloud_process(bundle.folder, "--store", str(store)) as (_, address):
-        with running_link(LinkProxy(address, Shape(delay_s=0.02))) as link:
-            yield link
+    with (
+        cloud_process(bundle.folder, "--store", str(store)) as (_, address),
+        running_link(LinkProxy(address, Shape(delay_s=0.02))) as link,
+    ):
+        yield link
 
 
 def live_words(bundle: Bundle, clip: Path, cloud: str, spool: Path) -> tuple[str, ...]:
@@ -99,9 +102,7 @@ def test_frames_of_a_blackhole_go_to_the_spool_with_their_reason_and_arrive_late
         edge = start(*live_words(bundle, clip, link.address, spool))
         until(edge, lambda r: r["event"] == "Acknowledged")
         link.do("blackhole 5")
-        (kept,) = [
-            r for r in until(edge, lambda r: r.get("live") is False) if r.get("live") is False
-        ]
+        kept = until(edge, lambda r: r.get("live") is False)[-1]
         assert kept["event"] == "FrameSent"
         assert kept["bound"] in ("age", "connection")
         assert kept["reason"].startswith("to the spool: ")
@@ -217,7 +218,7 @@ def test_a_recording_waits_where_a_camera_would_lose_frames(bundle: Bundle, clip
     assert not any(isinstance(e, FrameWithheld) for e in events)
     assert 1 <= len(frames) <= 6
     sequences = [e.look.frame.sequence for e in frames]
-    steps = {later - earlier for earlier, later in zip(sequences, sequences[1:], strict=False)}
+    steps = {later - earlier for earlier, later in pairwise(sequences)}
     assert len(steps) <= 1  # every frame of two a second, none left out
 
 
