@@ -58,12 +58,12 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def test_notes_outlast_a_restart(tmp_path: Path) -> None:
     async def test() -> None:
-        async with opened(tmp_path) as (spool, _):
-            assert spool.noted("spent gate") == ""
-            spool.note("spent gate", "1 2")
-            spool.note("spent gate", "1 3")
-        async with opened(tmp_path) as (spool, _):
-            assert spool.noted("spent gate") == "1 3"
+        async with opened(tmp_path / "spool") as it:
+            assert it.spool.noted("spent gate") == ""
+            it.spool.note("spent gate", "1 2")
+            it.spool.note("spent gate", "1 3")
+        async with opened(tmp_path / "spool") as it:
+            assert it.spool.noted("spent gate") == "1 3"
 
     play(test)
 
