@@ -20,14 +20,15 @@ from bench.link.wire import Shape
 
 from saccade.bundle import Bundle
 from saccade.v1 import vision_pb2 as pb
-from saccade_edge.budget import BudgetSettings
+from saccade_edge.budget import POLICIES, BudgetSettings, Decision
+from saccade_edge.budget.fixed import Fixed
 from saccade_edge.daemon import Watch, WatchSettings
 from saccade_edge.events import Event, FrameSent, FrameWithheld
 from saccade_edge.gate import GateSettings
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.runtime import RuntimeSettings
 from saccade_testing.commands import cloud_process, run, start
-from saccade_testing.scripted_cloud import Line, scripted_cloud, serve
+from saccade_testing.scripted_cloud import Line, Script, honest, scripted_cloud, serve
 
 DAY_S = 86_400
 EVERY_FRAME = PipelineSettings(gate=GateSettings(threshold=0), runtime=RuntimeSettings(threads=1))
@@ -169,7 +170,9 @@ def test_status_tells_how_an_edge_stands_while_it_runs_and_after(
     assert lines[1].startswith("link: ")
 
 
-def watched(bundle: Bundle, clip: Path, script: Any, **changes: Any) -> list[Event]:
+def watched(
+    bundle: Bundle, clip: Path, script: Script, seconds: float = 6.0, **changes: Any
+) -> list[Event]:
     """What a watch of some seconds tells, of a cloud that plays ``script``."""
     events: list[Event] = []
 
@@ -177,7 +180,7 @@ def watched(bundle: Bundle, clip: Path, script: Any, **changes: Any) -> list[Eve
         async with scripted_cloud(bundle, script) as cloud:
             chosen = WatchSettings(str(clip), cloud.address, fps=2, pipeline=EVERY_FRAME, **changes)
             watch = Watch(bundle, chosen, events.append)
-            asyncio.get_running_loop().call_later(6.0, watch.stop)
+            asyncio.get_running_loop().call_later(seconds, watch.stop)
             await watch.run()
 
     asyncio.run(asyncio.wait_for(test(), 100))
@@ -226,3 +229,25 @@ async def few_frames(line: Line) -> None:
     await line.greet()
     await line.say(budget=pb.Budget(frames_per_minute=20, reason="busy"))
     await serve(line)
+
+
+def decided(events: list[Event]) -> list[Decision]:
+    return [e.decision for e in events if isinstance(e, FrameSent) and e.decision is not None]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_runs_a_watch(bundle: Bundle, clip: Path, policy: str) -> None:
+    settings = BudgetSettings(policy=policy, point=2)
+    decisions = decided(watched(bundle, clip, honest, 2.0, live=True, budget=settings))
+    assert decisions
+    assert {decision.policy for decision in decisions} == {policy}
+
+
+def test_a_policy_of_ones_own_takes_the_named_ones_place(bundle: Bundle, clip: Path) -> None:
+    decisions = decided(watched(bundle, clip, honest, 2.0, live=True, policy=Fixed(5)))
+    assert {decision.number for decision in decisions} == {5}
+
+
+def test_a_recording_keeps_the_bundles_own_point(bundle: Bundle, clip: Path) -> None:
+    decisions = decided(watched(bundle, clip, honest, 2.0))
+    assert {(d.number, d.bound) for d in decisions} == {(bundle.manifest.selection.point, "fixed")}
