@@ -87,7 +87,8 @@ def read_status(path: Path) -> dict[str, Any]:
         raise ConfigError(f"no edge has written its status to {path}") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"the status in {path} cannot be read: {error}") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
+    known = isinstance(record, dict) and record.get("format") == FORMAT
+    if not known or not {"written_unix_ms", "running"} <= record.keys():
         raise ConfigError(f"{path} is no status of format {FORMAT}")
     age_s = time.time() - record["written_unix_ms"] / 1e3
     if record["running"] and age_s > STALE_S:
