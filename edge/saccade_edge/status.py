@@ -27,6 +27,7 @@ WRITE_S = 1.0
 STALE_S = 10.0
 CLOSE_S = 2.0
 MOST_BYTES = 1 << 20
+_NEEDED = {"format", "written_unix_ms", "running"}
 
 Record = Mapping[str, Any]
 
@@ -87,8 +88,7 @@ def read_status(path: Path) -> dict[str, Any]:
         raise ConfigError(f"no edge has written its status to {path}") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"the status in {path} cannot be read: {error}") from error
-    known = isinstance(record, dict) and record.get("format") == FORMAT
-    if not known or not {"written_unix_ms", "running"} <= record.keys():
+    if not isinstance(record, dict) or not _NEEDED <= record.keys() or record["format"] != FORMAT:
         raise ConfigError(f"{path} is no status of format {FORMAT}")
     age_s = time.time() - record["written_unix_ms"] / 1e3
     if record["running"] and age_s > STALE_S:
