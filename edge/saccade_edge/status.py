@@ -88,7 +88,7 @@ def read_status(path: Path) -> dict[str, Any]:
         raise ConfigError(f"no edge has written its status to {path}") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"the status in {path} cannot be read: {error}") from error
-    if not isinstance(record, dict) or not _NEEDED <= record.keys() or record["format"] != FORMAT:
+    if not isinstance(record, dict) or not record.keys() >= _NEEDED or record["format"] != FORMAT:
         raise ConfigError(f"{path} is no status of format {FORMAT}")
     age_s = time.time() - record["written_unix_ms"] / 1e3
     if record["running"] and age_s > STALE_S:
