@@ -14,6 +14,8 @@ from pathlib import Path
 from saccade import codecs, tls
 from saccade.bundle import Bundle
 from saccade.selection import QUOTAS, UNGUIDED
+from saccade_edge.allowance import usual_policy
+from saccade_edge.budget import POLICIES, BudgetSettings
 from saccade_edge.daemon import DEADLINE_S, WatchSettings, run
 from saccade_edge.detect import DETECTORS
 from saccade_edge.events import Event
@@ -24,6 +26,8 @@ from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.source import is_camera
 from saccade_edge.spool import SpoolSettings
 from saccade_edge.spool.inspect import look_into, report_lines
+from saccade_edge.standing import status_lines
+from saccade_edge.status import beside, named, read_status
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -40,17 +44,33 @@ def register(parser: argparse.ArgumentParser) -> None:
     _add_identity(watch)
     _add_source(watch)
     _add_spool(watch)
+    _add_budget(watch)
     _add_stages(watch)
     watch.set_defaults(run=_run)
+    _add_status(commands)
     spool = commands.add_parser("spool", help="what a spool holds, also while an edge uses it")
     spool.add_argument("path", type=Path, metavar="PATH")
     spool.add_argument("--json", action="store_true", help="one JSON object")
     spool.set_defaults(run=_show_spool)
 
 
+def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    status = commands.add_parser("status", help="how a running edge stands, and why")
+    status.add_argument(
+        "--spool", type=Path, metavar="PATH", help="of an edge that was given one of its own"
+    )
+    _add_names(status)
+    status.add_argument("--json", action="store_true", help="one JSON object")
+    status.set_defaults(run=_show_status)
+
+
+def _add_names(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--camera", default="camera", metavar="NAME")
+    parser.add_argument("--device", default=socket.gethostname(), metavar="ID")
+
+
 def _add_identity(watch: argparse.ArgumentParser) -> None:
-    watch.add_argument("--camera", default="camera", metavar="NAME")
-    watch.add_argument("--device", default=socket.gethostname(), metavar="ID")
+    _add_names(watch)
     tls.add_arguments(watch)
     watch.add_argument(
         "--patience",
@@ -94,6 +114,23 @@ def _add_spool(watch: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_budget(watch: argparse.ArgumentParser) -> None:
+    watch.add_argument(
+        "--budget", choices=POLICIES,
+        help="how each frame's operating point is chosen (default: robust for cameras, which "
+        "follows the link; fixed for files, and with --point)",
+    )  # fmt: skip
+    watch.add_argument(
+        "--bytes-per-day", type=_positive_int, metavar="N",
+        help="of this camera, headers included, by UTC day; then nothing is sent",
+    )  # fmt: skip
+    watch.add_argument(
+        "--point", type=int, metavar="N",
+        help="operating point, see saccade bundle inspect: the only one, or with --budget robust "
+        "the first",
+    )  # fmt: skip
+
+
 def _positive(text: str) -> float:
     number = float(text)
     if not 0 < number < math.inf:
@@ -108,9 +145,6 @@ def _positive_int(text: str) -> int:
 def _add_stages(watch: argparse.ArgumentParser) -> None:
     watch.add_argument("--detector", choices=DETECTORS, help="default: the bundle's own")
     watch.add_argument("--crops", type=int, metavar="N", help="at most, beside the overview")
-    watch.add_argument(
-        "--point", type=int, metavar="N", help="operating point: see saccade bundle inspect"
-    )
     watch.add_argument("--tokens", type=int, metavar="N", help="per view")
     watch.add_argument("--method", choices=UNGUIDED, help="of token selection")
     watch.add_argument("--quota", choices=QUOTAS, help="how views share a frame's tokens")
@@ -146,13 +180,41 @@ def _show_spool(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _show_status(arguments: argparse.Namespace) -> int:
+    record = read_status(_status_path(arguments))
+    print(json.dumps(record) if arguments.json else "\n".join(status_lines(record)))
+    return 0
+
+
+def _status_path(arguments: argparse.Namespace) -> Path:
+    """Of the edge that is meant, with its usual spool or without one, whichever wrote last."""
+    if arguments.spool is not None:
+        return beside(arguments.spool.expanduser())
+    folder = _state_folder()
+    usual = beside(_usual_spool(arguments.camera))
+    found = [usual, named(folder, arguments.device, arguments.camera)]
+    return max(found, key=lambda path: path.stat().st_mtime if path.exists() else 0.0)
+
+
+def _status_settings(arguments: argparse.Namespace) -> Path | None:
+    """A recording without a spool is over soon, and leaves nothing behind."""
+    if (spool := _spool_settings(arguments)) is not None:
+        return beside(spool.path)
+    live = arguments.live or is_camera(arguments.source)
+    return named(_state_folder(), arguments.device, arguments.camera) if live else None
+
+
 def _spool_settings(arguments: argparse.Namespace) -> SpoolSettings | None:
     """A camera's frames exist only once, a file can be played again."""
     chosen: str | None = arguments.spool
     if chosen == "none" or (chosen is None and not is_camera(arguments.source)):
         return None
-    path = Path(chosen) if chosen else _state_folder() / f"{arguments.camera}.spool"
+    path = Path(chosen) if chosen else _usual_spool(arguments.camera)
     return SpoolSettings(path.expanduser(), arguments.spool_bytes, arguments.keep_hours)
+
+
+def _usual_spool(camera: str) -> Path:
+    return _state_folder() / f"{camera}.spool"
 
 
 def _state_folder() -> Path:
@@ -192,7 +254,23 @@ def _settings(arguments: argparse.Namespace) -> WatchSettings:
         patience_s=arguments.patience,
         spool=_spool_settings(arguments),
         deadline_s=arguments.deadline,
+        budget=_budget_settings(arguments),
+        status=_status_settings(arguments),
         pipeline=pipeline,
+    )
+
+
+def _budget_settings(arguments: argparse.Namespace) -> BudgetSettings | None:
+    """None where the user leaves it to the watch."""
+    if arguments.budget is None and arguments.bytes_per_day is None:
+        return None
+    live = arguments.live or is_camera(arguments.source)
+    return BudgetSettings(
+        policy=arguments.budget or usual_policy(live=live, point=arguments.point),
+        point=arguments.point,
+        deadline_s=arguments.deadline,
+        interval_s=1 / arguments.fps if arguments.fps else BudgetSettings().interval_s,
+        bytes_per_day=arguments.bytes_per_day,
     )
 
 

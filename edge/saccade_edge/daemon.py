@@ -13,18 +13,24 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from saccade.bundle import Bundle
 from saccade.tasks import end, first_done
 from saccade.tls import ClientTls
+from saccade_edge.allowance import Allowance, usual_policy
+from saccade_edge.budget import BudgetSettings, Policy
 from saccade_edge.events import Event, Summary
 from saccade_edge.feed import Feed
+from saccade_edge.intake import Intake
 from saccade_edge.ledger import Ledger
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.source import Source, open_source
+from saccade_edge.source import Source, open_source, redact
 from saccade_edge.spool import Spool, SpoolEvent, SpoolFault, SpoolSettings, SpoolTroubled
-from saccade_edge.uplink import Bounded, Uplink, UplinkEvent, UplinkSettings
+from saccade_edge.standing import Standing
+from saccade_edge.tending import Tending
+from saccade_edge.uplink import Uplink, UplinkEvent, UplinkSettings
 
 # How long a recording's owner waits for a cloud that is not there; cameras wait for ever.
 FILE_PATIENCE_S = 30.0
@@ -41,6 +47,11 @@ class WatchSettings:
 
     ``spool``: where packets are kept until the cloud has stored them; None: in memory alone.
     ``deadline_s``: with a spool, how old a camera's frame may be to go as a live one.
+
+    ``budget``: None: ``robust`` for cameras, the fixed point for recordings, where the pipeline's
+    settings leave a choice; ``policy``: one of your own in the place of the one it names.
+
+    ``status``: a file that says once a second how the watch stands; None: no file does.
     """
 
     source: str
@@ -56,6 +67,9 @@ class WatchSettings:
     drain_s: float = 60.0
     spool: SpoolSettings | None = None
     deadline_s: float = DEADLINE_S
+    budget: BudgetSettings | None = None
+    policy: Policy | None = None
+    status: Path | None = None
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
 
 
@@ -88,7 +102,6 @@ class Watch:
         self._settings = settings
         self._show = show
         self._ledger = Ledger(show, len(settings.questions))
-        self._tokens_per_frame: int | None = None  # the cloud's bound
         self._stopped = asyncio.Event()
         self._hurried = asyncio.Event()
 
@@ -126,58 +139,66 @@ class Watch:
                 Spool.open, settings.spool, settings.device, self._bundle.digest, settings.camera
             )
         except SpoolFault as fault:
-            self._heard(SpoolTroubled(fault.fate, f"{fault.detail}; this run has no spool"))
+            self._ledger.heard(SpoolTroubled(fault.fate, f"{fault.detail}; this run has no spool"))
             return None
 
     async def _serve(self, source: Source, spool: Spool | None) -> bool:
         """Watch ``source``; whether the cloud settled all."""
-        uplink = Uplink(self._uplink_settings(source.live), self._bundle, self._heard, spool)
+        settings = self._settings
+        allowance = self._allowed(source.live)
+        standing = Standing(_about(settings))
+
+        def hear(event: UplinkEvent | SpoolEvent) -> None:
+            allowance.heard(event)
+            standing.heard(event)
+            self._ledger.heard(event)
+
+        uplink = Uplink(self._uplink_settings(source.live), self._bundle, hear, spool)
         try:
             identity = uplink.identity
             stages = replace(
-                self._settings.pipeline,
+                settings.pipeline,
                 epoch_unix_ms=identity.epoch_unix_ms,
-                camera_index=identity.cameras.index(self._settings.camera),
+                camera_index=identity.cameras.index(settings.camera),
             )
             pipeline = Pipeline(self._bundle, stages)
             feed = Feed(source, pipeline, spool.next_sequence if spool else None)
+            intake = Intake(
+                feed,
+                uplink,
+                allowance,
+                self._ledger,
+                settings.questions,
+                waits=not source.live,
+                spooled=spool is not None,
+            )
+            tending = Tending(uplink, allowance, self._ledger, standing, spool, settings.status)
             try:
-                return await self._watch(feed, uplink)
+                return await self._watch(intake, uplink, tending)
             finally:
                 await feed.close()
+                await tending.close()
         finally:
             uplink.abandon()
 
-    async def _watch(self, feed: Feed, uplink: Uplink) -> bool:
+    async def _watch(self, intake: Intake, uplink: Uplink, tending: Tending) -> bool:
         """Feed, then finish, while the uplink talks; whether the cloud settled all."""
         talking = asyncio.ensure_future(uplink.run())
-        feeding = asyncio.ensure_future(self._feed(feed, uplink))
+        feeding = asyncio.ensure_future(intake.run())
+        minding = asyncio.ensure_future(tending.run())
         stopping = asyncio.ensure_future(self._stopped.wait())
         try:
-            await first_done(talking, feeding, stopping)
-            if talking.done():
-                talking.result()
+            await first_done(talking, feeding, stopping, minding)
+            for task in (talking, minding):
+                if task.done():
+                    task.result()
             await end(stopping, *() if feeding.done() else (feeding,))
             complete = await self._finish(uplink, talking)
             if not feeding.cancelled():
                 feeding.result()  # a source that broke off says so once all else is settled
             return complete
         finally:
-            await end(talking, feeding, stopping)
-
-    async def _feed(self, feed: Feed, uplink: Uplink) -> None:
-        questions = self._settings.questions
-        while True:
-            await uplink.room(len(questions))
-            taken = await feed.next(self._tokens_per_frame)
-            if taken is None:
-                return
-            packet = taken.look.packet
-            if packet is None:
-                self._ledger.skipped(taken.look)
-                continue
-            self._ledger.sending(taken.look, packet.ByteSize(), taken.since_s)
-            await uplink.send(packet, questions)
+            await end(talking, feeding, stopping, minding)
 
     async def _finish(self, uplink: Uplink, talking: asyncio.Future[None]) -> bool:
         stopped = self._stopped.is_set()
@@ -194,10 +215,24 @@ class Watch:
         finally:
             await end(finishing, hurrying)
 
-    def _heard(self, event: UplinkEvent | SpoolEvent) -> None:
-        if isinstance(event, Bounded):
-            self._tokens_per_frame = event.tokens_per_frame or None
-        self._ledger.heard(event)
+    def _allowed(self, live: bool) -> Allowance:
+        settings = self._settings
+        asked = settings.budget is not None
+        point = settings.pipeline.point
+        budget = settings.budget or BudgetSettings(
+            usual_policy(live=live, point=point),
+            point,
+            settings.deadline_s,
+            interval_s=1 / settings.fps if settings.fps else BudgetSettings().interval_s,
+        )
+        return Allowance(
+            self._bundle.manifest,
+            settings.pipeline,
+            settings.camera,
+            budget,
+            asked=asked,
+            policy=settings.policy,
+        )
 
     def _uplink_settings(self, live: bool) -> UplinkSettings:
         settings = self._settings
@@ -214,3 +249,13 @@ class Watch:
             live=live,
             deadline_s=settings.deadline_s,
         )
+
+
+def _about(settings: WatchSettings) -> dict[str, str]:
+    """For the status file, which others may read."""
+    return {
+        "device": settings.device,
+        "camera": settings.camera,
+        "source": redact(settings.source),
+        "cloud": settings.cloud,
+    }

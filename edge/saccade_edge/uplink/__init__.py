@@ -9,8 +9,10 @@ from saccade_edge.uplink.events import (
     Connected,
     Lost,
     Refused,
+    Said,
     UplinkEvent,
 )
+from saccade_edge.uplink.outbox import LinkState
 
 __all__ = [
     "Acknowledged",
@@ -18,8 +20,10 @@ __all__ = [
     "Answered",
     "Bounded",
     "Connected",
+    "LinkState",
     "Lost",
     "Refused",
+    "Said",
     "Uplink",
     "UplinkEvent",
     "UplinkSettings",
