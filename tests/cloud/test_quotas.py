@@ -265,8 +265,8 @@ class TestResets:
             await edge.greet()
             await asyncio.to_thread(_reset_rapidly, served.address, 1000)
             slowest_s, sequence, grown_kb = 0.0, 0, []
-            # Twice: an allocator that takes another arena does not take it again.
-            for _ in range(2):
+            # Until nothing grows any more: allocators take their arenas once, a leak never ends.
+            while not grown_kb or (grown_kb[-1] > 2000 and len(grown_kb) < 10):
                 before = await _footprint()
                 flood = asyncio.create_task(asyncio.to_thread(_reset_rapidly, served.address, 5000))
                 while not flood.done():
@@ -284,7 +284,7 @@ class TestResets:
                 assert files <= 2
                 grown_kb.append(kilobytes)
             assert sequence > 0
-            assert min(grown_kb) < 12_000
+            assert grown_kb[-1] <= 2000
             assert slowest_s < 10
 
         run(bundle, work)
