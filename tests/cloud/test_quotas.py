@@ -264,7 +264,7 @@ class TestResets:
             edge = EdgeEnd(served, bundle)
             await edge.greet()
             await asyncio.to_thread(_reset_rapidly, served.address, 1000)
-            slowest_s, sequence, grown_kb = 0.0, 0, []
+            slowest_s, sequence, grown_kb = 0.0, 0, list[int]()
             # Until nothing grows any more: allocators take their arenas once, a leak never ends.
             while not grown_kb or (grown_kb[-1] > 2000 and len(grown_kb) < 10):
                 before = await _footprint()
