@@ -6,6 +6,7 @@ were made before. It starts in a third of a second, so that it can be killed hun
     send N        capture N packets, one after the other
     clock S       from now on its clock is S seconds off: time.time and time_ns of its process
     readonly 0|1  whether its database takes writes, as on a disk that became read-only
+    full 0|1      whether its database may not grow, as on a disk that is full
     drain         end when the cloud has all
     stop          end at once; what is not delivered stays in the spool
 """
@@ -22,16 +23,18 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from saccade import channel
 from saccade.bundle import Bundle
 from saccade.tls import ClientTls
 from saccade.v1 import tokens_pb2
 from saccade_edge.spool import Spool, SpoolEvent, SpoolFault, SpoolSettings
-from saccade_edge.uplink import Acknowledged, Uplink, UplinkEvent, UplinkSettings
+from saccade_edge.uplink import Acknowledged, Uplink, UplinkEvent, UplinkSettings, conversation
 from saccade_testing.commands import importing
 from saccade_testing.journal import Identity, Journal, JournalWriter
 
 DEVICE, CAMERA = "kerb", "north"
 NO_SPOOL = 3  # exit status
+MOST_PAGES = 0xFFFFFFFE  # SQLite's own bound; it takes 1 for as many as there are
 # A backlog of thousands of packets is through in seconds; bounds of memory stay as they are.
 EAGER = {
     "backlog_packets": 32,
@@ -58,16 +61,16 @@ class EdgePlan:
     every_s: float = 0.0
     ask_every: int = 0
     deadline_s: float = 0.5
+    speed: float = 1.0
     quota_bytes: int = 1 << 30
     tls: ClientTls | None = None
-    prefix: tuple[str, ...] = ()  # a command that runs it: strace
 
     @asynccontextmanager
     async def start(self) -> AsyncIterator[EdgeProcess]:
         """Killed at the end, if it still runs."""
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            *(*self.prefix, sys.executable, "-m", "saccade_testing.edge_process", self.to_json()),
+            *(sys.executable, "-m", "saccade_testing.edge_process", self.to_json()),
             stdin=pipe,
             stderr=pipe,
             env=importing(),
@@ -96,7 +99,7 @@ class EdgePlan:
 
 
 _PATHS = ("bundle", "packets", "spool", "journal")
-_PLAIN = ("cloud", "device", "every_s", "ask_every", "deadline_s", "quota_bytes")
+_PLAIN = ("cloud", "device", "every_s", "ask_every", "deadline_s", "speed", "quota_bytes")
 
 
 @dataclass
@@ -175,7 +178,8 @@ class _Edge:
             (CAMERA,),
             live=True,
             tls=plan.tls,
-            deadline_s=plan.deadline_s,
+            deadline_s=plan.deadline_s / plan.speed,
+            connect_timeout_s=5.0 / plan.speed,
             **EAGER,  # type: ignore[arg-type]
         )
         self._spool = spool
@@ -193,14 +197,18 @@ class _Edge:
                 elif word == "clock":
                     _set_clock(float(value))
                 elif word == "readonly":
-                    database = self._spool._worker.file.connection
-                    database.execute(f"PRAGMA query_only = {int(value)}")
+                    self._pragma(f"query_only = {int(value)}")
+                elif word == "full":
+                    self._pragma(f"max_page_count = {1 if value == '1' else MOST_PAGES}")
                 else:
                     return await self._end(running, word == "drain")
         finally:
             steady.cancel()
             await asyncio.wait({steady})
             await self._spool.close()
+
+    def _pragma(self, words: str) -> None:
+        self._spool._worker.file.connection.execute(f"PRAGMA {words}")
 
     async def _end(self, running: asyncio.Future[None], drain: bool) -> None:
         complete = await self._uplink.finish(55.0 if drain else 1.0, retire=not drain)
@@ -232,6 +240,13 @@ class _Edge:
             self._journal.note("told", [type(event).__name__, str(event)])
 
 
+def _compress(speed: float) -> None:
+    """Times that are no settings, for all of this process."""
+    channel.KEEPALIVE_MS = int(channel.KEEPALIVE_MS / speed)
+    channel.KEEPALIVE_TIMEOUT_MS = int(channel.KEEPALIVE_TIMEOUT_MS / speed)
+    conversation.WELCOME_TIMEOUT_S /= speed
+
+
 def _set_clock(off_s: float) -> None:
     """For all of this process: what Saccade calls by these names."""
     time.time = lambda: _clock() + off_s
@@ -249,6 +264,7 @@ async def _lines() -> AsyncIterator[str]:
 
 
 async def _child(plan: EdgePlan) -> int:
+    _compress(plan.speed)
     journal = JournalWriter(plan.journal)
     bundle = Bundle.open(plan.bundle)
     kept = SpoolSettings(plan.spool, quota_bytes=plan.quota_bytes, reserve_bytes=0)

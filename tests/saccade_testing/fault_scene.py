@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from saccade.bundle import Bundle
+from saccade_edge.spool.inspect import look_into
 from saccade_testing.cloud_server import packet
 from saccade_testing.commands import cloud_process
 from saccade_testing.edge_process import EdgePlan
 from saccade_testing.invariant import Figures, examine, watch
 from saccade_testing.journal import Journal
 
+Process = subprocess.Popen[str]
 HEAD = "captured  stored  in spool   lost  heard again  seconds  fault"
 
 
@@ -28,7 +30,7 @@ def play(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def packets_of(folder: Path, *kept: int) -> Path:
-    """Ready-made packets that the cloud can decode, with so many tokens a view, as edges read them."""
+    """Ready-made packets for edges, which the cloud can decode, with so many tokens a view."""
     path = folder / "packets.json"
     made = [packet(1, kept=each).SerializeToString().hex() for each in kept]
     path.write_text(json.dumps(made))
@@ -44,6 +46,7 @@ class Scene:
     packets: Path
     add_line: Callable[[str], None]
     began_s: float = field(default_factory=time.monotonic)
+    _cloud: Process | None = None
 
     @property
     def store(self) -> Path:
@@ -64,7 +67,22 @@ class Scene:
         with cloud_process(self.bundle.folder, "--store", str(path), *words) as served:
             if not watched:
                 watch(path)
+            self._cloud = served[0]
             yield served
+
+    def stop_cloud(self) -> None:
+        """The one that serves, as by its operator."""
+        assert self._cloud is not None
+        self._cloud.terminate()
+        assert self._cloud.wait(30) == 0
+
+    def counted(self, plan: EdgePlan, counter: str) -> int:
+        """What an edge's spool says while it runs."""
+        return look_into(plan.spool)[0].counts.get(counter, 0)
+
+    def waiting(self, plan: EdgePlan) -> int:
+        """Packets in an edge's spool."""
+        return look_into(plan.spool)[0].packets
 
     def examine(
         self, fault: str, *edges: EdgePlan, store: Path | None = None, conflicts: int = 0

@@ -1,4 +1,4 @@
-"""What must hold after any fault: where every captured packet is, and that nothing else is anywhere.
+"""What must hold after any fault: where every packet is, and that nothing else is anywhere.
 
 - What the cloud's store and the spools hold was captured, byte for byte, under its identity.
 - What was handed over is stored once, or in a spool, or missing; and no more are missing than the
@@ -54,9 +54,10 @@ def watch(store: Path) -> None:
         connection.executescript(_WATCH)
 
 
-def examine(store: Path, *edges: tuple[Journal, Path], conflicts: int = 0) -> Figures:
-    """Look at everything once all processes have ended. ``edges``: journals, each with its spool.
-    Raises ``AssertionError`` where a promise is broken.
+def examine(store: Path, *edges: tuple[Journal, Path | None], conflicts: int = 0) -> Figures:
+    """Look at everything once all processes have ended. ``edges``: journals, each with its spool
+    if there is one. ``conflicts``: packets that the cloud had to refuse as another's. Raises
+    ``AssertionError`` where a promise is broken.
     """
     captured: dict[Identity, bytes] = {}
     handed: set[Identity] = set()
@@ -67,9 +68,10 @@ def examine(store: Path, *edges: tuple[Journal, Path], conflicts: int = 0) -> Fi
     stored, heard_again = _stored(store, conflicts)
     waiting: dict[Identity, bytes] = {}
     counts: Counter[str] = Counter()
-    for journal, spool in edges:
-        waiting.update(_waiting(spool))
-        counts.update(_counts(spool, journal))
+    for _, spool in edges:
+        if spool is not None:
+            waiting.update(_waiting(spool))
+            counts.update(_counts(spool))
     for place, found in (("store", stored), ("a spool", waiting)):
         strange = [identity for identity in found if identity not in captured]
         assert not strange, f"in the {place}, never captured: {strange[:5]}"
@@ -79,7 +81,9 @@ def examine(store: Path, *edges: tuple[Journal, Path], conflicts: int = 0) -> Fi
     missing = handed - stored.keys() - waiting.keys()
     assert len(missing) <= sum(lost.values()), f"{len(missing)} missing, {lost} counted"
     assert counts[Fate.DELIVERED.value] <= len(stored)
-    assert len(handed) <= counts[HANDED] <= len(captured)
+    spooled = [journal for journal, spool in edges if spool is not None]
+    assert sum(len(journal.handed) for journal in spooled) <= counts[HANDED]
+    assert counts[HANDED] <= sum(len(journal.captured) for journal in spooled)
     return Figures(len(captured), len(handed), len(stored), len(waiting), lost, heard_again)
 
 
@@ -94,7 +98,7 @@ def _stored(store: Path, conflicts: int) -> tuple[dict[Identity, bytes], int]:
     found = {
         (device, unsigned(boot), sequence): payload for device, boot, sequence, payload in rows
     }
-    twice = len(rows) - len({(device, payload) for (device, _, _), payload in found.items()})
+    twice = len(rows) - len({(device, packet) for (device, _, _), packet in found.items()})
     assert twice == 0, f"{twice} packets are stored under two identities"
     return found, max(heard - len(rows), 0)
 
@@ -107,7 +111,7 @@ def _waiting(spool: Path) -> dict[Identity, bytes]:
     return {(meta["device"], boot, sequence): packet for sequence, packet in rows}
 
 
-def _counts(spool: Path, journal: Journal) -> dict[str, int]:
+def _counts(spool: Path) -> dict[str, int]:
     report, _ = look_into(spool)
-    assert report.handed == report.ended + report.packets, f"{journal.path}: {report}"
+    assert report.handed == report.ended + report.packets, report
     return dict(report.counts)

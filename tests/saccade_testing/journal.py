@@ -57,6 +57,12 @@ class Journal:
         self.follow()
         return sum(name == told and says in text for told, text in self.told)
 
+    def told_last(self, name: str, among: str) -> bool:
+        """Whether this event was told, and after the last one called ``among``."""
+        self.follow()
+        names = [told for told, _ in self.told if told in (name, among)]
+        return names[-1:] == [name]
+
     def _take(self, kind: str, what: list[Any]) -> None:
         if kind == "captured":
             device, boot, sequence, packet = what
