@@ -87,8 +87,12 @@ class Scene:
     def examine(
         self, fault: str, *edges: EdgePlan, store: Path | None = None, conflicts: int = 0
     ) -> Figures:
-        """Check every promise and note the line; all processes have ended."""
+        """Check every promise and note the line; all processes have ended. None of the faults is
+        a reason for a new boot: under one, the cloud would have packets twice.
+        """
         known = [(Journal(plan.journal), plan.spool) for plan in edges]
+        for journal, _ in known:
+            assert journal.count("SpoolReborn") == 0, journal.told
         figures = examine(store or self.store, *known, conflicts=conflicts)
         self.note(fault, figures)
         return figures

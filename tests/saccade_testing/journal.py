@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,13 @@ class Journal:
             self.handed.add((what[0], what[1], what[2]))
         else:
             self.told.append((what[0], what[1]))
+
+
+def told(name: str, times: int = 1) -> Callable[[Journal], bool]:
+    """A condition: this event was told so often."""
+    return lambda journal: journal.count(name) >= times
+
+
+def handed(packets: int) -> Callable[[Journal], bool]:
+    """A condition: so many packets were handed over."""
+    return lambda journal: len(journal.handed) >= packets

@@ -7,7 +7,7 @@ import random
 from dataclasses import replace
 
 from saccade_testing.edge_process import EdgePlan
-from saccade_testing.journal import Journal
+from saccade_testing.journal import Journal, handed
 
 ONE_IN = 10  # so many runs are killed before they have handed anything over
 
@@ -23,7 +23,7 @@ async def kill_loop(plan: EdgePlan, *, cycles: int, seed: int, most_s: float = 0
             edge.journal.follow()
             before = len(edge.journal.handed)
             if chance.randrange(ONE_IN):
-                await edge.until(lambda journal, n=before: len(journal.handed) > n)  # type: ignore[misc]
+                await edge.until(handed(before + 1))
                 await asyncio.sleep(chance.uniform(0.0, most_s))
             else:
                 await asyncio.sleep(chance.uniform(0.2, 0.5))

@@ -11,6 +11,7 @@ from pathlib import Path
 from saccade.tls import ClientTls
 from saccade_testing.certificates import Authority
 from saccade_testing.fault_scene import Scene, play
+from saccade_testing.journal import handed, told
 
 LASTS_S = 12  # long enough to connect with, on a slow machine too
 
@@ -43,10 +44,10 @@ def test_an_edge_whose_certificate_expired_offline_says_so_and_delivers_after_it
                 with scene.cloud(*words, "--listen", address):
                     await edge.until(lambda j: j.count("Lost", "expired on") > 0)
                     before = len(edge.journal.handed)
-                    await edge.until(lambda j: len(j.handed) > before + 40)
+                    await edge.until(handed(before + 40))
                     assert edge.journal.count("Connected") == 1
                     installed(authority.device(), tmp_path)
-                    await edge.until(lambda j: j.count("Connected") == 2)
+                    await edge.until(told("Connected", 2))
                     await edge.end("stop")
                     async with replace(plan, every_s=0.0).start() as edge:
                         await edge.end("drain")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from saccade_testing.fault_scene import Scene, play
+from saccade_testing.journal import told
 
 HOUR_S = 3600
 NOBODY = "127.0.0.1:9"
@@ -19,7 +20,7 @@ def test_a_clock_that_is_set_while_the_edge_runs_costs_nothing(scene: Scene) -> 
                     await edge.tell(f"clock {off_s}")
                     await edge.send(25)
                 scene.stop_cloud()
-                await edge.until(lambda j: j.count("Lost") > 0)
+                await edge.until(told("Lost"))
                 for off_s in (-48 * HOUR_S, HOUR_S):
                     await edge.tell(f"clock {off_s}")
                     await edge.send(25)

@@ -13,6 +13,7 @@ import pytest
 from saccade_testing.disks import failing_syncs, fill, remount, small_disk
 from saccade_testing.edge_process import NO_SPOOL, EdgeProcess
 from saccade_testing.fault_scene import Process, Scene, packets_of, play
+from saccade_testing.journal import handed, told
 
 DISK = "4m"
 UNLIMITED = resource.RLIM_INFINITY
@@ -57,7 +58,7 @@ def test_while_an_edges_disk_fails_frames_go_from_memory_and_the_rest_is_counted
                     await edge.send(30)  # from memory, if the disk does not take them
                     await asyncio.sleep(1.0)
                     scene.stop_cloud()
-                    await edge.until(lambda j: j.count("Lost") > 0)
+                    await edge.until(told("Lost"))
                     await edge.send(250)
                     await edge.until(lambda j: j.count("SpoolTroubled", counter.upper()) > 0)
                 await edge.until(lambda j: j.told_last("SpoolMended", "SpoolTroubled"))
@@ -130,11 +131,11 @@ def test_while_the_clouds_disk_fails_edges_keep_their_packets_and_none_is_lost(
         with scene.cloud(store=store) as (cloud, address):
             plan = scene.plan(address, packets=packets_of(tmp_path, 16), every_s=0.02)
             async with plan.start() as edge:
-                await edge.until(lambda j: len(j.handed) > 20)
+                await edge.until(handed(20))
                 async with cloud_broken(cloud, how, disk):
                     await edge.until(lambda j: j.count("Lost", "StorageError") > 1)
                     before = len(edge.journal.handed)
-                    await edge.until(lambda j: len(j.handed) > before + 50)
+                    await edge.until(handed(before + 50))
                 await edge.end("stop")
             async with scene.plan(address).start() as edge:
                 await edge.end("drain")

@@ -11,6 +11,7 @@ import pytest
 
 from saccade_testing.edge_process import at
 from saccade_testing.fault_scene import Scene, play
+from saccade_testing.journal import told
 from saccade_testing.kill_loop import kill_loop
 
 EDGES = 4  # side by side
@@ -53,7 +54,7 @@ def test_a_cloud_that_is_killed_while_edges_send_has_all_in_the_end(
             for kill in range(CLOUD_KILLS):
                 with scene.cloud("--listen", address) as (cloud, _):
                     for edge in edges:
-                        await edge.until(lambda j, n=kill: j.count("Connected") > n)
+                        await edge.until(told("Connected", kill + 1))
                     await asyncio.sleep(chance.uniform(0.1, 0.8))
                     cloud.kill()
                     cloud.wait(15)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from saccade.bundle import Bundle
 from saccade_testing.fault_scene import Scene, packets_of, play
+from saccade_testing.journal import told
 from saccade_testing.scripted_cloud import Line, scripted_cloud
 
 PACKETS = 2000  # of 10 kB: 20 MB that must not stay in memory
@@ -26,7 +27,7 @@ def test_a_cloud_that_never_reads_costs_the_edge_no_memory(
         async with scripted_cloud(bundle, never_reads) as deaf:
             plan = scene.plan(deaf.address, packets=packets_of(tmp_path, 32))
             async with plan.start() as edge:
-                await edge.until(lambda j: j.count("Connected") == 1)
+                await edge.until(told("Connected"))
                 await edge.send(200)
                 before = edge.resident_bytes()
                 await edge.send(PACKETS - 200)
