@@ -6,6 +6,7 @@ import asyncio
 import resource
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,25 @@ def test_while_an_edges_disk_fails_frames_go_from_memory_and_the_rest_is_counted
         if how == "no room on a small disk":
             stack.enter_context(small_disk(disk, DISK))
         play(lambda: story(disk))
+
+
+def test_a_spool_that_is_full_drops_the_oldest_and_counts_them(
+    scene: Scene, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        plan = scene.plan("127.0.0.1:9", packets=packets_of(tmp_path, 32), quota_bytes=600_000)
+        async with plan.start() as edge:
+            await edge.send(200)
+            await edge.end("stop")
+        with scene.cloud() as (_, address):
+            async with replace(plan, cloud=address).start() as edge:
+                await edge.end("drain")
+        figures = scene.examine("spool full: 600 kB for 2 MB", plan)
+        assert set(figures.counters) == {"quota"}
+        assert figures.stored == 200 - figures.lost
+        assert 40 < figures.stored < 60
+
+    play(story)
 
 
 def test_a_spool_on_a_disk_that_is_read_only_at_the_start_is_told_and_keeps_what_it_has(

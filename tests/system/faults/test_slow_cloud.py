@@ -6,12 +6,14 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from saccade.bundle import Bundle
 from saccade_testing.fault_scene import Scene, packets_of, play
 from saccade_testing.journal import told
 from saccade_testing.scripted_cloud import Line, scripted_cloud
 
-PACKETS = 2000  # of 10 kB: 20 MB that must not stay in memory
+PACKETS = 1500  # of 10 kB: 15 MB that must not stay in memory
 MOST_GROWTH = 8 << 20  # 64 live packets, a page of the backlog, SQLite's caches
 
 
@@ -20,6 +22,7 @@ async def never_reads(line: Line) -> None:
     await asyncio.Event().wait()
 
 
+@pytest.mark.timeout(300)
 def test_a_cloud_that_never_reads_costs_the_edge_no_memory(
     scene: Scene, bundle: Bundle, tmp_path: Path
 ) -> None:
