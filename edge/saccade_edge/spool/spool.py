@@ -77,6 +77,7 @@ class Spool:
         self._guard = threading.Lock()
         self._unwritten: Counter[str] = Counter()
         self._writing: Counter[str] = Counter()
+        self._added = 0  # how often what is being written was added to the file's own
         self._expired_s = -math.inf
         self._tell: Callable[[SpoolEvent], None] = lambda event: None
         self._kept_late: Callable[[int], bool] = lambda sequence: False
@@ -206,7 +207,8 @@ class Spool:
         with self._guard:
             counts = Counter(file.counts)
             counts.update(self._unwritten)
-            counts.update(self._writing)
+            if file.added != self._added:
+                counts.update(self._writing)
         return SpoolReport(
             path=str(self._settings.path),
             device=self.identity.device,
@@ -263,7 +265,9 @@ class Spool:
         with self._guard:
             self._writing.update(self._unwritten)
             self._unwritten.clear()
-        file.add_counts(self._writing)
+            self._added += 1
+            file.add_counts(self._writing)
+            file.added = self._added  # goes back with the counts where the transaction fails
         file.reserve(self._sequences.given, self._questions.given)
         due = time.monotonic() >= self._expired_s + EXPIRY_S
         if due and file.expire(time.time_ns() // NS_PER_MS) == 0:
