@@ -11,8 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ from saccade_cloud.store.opening import open_database
 from saccade_cloud.store.retention import Retention
 from saccade_cloud.store.sql import SqlStore
 from saccade_testing.cloud_server import until
+from saccade_testing.disks import fill, small_disk
 from saccade_testing.store_contract import FACTS, history, locked, noted, put, record
 
 
@@ -194,40 +195,20 @@ def test_a_full_disk_refuses_nothing_for_ever(tmp_path: Path) -> None:
     with_store(tmp_path / "store.db", work, max_pages=max_pages)
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """A file system of 2 MiB at ``folder``; skips where this user may not mount one."""
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "saccade-test", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"no file system can be mounted: {mounted.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_it_recovers_when_a_real_disk_was_full(tmp_path: Path) -> None:
-    ballast = tmp_path / "ballast"
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        with_store(disk / "store.db", lambda store: filled_and_emptied(store, disk / "ballast"))
 
-    async def work(store: SqlStore) -> None:
-        assert await put(store, record(1)) == [True]
-        with ballast.open("wb", buffering=0) as file, suppress(OSError):
-            while file.write(bytes(4096)):
-                pass
-        with pytest.raises(StorageError):
-            await put(store, *(record(n, bytes(10_000)) for n in range(2, 200)))
-        assert await store.packet(*record(1).identity) is not None
-        ballast.unlink()
-        again = [record(n, bytes(10_000)) for n in range(2, 30)]
-        assert await put(store, *again) == [True] * len(again)
 
-    with small_disk(tmp_path):
-        with_store(tmp_path / "store.db", work)
+async def filled_and_emptied(store: SqlStore, ballast: Path) -> None:
+    assert await put(store, record(1)) == [True]
+    fill(ballast)
+    with pytest.raises(StorageError):
+        await put(store, *(record(n, bytes(10_000)) for n in range(2, 200)))
+    assert await store.packet(*record(1).identity) is not None
+    ballast.unlink()
+    again = [record(n, bytes(10_000)) for n in range(2, 30)]
+    assert await put(store, *again) == [True] * len(again)
 
 
 # Puts packets in waves and says each sequence once its commit is acknowledged.

@@ -30,6 +30,7 @@ from saccade_edge.spool import (
 from saccade_edge.spool.faults import at_opening
 from saccade_edge.spool.inspect import look_into
 from saccade_testing.commands import importing
+from saccade_testing.disks import remount, small_disk
 from saccade_testing.spools import DIGEST, accounted, entry, opened, settings
 
 DELIVERED = Fate.DELIVERED.value
@@ -375,21 +376,6 @@ def test_a_disk_that_fails_to_write_is_told_and_the_spool_goes_on_after_it(tmp_p
     assert packets > 5
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A tmpfs; the test is skipped where none can be mounted."""
-    folder.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
-    mount = shutil.which("mount")
-    done = mount and subprocess.run(words, capture_output=True, text=True, check=False)
-    if not done or done.returncode:
-        pytest.skip(f"cannot mount a small disk: {done.stderr if done else 'no mount'}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def test_a_full_disk_is_told_and_the_spool_goes_on_after_it(tmp_path: Path) -> None:
     async def test(disk: Path) -> None:
         async with opened(disk / "spool") as it:
@@ -435,19 +421,16 @@ def test_on_its_own_full_disk_the_spool_keeps_the_newest(tmp_path: Path) -> None
 
 def test_a_disk_that_becomes_read_only_is_told_and_passes(tmp_path: Path) -> None:
     async def test(disk: Path) -> None:
-        def remount(how: str) -> None:
-            subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
-
         async with opened(disk / "spool") as it:
             assert await it.spool.put(entry(1), saying=True) is None
-        remount("ro")
+        remount(disk, "ro")
         try:
             with pytest.raises(SpoolFault) as fault:
                 Spool.open(settings(disk / "spool"), "kerb", DIGEST, "north")
             assert fault.value.fate is Fate.READ_ONLY
             assert look_into(disk / "spool")[0].packets == 1
         finally:
-            remount("rw")
+            remount(disk, "rw")
         async with opened(disk / "spool") as it:
             assert it.spool.report().packets == 1
 

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from pathlib import Path
 
 from saccade.bundle import Bundle
-from saccade.v1 import tokens_pb2
 from saccade_edge.spool.inspect import look_into
+from saccade_testing.edge_process import EdgePlan
+from saccade_testing.fault_scene import packets_of
 from saccade_testing.kill_loop import kill_loop
 from saccade_testing.scripted_cloud import scripted_cloud
 from saccade_testing.storing_cloud import Store
@@ -19,17 +19,26 @@ def test_an_edge_that_is_killed_again_and_again_loses_nothing(
         store = Store(bundle)
         spool = tmp_path / "spool"
         async with scripted_cloud(bundle, store.script) as cloud:
-            handed = await kill_loop(cloud.address, bundle.folder, spool, cycles=10, seed=1)
-        packets = map(tokens_pb2.FramePacket.FromString, store.packets.values())
-        stored = Counter(packet.layers[0].decode() for packet in packets)
-        assert handed.cycles == 10
-        assert len(handed.contents) > 100
-        assert handed.contents - stored.keys() == set()  # all that was handed over is there
-        assert set(stored.values()) == {1}  # once in effect
-        assert store.mistaken == []  # and nothing in another's place
+            plan = EdgePlan(
+                cloud.address,
+                bundle.folder,
+                packets_of(tmp_path, 1),
+                spool,
+                tmp_path / "journal",
+                every_s=0.001,
+                ask_every=4,
+            )
+            journal = await kill_loop(plan, cycles=10, seed=1)
+        stored = {
+            ("kerb", boot, number): packet for (boot, number), packet in store.packets.items()
+        }
+        assert len(journal.handed) > 100
+        assert journal.handed - stored.keys() == set()  # all that was handed over is there
+        assert stored.items() <= journal.captured.items()  # and nothing in another's place
+        assert store.mistaken == []
         report, waiting = look_into(spool)
         assert waiting == []
         assert report.counts == {"handed": report.handed, "delivered": report.handed}
-        assert report.handed >= len(handed.contents)
+        assert report.handed >= len(journal.handed)
 
     asyncio.run(asyncio.wait_for(test(), 110))

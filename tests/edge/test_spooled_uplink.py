@@ -282,6 +282,42 @@ def test_a_spool_that_was_rolled_back_takes_a_new_boot(bundle: Bundle, tmp_path:
     play(test)
 
 
+def test_what_is_added_while_a_stream_begins_is_said_only_once_that_is_written_down(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """Else the cloud, on the next stream, knew more than the spool: as after a roll-back."""
+
+    async def dies(line: Line) -> None:
+        await line.greet()
+        while not line.said("packet"):
+            await line.hear()
+        await line.context.abort(grpc.StatusCode.UNAVAILABLE, "the tunnel")
+
+    async def knows(line: Line) -> None:
+        await line.greet(resume_after=1, stored=[1])
+        await serve(line)
+
+    async def test() -> None:
+        async with (
+            scripted_cloud(bundle, dies, knows) as cloud,
+            spooled_edge(cloud.address, bundle, tmp_path / "spool") as edge,
+        ):
+            saying = edge.spool.saying
+
+            async def added_meanwhile(sequence: int) -> None:
+                await saying(sequence)
+                if edge.spool.report().handed == 0:
+                    await edge.send()
+
+            edge.spool.saying = added_meanwhile  # type: ignore[method-assign]
+            await edge.until(lambda: edge.told(Lost) != [])
+            assert edge.spool._worker.file.said_until == 1
+            assert await edge.end()
+            assert edge.told(SpoolReborn) == []
+
+    play(test)
+
+
 def test_a_refused_packet_is_gone_and_counted_with_its_reason(
     bundle: Bundle, tmp_path: Path
 ) -> None:

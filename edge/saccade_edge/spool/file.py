@@ -81,6 +81,7 @@ class SpoolFile:
         self.rows = one(connection, "SELECT COUNT(*) FROM packet")
         self.bytes = one(connection, "SELECT SUM(bytes) FROM packet")
         self.others = 0  # rows of other bundles
+        self.added = 0  # which of the spool's counts are in ours
         self._ended = False
 
     @classmethod

@@ -78,6 +78,7 @@ class Spool:
         self._unwritten: Counter[str] = Counter()
         self._writing: Counter[str] = Counter()
         self._notes: dict[str, str] = dict(file.notes)
+        self._added = 0  # how often what is being written was added to the file's own
         self._expired_s = -math.inf
         self._tell: Callable[[SpoolEvent], None] = lambda event: None
         self._kept_late: Callable[[int], bool] = lambda sequence: False
@@ -217,7 +218,8 @@ class Spool:
         with self._guard:
             counts = Counter(file.counts)
             counts.update(self._unwritten)
-            counts.update(self._writing)
+            if file.added != self._added:
+                counts.update(self._writing)
         return SpoolReport(
             path=str(self._settings.path),
             device=self.identity.device,
@@ -274,8 +276,10 @@ class Spool:
         with self._guard:
             self._writing.update(self._unwritten)
             self._unwritten.clear()
+            self._added += 1
+            file.add_counts(self._writing)
+            file.added = self._added  # goes back with the counts where the transaction fails
             notes = dict(self._notes)
-        file.add_counts(self._writing)
         file.note(notes)
         file.reserve(self._sequences.given, self._questions.given)
         due = time.monotonic() >= self._expired_s + EXPIRY_S

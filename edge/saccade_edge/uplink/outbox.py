@@ -10,6 +10,8 @@ Rules:
 - With a spool a packet is on disk before it is said, and its row goes when the cloud has stored it
   *and* its questions are answered. One that is not said within its deadline falls behind: it leaves
   the memory and comes back from the spool when the link is idle.
+- That a packet may be said is on disk before it is, too. Where the cloud knows a packet that the
+  spool does not know as said, the spool was rolled back.
 - The backlog goes when nothing live waits and little is unacknowledged, paced, a few at a time.
 - What the disk does not take goes from memory, falls behind there, and is tried on the disk again;
   what does not fit there any more is counted by the disk's fault.
@@ -94,6 +96,7 @@ class Outbox:
         self._asking: deque[vision_pb2.Question] = deque()  # their packets have been said
         self._flying: dict[int, tuple[int, float]] = {}  # sequence -> bytes, monotonic time
         self._doubts: dict[int, None] = {}  # said on an earlier stream, not acknowledged; ordered
+        self._announced = 0  # packets up to this one may be said: the spool has written it down
         self.pace = Pace(bounds.backlog_bytes_per_s)
         self._streaming = False
         self._retired = False
@@ -151,6 +154,8 @@ class Outbox:
         if self._spool is not None and parcel.entry is not None:
             saying = self._streaming
             parcel.unkept = await self._spool.put(parcel.entry, saying=saying)
+            if saying:
+                self._announced = max(self._announced, parcel.sequence)
         async with self._changed:
             self._parcels[parcel.sequence] = parcel
             self._asked.update(parcel.questions)
@@ -165,12 +170,27 @@ class Outbox:
         self, in_flight: Collection[int], open_questions: Collection[int]
     ) -> vision_pb2.EdgeMessage | None:
         """The next message to say, once this stream has room for it; None after ``close``."""
+        message = await self._next(in_flight, open_questions)
+        # One that was added while the stream began is not announced yet.
+        if message is not None and message.packet.sequence > self._announced:
+            await self._announce(message.packet.sequence)
+        return message
+
+    async def _next(
+        self, in_flight: Collection[int], open_questions: Collection[int]
+    ) -> vision_pb2.EdgeMessage | None:
         async with self._changed:
             while not self._closed:
                 if message := self._pick(in_flight, open_questions):
                     return message
                 await self._changed.wait()
             return None
+
+    async def _announce(self, sequence: int) -> None:
+        """Packets up to this one may be said. A disk that fails is not waited for."""
+        if self._spool is not None:
+            await self._spool.saying(sequence)
+        self._announced = max(self._announced, sequence)
 
     async def drained(self) -> None:
         """Wait until the cloud owes nothing, or after ``retire`` nothing that it can still send."""
@@ -247,8 +267,7 @@ class Outbox:
             self._behind = deque(p for p in self._parcels.values() if not p.live)
             queued = sum(1 + len(parcel.questions) for parcel in self._live)
             newest = max((parcel.sequence for parcel in self._live), default=0)
-        if self._spool is not None:
-            await self._spool.saying(newest)
+        await self._announce(newest)
         async with self._changed:
             self._streaming = True
             self._changed.notify_all()
@@ -265,6 +284,7 @@ class Outbox:
     def renew(self) -> None:
         """A new identity: the cloud knows nothing under it."""
         self._doubts.clear()
+        self._announced = 0
 
     def kept_late(self, sequence: int) -> bool:
         """A packet is on disk after all; whether it is still in memory."""
@@ -288,6 +308,7 @@ class Outbox:
             await self._rescue(spool)
         if self._wants_page(spool):
             entries = await spool.page(PAGE_PACKETS, PAGE_BYTES)
+            self._announced = max(self._announced, *(entry.sequence for entry in entries), 0)
             async with self._changed:
                 for entry in entries:
                     self._fetched(entry, spool)
