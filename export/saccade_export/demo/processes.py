@@ -26,15 +26,17 @@ Line = tuple[float, str]  # monotonic time of arrival, text
 
 
 class Process:
-    """``saccade WORDS...`` in a process of its own; ``name`` stands in errors."""
+    """``saccade WORDS...``, or another ``module``, in a process of its own; ``name`` stands in
+    errors.
+    """
 
-    def __init__(self, name: str, words: Sequence[str]) -> None:
+    def __init__(self, name: str, words: Sequence[str], module: str = "saccade") -> None:
         self._name = name
         # A file, not a pipe: nobody reads it unless the process fails.
         self._errors: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by stop
         self._lines: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "saccade", *words],
+            [sys.executable, "-m", module, *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -81,12 +83,12 @@ class Process:
 
 
 @contextmanager
-def running(name: str, words: Sequence[str]) -> Iterator[Process]:
+def running(name: str, words: Sequence[str], module: str = "saccade") -> Iterator[Process]:
     """A process that has ended when the ``with`` statement has."""
     process: Process | None = None
     try:
         with _uninterrupted():
-            process = Process(name, words)
+            process = Process(name, words, module)
         yield process
     finally:
         if process is not None:
