@@ -14,6 +14,8 @@ from pathlib import Path
 from saccade import codecs, tls
 from saccade.bundle import Bundle
 from saccade.selection import QUOTAS, UNGUIDED
+from saccade_edge.allowance import usual_policy
+from saccade_edge.budget import POLICIES, BudgetSettings
 from saccade_edge.daemon import DEADLINE_S, WatchSettings, run
 from saccade_edge.detect import DETECTORS
 from saccade_edge.events import Event
@@ -40,6 +42,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     _add_identity(watch)
     _add_source(watch)
     _add_spool(watch)
+    _add_budget(watch)
     _add_stages(watch)
     watch.set_defaults(run=_run)
     spool = commands.add_parser("spool", help="what a spool holds, also while an edge uses it")
@@ -94,6 +97,23 @@ def _add_spool(watch: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_budget(watch: argparse.ArgumentParser) -> None:
+    watch.add_argument(
+        "--budget", choices=POLICIES,
+        help="how each frame's operating point is chosen (default: robust for cameras, which "
+        "follows the link; fixed for files, and with --point)",
+    )  # fmt: skip
+    watch.add_argument(
+        "--bytes-per-day", type=_positive_int, metavar="N",
+        help="of this camera, headers included, by UTC day; then nothing is sent",
+    )  # fmt: skip
+    watch.add_argument(
+        "--point", type=int, metavar="N",
+        help="operating point, see saccade bundle inspect: the only one, or with --budget robust "
+        "the first",
+    )  # fmt: skip
+
+
 def _positive(text: str) -> float:
     number = float(text)
     if not 0 < number < math.inf:
@@ -108,9 +128,6 @@ def _positive_int(text: str) -> int:
 def _add_stages(watch: argparse.ArgumentParser) -> None:
     watch.add_argument("--detector", choices=DETECTORS, help="default: the bundle's own")
     watch.add_argument("--crops", type=int, metavar="N", help="at most, beside the overview")
-    watch.add_argument(
-        "--point", type=int, metavar="N", help="operating point: see saccade bundle inspect"
-    )
     watch.add_argument("--tokens", type=int, metavar="N", help="per view")
     watch.add_argument("--method", choices=UNGUIDED, help="of token selection")
     watch.add_argument("--quota", choices=QUOTAS, help="how views share a frame's tokens")
@@ -192,7 +209,22 @@ def _settings(arguments: argparse.Namespace) -> WatchSettings:
         patience_s=arguments.patience,
         spool=_spool_settings(arguments),
         deadline_s=arguments.deadline,
+        budget=_budget_settings(arguments),
         pipeline=pipeline,
+    )
+
+
+def _budget_settings(arguments: argparse.Namespace) -> BudgetSettings | None:
+    """None where the user leaves it to the watch."""
+    if arguments.budget is None and arguments.bytes_per_day is None:
+        return None
+    live = arguments.live or is_camera(arguments.source)
+    return BudgetSettings(
+        policy=arguments.budget or usual_policy(live=live, point=arguments.point),
+        point=arguments.point,
+        deadline_s=arguments.deadline,
+        interval_s=1 / arguments.fps if arguments.fps else BudgetSettings().interval_s,
+        bytes_per_day=arguments.bytes_per_day,
     )
 
 

@@ -17,14 +17,17 @@ from dataclasses import dataclass, field, replace
 from saccade.bundle import Bundle
 from saccade.tasks import end, first_done
 from saccade.tls import ClientTls
+from saccade_edge.allowance import Allowance, usual_policy
+from saccade_edge.budget import BudgetSettings, Policy
 from saccade_edge.events import Event, Summary
 from saccade_edge.feed import Feed
+from saccade_edge.intake import Intake
 from saccade_edge.ledger import Ledger
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.source import Source, open_source
 from saccade_edge.spool import Spool, SpoolEvent, SpoolFault, SpoolSettings, SpoolTroubled
-from saccade_edge.uplink import Bounded, Uplink, UplinkEvent, UplinkSettings
+from saccade_edge.uplink import Uplink, UplinkEvent, UplinkSettings
 
 # How long a recording's owner waits for a cloud that is not there; cameras wait for ever.
 FILE_PATIENCE_S = 30.0
@@ -32,6 +35,8 @@ FILE_PATIENCE_S = 30.0
 STOP_DRAIN_S = 5.0
 # An answer about the street of two seconds ago is still about the street.
 DEADLINE_S = 2.0
+# How often the spool hears how much of the link it may have.
+PACE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,9 @@ class WatchSettings:
 
     ``spool``: where packets are kept until the cloud has stored them; None: in memory alone.
     ``deadline_s``: with a spool, how old a camera's frame may be to go as a live one.
+
+    ``budget``: None: ``robust`` for cameras, the fixed point for recordings, where the pipeline's
+    settings leave a choice; ``policy``: one of your own in the place of the one it names.
     """
 
     source: str
@@ -56,6 +64,8 @@ class WatchSettings:
     drain_s: float = 60.0
     spool: SpoolSettings | None = None
     deadline_s: float = DEADLINE_S
+    budget: BudgetSettings | None = None
+    policy: Policy | None = None
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
 
 
@@ -88,7 +98,7 @@ class Watch:
         self._settings = settings
         self._show = show
         self._ledger = Ledger(show, len(settings.questions))
-        self._tokens_per_frame: int | None = None  # the cloud's bound
+        self._allowance: Allowance | None = None
         self._stopped = asyncio.Event()
         self._hurried = asyncio.Event()
 
@@ -131,6 +141,7 @@ class Watch:
 
     async def _serve(self, source: Source, spool: Spool | None) -> bool:
         """Watch ``source``; whether the cloud settled all."""
+        allowance = self._allowance = self._allowed(source.live)
         uplink = Uplink(self._uplink_settings(source.live), self._bundle, self._heard, spool)
         try:
             identity = uplink.identity
@@ -141,17 +152,27 @@ class Watch:
             )
             pipeline = Pipeline(self._bundle, stages)
             feed = Feed(source, pipeline, spool.next_sequence if spool else None)
+            intake = Intake(
+                feed,
+                uplink,
+                allowance,
+                self._ledger,
+                self._settings.questions,
+                waits=not source.live,
+                spooled=spool is not None,
+            )
             try:
-                return await self._watch(feed, uplink)
+                return await self._watch(intake, uplink, allowance)
             finally:
                 await feed.close()
         finally:
             uplink.abandon()
 
-    async def _watch(self, feed: Feed, uplink: Uplink) -> bool:
+    async def _watch(self, intake: Intake, uplink: Uplink, allowance: Allowance) -> bool:
         """Feed, then finish, while the uplink talks; whether the cloud settled all."""
         talking = asyncio.ensure_future(uplink.run())
-        feeding = asyncio.ensure_future(self._feed(feed, uplink))
+        feeding = asyncio.ensure_future(intake.run())
+        pacing = asyncio.ensure_future(_pace(uplink, allowance))
         stopping = asyncio.ensure_future(self._stopped.wait())
         try:
             await first_done(talking, feeding, stopping)
@@ -163,21 +184,7 @@ class Watch:
                 feeding.result()  # a source that broke off says so once all else is settled
             return complete
         finally:
-            await end(talking, feeding, stopping)
-
-    async def _feed(self, feed: Feed, uplink: Uplink) -> None:
-        questions = self._settings.questions
-        while True:
-            await uplink.room(len(questions))
-            taken = await feed.next(self._tokens_per_frame)
-            if taken is None:
-                return
-            packet = taken.look.packet
-            if packet is None:
-                self._ledger.skipped(taken.look)
-                continue
-            self._ledger.sending(taken.look, packet.ByteSize(), taken.since_s)
-            await uplink.send(packet, questions)
+            await end(talking, feeding, stopping, pacing)
 
     async def _finish(self, uplink: Uplink, talking: asyncio.Future[None]) -> bool:
         stopped = self._stopped.is_set()
@@ -195,9 +202,28 @@ class Watch:
             await end(finishing, hurrying)
 
     def _heard(self, event: UplinkEvent | SpoolEvent) -> None:
-        if isinstance(event, Bounded):
-            self._tokens_per_frame = event.tokens_per_frame or None
+        if self._allowance is not None:
+            self._allowance.heard(event)
         self._ledger.heard(event)
+
+    def _allowed(self, live: bool) -> Allowance:
+        settings = self._settings
+        asked = settings.budget is not None
+        point = settings.pipeline.point
+        budget = settings.budget or BudgetSettings(
+            usual_policy(live=live, point=point),
+            point,
+            settings.deadline_s,
+            interval_s=1 / settings.fps if settings.fps else BudgetSettings().interval_s,
+        )
+        return Allowance(
+            self._bundle.manifest,
+            settings.pipeline,
+            settings.camera,
+            budget,
+            asked=asked,
+            policy=settings.policy,
+        )
 
     def _uplink_settings(self, live: bool) -> UplinkSettings:
         settings = self._settings
@@ -214,3 +240,9 @@ class Watch:
             live=live,
             deadline_s=settings.deadline_s,
         )
+
+
+async def _pace(uplink: Uplink, allowance: Allowance) -> None:
+    while True:
+        uplink.pace_backlog(allowance.backlog_bytes_per_s())
+        await asyncio.sleep(PACE_S)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from saccade.nouns import Answer
+from saccade.nouns import Answer, Frame
+from saccade_edge.budget import Decision
 from saccade_edge.pipeline import Look
 from saccade_edge.spool import SpoolEvent, SpoolReport
 from saccade_edge.uplink.events import UplinkEvent
@@ -19,10 +21,24 @@ class FrameSkipped:
 
 @dataclass(frozen=True, slots=True)
 class FrameSent:
-    """A frame's packet went to the uplink; ``packet_bytes`` as serialised, protobuf included."""
+    """A frame's packet went to the uplink; ``packet_bytes`` as serialised, protobuf included.
+
+    ``decision``: its budget's, None where the user's settings say how every frame goes.
+    """
 
     look: Look
     packet_bytes: int
+    decision: Decision | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameWithheld:
+    """The budget kept a frame back, and there is nowhere to keep it: it is neither looked at nor
+    sent, and counted under ``decision.bound``.
+    """
+
+    frame: Frame
+    decision: Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +58,8 @@ class Summary:
     """A watch's end. ``complete``: the cloud settled all that was sent, in this run and before.
 
     ``answers`` includes those to questions of earlier runs. ``spool``: what is left in the spool
-    and what became of the rest, None without one.
+    and what became of the rest, None without one. ``withheld``: frames that the budget kept back,
+    by what bound them.
     """
 
     frames: int
@@ -52,6 +69,9 @@ class Summary:
     packet_bytes: int
     complete: bool
     spool: SpoolReport | None = None
+    withheld: Mapping[str, int] = field(default_factory=dict)
 
 
-Event = UplinkEvent | SpoolEvent | FrameSkipped | FrameSent | FrameAnswered | Summary
+Event = (
+    UplinkEvent | SpoolEvent | FrameSkipped | FrameSent | FrameWithheld | FrameAnswered | Summary
+)

@@ -7,8 +7,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
+from saccade.nouns import Frame
 from saccade_edge.pipeline import Look, Pipeline
+from saccade_edge.plan import Plan
 from saccade_edge.source import Source
 
 
@@ -16,12 +19,12 @@ from saccade_edge.source import Source
 class Taken:
     """``since_s``: monotonic time at which the frame came from its source."""
 
-    look: Look
+    frame: Frame
     since_s: float
 
 
 class Feed:
-    """Owns ``source``: close the feed. ``next`` is for one caller at a time.
+    """Owns ``source``: close the feed. For one caller at a time.
 
     ``number`` gives frames other numbers than their source's, which begins anew in every run.
     """
@@ -34,10 +37,15 @@ class Feed:
         self._number = number
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saccade-frames")
 
-    async def next(self, tokens_per_frame: int | None) -> Taken | None:
-        """The next frame's outcome, None after the last. Raises what source and stages raise."""
+    async def next(self) -> Taken | None:
+        """The next frame, None after the last. Raises what the source raises."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._take, tokens_per_frame)
+        return await loop.run_in_executor(self._thread, self._take)
+
+    async def look(self, frame: Frame, plan: Plan | None, tokens_per_frame: int | None) -> Look:
+        """A frame's outcome, see `Pipeline.look`. Raises what its stages raise."""
+        looking = partial(self._pipeline.look, frame, plan=plan, tokens_per_frame=tokens_per_frame)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, looking)
 
     async def close(self) -> None:
         """End the source and the thread, also where it waits for a frame."""
@@ -45,11 +53,10 @@ class Feed:
         await asyncio.to_thread(self._source.close)
         await asyncio.to_thread(self._thread.shutdown)
 
-    def _take(self, tokens_per_frame: int | None) -> Taken | None:
+    def _take(self) -> Taken | None:
         frame = next(self._source, None)
         if frame is None:
             return None
         if self._number is not None:
             frame = replace(frame, sequence=self._number())
-        since_s = time.monotonic()
-        return Taken(self._pipeline.look(frame, tokens_per_frame=tokens_per_frame), since_s)
+        return Taken(frame, time.monotonic())

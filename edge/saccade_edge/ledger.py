@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from saccade.nouns import Answer, Timing
-from saccade_edge.events import Event, FrameAnswered, FrameSent, FrameSkipped, Summary
+from saccade.nouns import Answer, Frame, Timing
+from saccade_edge.budget import Decision
+from saccade_edge.events import (
+    Event,
+    FrameAnswered,
+    FrameSent,
+    FrameSkipped,
+    FrameWithheld,
+    Summary,
+)
 from saccade_edge.pipeline import Look
 from saccade_edge.spool import SpoolEvent, SpoolReport
 from saccade_edge.uplink.events import Answered, Refused, UplinkEvent
@@ -24,6 +33,7 @@ class _Asked:
     timing: Timing
     taken_s: float  # monotonic time at which the frame came from its source
     open: int
+    decision: Decision | None
 
 
 class Ledger:
@@ -34,22 +44,31 @@ class Ledger:
         self._questions = questions
         self._asked: dict[int, _Asked] = {}
         self._frames = self._sent = self._answers = self._refused = self._bytes = 0
+        self._withheld: Counter[str] = Counter()
 
     def skipped(self, look: Look) -> None:
         self._frames += 1
         self._show(FrameSkipped(look))
 
-    def sending(self, look: Look, packet_bytes: int, taken_s: float) -> None:
+    def withheld(self, frame: Frame, decision: Decision) -> None:
+        """The budget kept a frame back, for good."""
+        self._frames += 1
+        self._withheld[decision.bound] += 1
+        self._show(FrameWithheld(frame, decision))
+
+    def sending(
+        self, look: Look, packet_bytes: int, taken_s: float, decision: Decision | None
+    ) -> None:
         """Before the packet is handed over: its answer may come at once."""
         self._frames += 1
         self._sent += 1
         self._bytes += packet_bytes
         if self._questions:
-            asked = _Asked(look.timing, taken_s, self._questions)
+            asked = _Asked(look.timing, taken_s, self._questions, decision)
             self._asked[look.frame.sequence] = asked
             if len(self._asked) > MOST_ASKED:
                 del self._asked[next(iter(self._asked))]
-        self._show(FrameSent(look, packet_bytes))
+        self._show(FrameSent(look, packet_bytes, decision))
 
     def heard(self, event: UplinkEvent | SpoolEvent) -> None:
         """What the uplink and its spool tell."""
@@ -66,7 +85,14 @@ class Ledger:
     def summary(self, *, complete: bool, spool: SpoolReport | None) -> Summary:
         """What it came to."""
         return Summary(
-            self._frames, self._sent, self._answers, self._refused, self._bytes, complete, spool
+            self._frames,
+            self._sent,
+            self._answers,
+            self._refused,
+            self._bytes,
+            complete,
+            spool,
+            dict(self._withheld),
         )
 
     def _close(self, sequence: int) -> _Asked | None:
@@ -80,6 +106,7 @@ class Ledger:
 
 
 def _answer(event: Answered, asked: _Asked | None) -> Answer:
+    decision = asked.decision if asked else None
     return Answer(
         text=event.text,
         sequence=event.sequence,
@@ -87,6 +114,8 @@ def _answer(event: Answered, asked: _Asked | None) -> Answer:
         timing=_timing(event.timing, asked) if asked else event.timing,
         bytes_sent=event.packet_bytes,
         finish=event.finish,
+        point=decision.number if decision else None,
+        reason=decision.reason if decision else "",
     )
 
 

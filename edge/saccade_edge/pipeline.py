@@ -19,7 +19,7 @@ from saccade.views_header import wire_window
 from saccade_edge.detect import make_detector, prioritise
 from saccade_edge.encode import Encoder
 from saccade_edge.gate import Gate, Verdict
-from saccade_edge.plan import PipelineSettings, settle
+from saccade_edge.plan import PipelineSettings, Plan, settle
 from saccade_edge.stopwatch import Stopwatch
 from saccade_edge.views import Cutter
 
@@ -63,40 +63,53 @@ class Pipeline:
         self._gate = Gate(self.settings.gate)
         self._most_per_view = bundle.manifest.limits.tokens_per_view
 
-    def look(self, frame: Frame, *, tokens_per_frame: int | None = None) -> Look:
+    def look(
+        self, frame: Frame, *, plan: Plan | None = None, tokens_per_frame: int | None = None
+    ) -> Look:
         """The frame's packet, or nothing where it shows nothing new.
 
-        ``tokens_per_frame``: a bound for this frame, from the cloud's load.
+        ``plan``: of this frame, from its budget; None: the settings'. ``tokens_per_frame``: a
+        bound for this frame, from the cloud's load.
         """
+        plan = plan or self.plan
         watch = Stopwatch()
         with watch.stage("gate"):
             verdict = self._gate.judge(frame)
         if verdict.kind == "skip":
             return Look(frame, verdict, watch.timing())
-        sight = self.see(frame, watch, tokens_per_frame=tokens_per_frame)
+        sight = self.see(frame, watch, plan=plan, tokens_per_frame=tokens_per_frame)
         with watch.stage("code"):
             packet = packets.pack(
                 sight.tokens,
-                self.plan.codec,
+                plan.codec,
                 epoch_unix_ms=self.settings.epoch_unix_ms,
                 camera_index=self.settings.camera_index,
                 codecs=self._codecs,
-                layers=self.plan.layers,
+                layers=plan.layers,
             )
         return Look(frame, verdict, watch.timing(), sight, packet)
 
-    def see(self, frame: Frame, watch: Stopwatch, *, tokens_per_frame: int | None = None) -> Sight:
+    def see(
+        self,
+        frame: Frame,
+        watch: Stopwatch,
+        *,
+        plan: Plan | None = None,
+        tokens_per_frame: int | None = None,
+    ) -> Sight:
         """The frame's tokens, whether or not they are new."""
+        plan = plan or self.plan
         overview = _Overview(self, frame, watch)
         with watch.stage("detect"):
             regions = prioritise(self._detector.find(frame, overview))
         with watch.stage("views"):
-            crops = self.plan.cropped(regions)
-            views = self._cutter.views(frame, crops, self.plan.closeups(regions, crops))
+            crops = plan.cropped(regions)
+            views = self._cutter.views(frame, crops, plan.closeups(regions, crops))
         with watch.stage("encode"):
             grids = self._encode(views, overview.grid)
         with watch.stage("select"):
-            tokens = self._select(frame, views, grids, tokens_per_frame)
+            budgets = self._budgets(plan, views, grids, tokens_per_frame)
+            tokens = _select(frame, plan, views, grids, budgets)
         return Sight(tuple(regions), tuple(views), tokens)
 
     def _encode(self, views: Sequence[View], overview: TokenGrid | None) -> list[TokenGrid]:
@@ -105,47 +118,19 @@ class Pipeline:
             return self.encoder.encode(views)
         return [overview, *self.encoder.encode(views[1:])]
 
-    def _select(
+    def _budgets(
         self,
-        frame: Frame,
+        plan: Plan,
         views: Sequence[View],
         grids: Sequence[TokenGrid],
         tokens_per_frame: int | None,
-    ) -> FrameTokens:
-        budgets = self._budgets(views, grids, tokens_per_frame)
-        kept = [
-            select(grid, budget, method=self.plan.method)
-            for grid, budget in zip(grids, budgets, strict=True)
-        ]
-        placed = zip(views, kept, strict=True)
-        return FrameTokens(
-            sequence=frame.sequence,
-            camera=frame.camera,
-            captured_ns=frame.captured_ns,
-            size=frame.size,
-            views=tuple(
-                ViewTokens(
-                    slot,
-                    # Rounded as the wire rounds: what is computed here is what the cloud sees.
-                    wire_window(_normalised(view.window, frame.size)),
-                    tokens,
-                    view.region.label if view.region else "",
-                    view.region.score if view.region else 0.0,
-                    view.closeup_of,
-                )
-                for slot, (view, tokens) in enumerate(placed)
-            ),
-        )
-
-    def _budgets(
-        self, views: Sequence[View], grids: Sequence[TokenGrid], tokens_per_frame: int | None
     ) -> Sequence[int]:
         """Tokens for each view. A quota shares anew what all views together have."""
-        budgets = self.plan.budgets([view.kind for view in views], tokens_per_frame)
-        if self.plan.quota is None:
+        budgets = plan.budgets([view.kind for view in views], tokens_per_frame)
+        if plan.quota is None:
             return budgets
         windows = [view.window for view in views]
-        return allot(grids, windows, sum(budgets), method=self.plan.quota, most=self._most_per_view)
+        return allot(grids, windows, sum(budgets), method=plan.quota, most=self._most_per_view)
 
 
 class _Overview:
@@ -163,6 +148,39 @@ class _Overview:
                 view = self._pipeline._cutter.overview(self._frame)
                 (self.grid,) = self._pipeline.encoder.encode([view])
         return self.grid
+
+
+def _select(
+    frame: Frame,
+    plan: Plan,
+    views: Sequence[View],
+    grids: Sequence[TokenGrid],
+    budgets: Sequence[int],
+) -> FrameTokens:
+    """``budgets``: tokens of each view."""
+    kept = [
+        select(grid, budget, method=plan.method)
+        for grid, budget in zip(grids, budgets, strict=True)
+    ]
+    placed = zip(views, kept, strict=True)
+    return FrameTokens(
+        sequence=frame.sequence,
+        camera=frame.camera,
+        captured_ns=frame.captured_ns,
+        size=frame.size,
+        views=tuple(
+            ViewTokens(
+                slot,
+                # Rounded as the wire rounds: what is computed here is what the cloud sees.
+                wire_window(_normalised(view.window, frame.size)),
+                tokens,
+                view.region.label if view.region else "",
+                view.region.score if view.region else 0.0,
+                view.closeup_of,
+            )
+            for slot, (view, tokens) in enumerate(placed)
+        ),
+    )
 
 
 def _normalised(window: Box, size: tuple[int, int]) -> Box:

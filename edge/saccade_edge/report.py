@@ -6,7 +6,15 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from saccade.nouns import Region, Timing
-from saccade_edge.events import Event, FrameAnswered, FrameSent, FrameSkipped, Summary
+from saccade_edge.budget import Decision
+from saccade_edge.events import (
+    Event,
+    FrameAnswered,
+    FrameSent,
+    FrameSkipped,
+    FrameWithheld,
+    Summary,
+)
 from saccade_edge.pipeline import Sight
 from saccade_edge.spool import SpoolMended, SpoolReborn, SpoolReport, SpoolTroubled
 from saccade_edge.uplink.events import Acknowledged, Answered, Bounded, Connected, Lost, Refused
@@ -23,15 +31,21 @@ def to_line(event: Event) -> str | None:
             return f"connected to {cloud}{again}" + (f", {backlog} in the spool" if backlog else "")
         case Lost(error, retry_in_s):
             return f"{error}; again in {retry_in_s:.1f} s"
-        case FrameSent(_, packet_bytes):
-            return _sent_line(look_record(event), packet_bytes)
+        case FrameSent(_, packet_bytes, decision):
+            line = _sent_line(look_record(event), packet_bytes)
+            return f"{line}; {decision.reason}" if decision else line
+        case FrameWithheld(frame, decision):
+            return f"frame {frame.sequence:>5}  {decision.reason}"
         case FrameAnswered(question, answer):
             took_ms = answer.timing.total_ms
-            return f"frame {answer.sequence:>5}  {question} -> {answer.text}  ({took_ms:.0f} ms)"
+            at = "" if answer.point is None else f", point {answer.point}"
+            text = f"{question} -> {answer.text}"
+            return f"frame {answer.sequence:>5}  {text}  ({took_ms:.0f} ms{at})"
         case Refused(error, sequence, question):
             return f"frame {sequence:>5}  refused{f' {question!r}' if question else ''}: {error}"
-        case Bounded(tokens, reason):
-            return f"the cloud asks for at most {tokens or 'any number of'} tokens: {reason}"
+        case Bounded(tokens, reason, frames):
+            often = f" and {frames} frames a minute" if frames else ""
+            return f"the cloud asks for at most {tokens or 'any number of'} tokens{often}: {reason}"
         case Summary():
             return _summary_line(event)
         case _:
@@ -56,6 +70,9 @@ def to_record(event: Event) -> dict[str, Any] | None:
     match event:
         case FrameSent() | FrameSkipped():
             return {"event": name, **look_record(event)}
+        case FrameWithheld(frame, decision):
+            told = {"sequence": frame.sequence, "captured_ns": frame.captured_ns}
+            return {"event": name, **told, **decision_record(decision)}
         case FrameAnswered(question, answer):
             return {
                 "event": name,
@@ -64,6 +81,8 @@ def to_record(event: Event) -> dict[str, Any] | None:
                 "answer": answer.text,
                 "finish": answer.finish,
                 "packet_bytes": answer.bytes_sent,
+                "point": answer.point,
+                "reason": answer.reason,
                 "stages_ms": _rounded(answer.timing),
                 "total_ms": round(answer.timing.total_ms, 2),
             }
@@ -112,8 +131,26 @@ def look_record(event: FrameSent | FrameSkipped) -> dict[str, Any]:
             "views": _view_records(look.sight),
             "tokens": look.sight.tokens.kept,
             "packet_bytes": event.packet_bytes,
+            **decision_record(event.decision),
         }
     return record
+
+
+def decision_record(decision: Decision | None) -> dict[str, Any]:
+    """Where a frame goes and why, as a program reads it; without a budget every frame is live."""
+    if decision is None:
+        return {"live": True, "point": None, "bound": None, "reason": ""}
+    rate = decision.rate_bytes_per_s
+    return {
+        "live": decision.live,
+        "point": decision.number,
+        "bound": decision.bound,
+        "reason": decision.reason,
+        "policy": decision.policy,
+        "rate_bytes_per_s": None if rate is None else round(rate),
+        "backlog_bytes": round(decision.backlog_bytes),
+        "oldest_s": round(decision.oldest_s, 2),
+    }
 
 
 def _region_record(region: Region) -> dict[str, Any]:
@@ -152,6 +189,7 @@ def _summary_line(summary: Summary) -> str:
     return (
         f"{summary.frames} frames, {summary.sent} sent, {summary.answers} answers, "
         f"{summary.refused} refused, {summary.packet_bytes:,} bytes ({mean:,} a frame)"
+        + "".join(f", {n} withheld ({why})" for why, n in summary.withheld.items())
         + ("" if summary.complete else "; the cloud did not settle all of it")
         + (_spool_words(summary.spool) if summary.spool else "")
     )

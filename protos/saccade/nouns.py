@@ -221,7 +221,11 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The reply to one question about one frame."""
+    """The reply to one question about one frame.
+
+    ``point``: the operating point at which an edge sent the frame, and ``reason``, in a sentence,
+    why: both only on that edge, and where a budget chose it.
+    """
 
     text: str
     sequence: int
@@ -229,3 +233,5 @@ class Answer:
     timing: Timing
     bytes_sent: int = 0  # serialised size of the frame's packet, protobuf included
     finish: Literal["stop", "length"] = "stop"
+    point: int | None = None
+    reason: str = ""

@@ -22,7 +22,12 @@ class DailyCap:
     @property
     def used_bytes(self) -> int:
         """Today."""
-        return self._used[self._day]
+        return self._used[self.day]
+
+    @property
+    def day(self) -> int:
+        """Today, counted from 1970, UTC."""
+        return int(self._unix_s // DAY_S)
 
     @property
     def left_bytes(self) -> float:
@@ -37,12 +42,16 @@ class DailyCap:
         if not 0 <= unix_s < 1e12:  # also NaN
             return
         self._unix_s = unix_s
-        self._used.setdefault(self._day, 0)
+        self._used.setdefault(self.day, 0)
         while len(self._used) > DAYS_KEPT:
-            del self._used[next(day for day in self._used if day != self._day)]
+            del self._used[next(day for day in self._used if day != self.day)]
+
+    def restore(self, day: int, used_bytes: int) -> None:
+        """What was counted elsewhere; a day that is long gone is dropped again by ``at``."""
+        self._used[day] = self._used.get(day, 0) + used_bytes
 
     def spend(self, wire_bytes: int) -> None:
-        self._used[self._day] += wire_bytes
+        self._used[self.day] += wire_bytes
 
     def share_bytes(self, interval_s: float) -> float:
         """What one frame may cost, so that the day's rest lasts; no bound while the cap is far."""
@@ -50,7 +59,3 @@ class DailyCap:
             return math.inf
         rest_s = DAY_S - self._unix_s % DAY_S
         return self.left_bytes * min(interval_s / rest_s, 1.0)
-
-    @property
-    def _day(self) -> int:
-        return int(self._unix_s // DAY_S)

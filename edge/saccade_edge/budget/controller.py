@@ -16,6 +16,7 @@ is forgotten. Belongs to one thread.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from saccade.errors import LimitExceeded
@@ -69,12 +70,14 @@ class Controller:
         self._cameras: dict[str, _Camera] = {}
         self._connected = True
         self._now_s = 0.0
+        self._live_s = math.inf  # when the last live frame was sent, or the stream began
 
     def connected(self, now_s: float) -> None:
         """A new stream: what is said again on it is told anew by ``sent``."""
         self._tick(now_s)
         self._forget()
         self._connected = True
+        self._live_s = self._now_s
 
     def lost_connection(self, now_s: float) -> None:
         """What was sent and not acknowledged is no longer under way."""
@@ -97,6 +100,7 @@ class Controller:
         self._flight.add(Sent(sequence, packet_bytes, wire_bytes, now_s, number))
         self._camera(camera).cap.spend(wire_bytes)
         if number is not None:
+            self._live_s = now_s
             self._cloud.sent(now_s)
 
     def acknowledged(self, sequence: int, received_unix_ms: int, now_s: float) -> None:
@@ -123,16 +127,18 @@ class Controller:
         """The cloud refused the packet, or nobody waits for it any more."""
         self._flight.take(sequence)
 
-    def decide(self, now_s: float, unix_s: float, camera: str) -> Decision:
+    def decide(self, now_s: float, unix_s: float, camera: str, *, again: bool = False) -> Decision:
         """Of the next frame, before it is encoded. Raises ``LimitExceeded`` for too many cameras.
 
+        ``again``: of a frame that was decided on already, and waited for the link.
         ``sent`` follows where its packet was sent, before the next decision of this camera:
         otherwise the day's cap may be exceeded by the packets between.
         """
         now_s = self._tick(now_s)
         state = self._camera(camera)
-        for pace in (self._pace, state.pace):
-            pace.tick(now_s)
+        if not again:
+            for pace in (self._pace, state.pace):
+                pace.tick(now_s)
         state.cap.at(unix_s)
         kept_back = self._kept_back(now_s, state)
         if kept_back is not None:
@@ -146,21 +152,50 @@ class Controller:
     def spare_bytes(self, now_s: float, unix_s: float, camera: str) -> float:
         """Bytes of ``camera``'s spooled packets that may be sent now, headers included, without
         delaying live frames: what is left of the time until the next frame, once that has its
-        place and nothing is under way for longer than it should be.
+        place and nothing is under way for longer than it should be. Nothing while the cloud bounds
+        frames; a frame's worth while nothing live goes, also where little is known of the link; no
+        bound where the policy measures nothing.
         """
         now_s = self._tick(now_s)
         state = self._camera(camera)
         state.cap.at(unix_s)
-        rate = self._policy.rate
-        smallest, usual = self._ladder.wire_bytes(0), self._ladder.wire_bytes(self._usual)
-        moment = self._moment(now_s, (0,))
-        carries = 0.0 if rate is None else rate * moment.interval_s
-        if rate is None or not self._connected or carries < SPOOL_ROOM * smallest:
+        if not self._connected or self._cloud.frames_per_minute is not None:
             return 0.0
+        room = self._spool_room(now_s, self._moment(now_s, (0,)))
+        return max(min(room, state.cap.left_bytes), 0.0)
+
+    def spare_bytes_per_s(self, now_s: float, unix_s: float, camera: str) -> float:
+        """``spare_bytes`` as a rate."""
+        return self.spare_bytes(now_s, unix_s, camera) / self._pace.interval_s
+
+    @property
+    def rate_bytes_per_s(self) -> float | None:
+        """What the link is expected to carry, None where nothing is known."""
+        return self._policy.rate
+
+    def spent(self, unix_s: float, camera: str) -> tuple[int, int]:
+        """The day, counted from 1970, and what ``camera`` has sent on it, headers included."""
+        cap = self._camera(camera).cap
+        cap.at(unix_s)
+        return cap.day, cap.used_bytes
+
+    def restore(self, camera: str, day: int, used_bytes: int) -> None:
+        """What ``camera`` sent on a day before this controller began."""
+        self._camera(camera).cap.restore(day, used_bytes)
+
+    def _spool_room(self, now_s: float, moment: Moment) -> float:
+        rate, usual = self._policy.rate, self._ladder.wire_bytes(self._usual)
+        if rate is None and not self._policy.gated:
+            return math.inf  # this policy has no view of the link
         if moment.overdue_bytes():
             return 0.0
-        room = carries - moment.backlog_bytes(rate) - usual
-        return max(min(room, state.cap.left_bytes), 0.0)
+        # No live frame shows what the link carries, or is delayed: the spool may try, a little.
+        quiet = not len(self._flight) and now_s - self._live_s > self._settings.deadline_s
+        least = usual if quiet else 0.0
+        carries = 0.0 if rate is None else rate * moment.interval_s
+        if rate is None or carries < SPOOL_ROOM * self._ladder.wire_bytes(0):
+            return least
+        return max(carries - moment.backlog_bytes(rate) - usual, least)
 
     def _kept_back(self, now_s: float, state: _Camera) -> tuple[Bound, str] | None:
         """Why the frame is not sent now, None where it is."""
@@ -267,6 +302,7 @@ class Controller:
             if now_s < self._now_s - CLOCK_SLACK_S:
                 self._forget()
                 self._cloud.restart()
+                self._live_s = now_s
                 self._now_s = now_s
             self._now_s = max(self._now_s, now_s)
         return self._now_s

@@ -14,7 +14,7 @@ from saccade_edge.budget.settings import BudgetSettings
 
 # A maker takes the settings and the point that is used where nothing is adapted.
 POLICIES: Mapping[str, Callable[[BudgetSettings, int], Policy]] = {
-    "robust": lambda settings, point: Robust(settings.deadline_s),
+    "robust": lambda settings, point: Robust(settings.deadline_s, settings.point),
     "fixed": lambda settings, point: Fixed(point),
     "ewma": lambda settings, point: Ewma(),
     "awstream": lambda settings, point: Awstream(),

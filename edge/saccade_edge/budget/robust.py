@@ -2,8 +2,9 @@
 
 Down at once, to what fits. Up one step, after three deliveries that kept up with the frames; one
 is enough where the link has shown that it can: until its rate first drove the policy down, and
-again up to where it last was. After an interruption it begins with the careful point, one step
-above the smallest: the headers around them make them alike to the link, but not to who looks.
+again up to where it last was. At first and after an interruption it begins with the careful point,
+one step above the smallest: the headers around them make them alike to the link, but not to who
+looks. Or with the user's.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ CLEAN_DELIVERIES = 3
 
 
 class Robust:
-    """``deadline_s``: a delivery that took longer tells of an outage, not of a rate."""
+    """``deadline_s``: a delivery that took longer tells of an outage, not of a rate. ``start``:
+    where to begin, None: careful.
+    """
 
     name = "robust"
     gated = True
 
-    def __init__(self, deadline_s: float) -> None:
+    def __init__(self, deadline_s: float, start: int | None = None) -> None:
         self._deadline_s = deadline_s
+        self._start = start
         self._rates = RobustRate()
         self._number: int | None = None  # None: begin anew
         self._good = math.inf  # the point up to which the link has shown that it can
@@ -50,7 +54,8 @@ class Robust:
         self._interval_s = moment.interval_s
         rate, allowed = self.rate, moment.allowed
         if rate is None or self._number is None:
-            self._number = moment.ladder.step_up(allowed[0], allowed)
+            careful = moment.ladder.step_up(allowed[0], allowed)
+            self._number = careful if self._start is None else at_most(self._start, allowed)
             return Choice(self._number, "start", moment.flight.wire_bytes)
         backlog = moment.backlog_bytes(rate)
         room = rate * moment.interval_s - backlog

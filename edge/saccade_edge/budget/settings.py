@@ -12,13 +12,14 @@ from saccade.errors import ConfigError
 class BudgetSettings:
     """``policy``: a name in `saccade_edge.budget.POLICIES`.
 
-    ``point``: the only point of the policy ``fixed``, and of frames that go to the spool; None:
-    the bundle's own. ``deadline_s``: a frame that arrives later is late; the age gate shuts when
-    a packet is not acknowledged after so long. ``interval_s``: between frames, until some were
-    seen. ``overhead_bytes``: of gRPC, HTTP/2 and TLS around each packet (bench/end_to_end.py
-    measures 101 without TLS). ``bytes_per_day``: of each camera, by UTC day, headers included;
-    None: no cap. ``probe_every_s``: while the age gate is shut, the smallest frame goes out so
-    often, so that an acknowledgement that was lost does not shut it for ever.
+    ``point``: the only point of the policy ``fixed``, where ``robust`` begins, and of frames that
+    go to the spool; None: the bundle's own, and ``robust`` begins small. ``deadline_s``: a frame
+    that arrives later is late; the age gate shuts when a packet is not acknowledged after so long.
+    ``interval_s``: between frames, until some were seen. ``overhead_bytes``: of gRPC, HTTP/2 and
+    TLS around each packet (bench/end_to_end.py measures 101 without TLS). ``bytes_per_day``: of
+    each camera, by UTC day, headers included; None: no cap. ``probe_every_s``: while the age gate
+    is shut, the smallest frame goes out so often, so that an acknowledgement that was lost does not
+    shut it for ever.
     """
 
     policy: str = "robust"

@@ -9,6 +9,7 @@ from saccade_edge.uplink.events import (
     Connected,
     Lost,
     Refused,
+    Said,
     UplinkEvent,
 )
 
@@ -20,6 +21,7 @@ __all__ = [
     "Connected",
     "Lost",
     "Refused",
+    "Said",
     "Uplink",
     "UplinkEvent",
     "UplinkSettings",

@@ -33,7 +33,7 @@ from saccade_edge.spool import Asked, Entry, Identity, Spool, SpoolEvent, SpoolR
 from saccade_edge.uplink.backoff import Backoff
 from saccade_edge.uplink.channel import open_channel, wait_ready
 from saccade_edge.uplink.conversation import Call, Conversation
-from saccade_edge.uplink.events import Connected, Lost, UplinkEvent
+from saccade_edge.uplink.events import Connected, Lost, Said, UplinkEvent
 from saccade_edge.uplink.hearing import Hearing
 from saccade_edge.uplink.outbox import Bounds, LinkState, Outbox
 from saccade_edge.uplink.parcel import Parcel
@@ -93,7 +93,7 @@ class Uplink:
         self._tell = tell
         self._spool = spool
         self._limits = Limits.of(bundle.manifest)
-        self._outbox = Outbox(_bounds(settings), spool)
+        self._outbox = Outbox(_bounds(settings), spool, self._said)
         self._ids = itertools.count(1)
         self._finishing = asyncio.Event()
         self._renewed = asyncio.Event()
@@ -121,10 +121,12 @@ class Uplink:
         *,
         priority: int = 0,
         live: bool = True,
+        point: int | None = None,
     ) -> None:
         """Hand over a packet and questions about it. Without a spool, and for a recording, this
         waits for room; with one, until the packet is on disk. ``priority``: of 0..3 in the
-        backlog; not ``live``: it is not for now, but for when the link is idle.
+        backlog; not ``live``: it is not for now, but for when the link is idle. ``point``: its
+        operating point, for ``Said``.
 
         Raises ``LimitExceeded`` or ``QuestionError`` for what the cloud would refuse.
         """
@@ -135,15 +137,15 @@ class Uplink:
             pb.Question(id=self._next_id(), sequence=packet.sequence, text=text)
             for text in questions
         ]
-        await self._outbox.add(self._parcel(packet, asked, priority, live))
+        await self._outbox.add(self._parcel(packet, asked, priority, live, point))
 
     async def room(self, questions: int) -> None:
         """Wait until ``send`` with so many questions would not wait."""
         await self._outbox.room(questions)
 
     def pace_backlog(self, bytes_per_s: float) -> None:
-        """How much of the link the backlog may have."""
-        self._outbox.pace.set(bytes_per_s)
+        """How much of the link the backlog may have, up to the settings' bound; 0: nothing."""
+        self._outbox.pace.set(min(bytes_per_s, self._settings.backlog_bytes_per_s))
 
     async def finish(self, drain_s: float, *, retire: bool = False) -> bool:
         """Wait for what the cloud owes, at most ``drain_s``, then say bye; whether all came.
@@ -256,6 +258,10 @@ class Uplink:
         self._outbox.renew()
         raise RemoteError(told)
 
+    def _said(self, parcel: Parcel) -> None:
+        point = parcel.point if parcel.live else None
+        self._tell(Said(parcel.sequence, parcel.size, parcel.live, point))
+
     def _spool_told(self, event: SpoolEvent) -> None:
         if isinstance(event, SpoolReborn):
             self._outbox.renew()
@@ -271,10 +277,11 @@ class Uplink:
         asked: Sequence[pb.Question],
         priority: int,
         live: bool,
+        point: int | None,
     ) -> Parcel:
         questions = {question.id: question for question in asked}
         if self._spool is None:
-            return Parcel(packet, questions)
+            return Parcel(packet, questions, point=point)
         deadline_s = self._settings.deadline_s if live else 0.0
         captured_ms = self.identity.epoch_unix_ms + packet.captured_ms
         entry = Entry(
@@ -286,7 +293,9 @@ class Uplink:
             packet=packet.SerializeToString(),
             questions=tuple(Asked(question.id, question.text) for question in asked),
         )
-        return Parcel(packet, questions, self._deadline(captured_ms, deadline_s), entry)
+        return Parcel(
+            packet, questions, self._deadline(captured_ms, deadline_s), entry, point=point
+        )
 
     def _deadline(self, captured_ms: int, deadline_s: float) -> float:
         """Monotonic. A recording waits for the cloud: it is never late."""

@@ -29,6 +29,18 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """A packet goes onto the stream, perhaps again. ``packet_bytes``: its serialised size;
+    ``live``: it does not come from the backlog; ``point``: of a live one, as it was handed over.
+    """
+
+    sequence: int
+    packet_bytes: int
+    live: bool
+    point: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledged:
     """A packet arrived. ``packet_bytes``: its serialised size, protobuf included.
 
@@ -80,10 +92,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """The cloud's bound from its load; 0: no bound."""
+    """The cloud's bounds from its load; 0: no bound."""
 
     tokens_per_frame: int
     reason: str
+    frames_per_minute: int = 0
 
 
-UplinkEvent = Connected | Lost | Acknowledged | AnswerPiece | Answered | Refused | Bounded
+UplinkEvent = Connected | Lost | Said | Acknowledged | AnswerPiece | Answered | Refused | Bounded

@@ -42,7 +42,8 @@ class Hearing:
         elif kind == "failure":
             await self._refused(message.failure)
         elif kind == "budget":
-            self._tell(Bounded(message.budget.tokens_per_frame, message.budget.reason))
+            budget = message.budget
+            self._tell(Bounded(budget.tokens_per_frame, budget.reason, budget.frames_per_minute))
         # A look-again request needs the frame's picture, which is gone: not served yet.
 
     async def _acknowledged(self, ack: pb.Acknowledgement) -> None:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from google.protobuf.message import DecodeError
@@ -76,11 +76,17 @@ class LinkState:
 
 
 class Outbox:
-    """Belongs to one event loop."""
+    """Belongs to one event loop. ``said`` hears of every packet that is given out to be said."""
 
-    def __init__(self, bounds: Bounds, spool: Spool | None = None) -> None:
+    def __init__(
+        self,
+        bounds: Bounds,
+        spool: Spool | None = None,
+        said: Callable[[Parcel], None] = lambda parcel: None,
+    ) -> None:
         self._bounds = bounds
         self._spool = spool
+        self._said = said
         self._parcels: dict[int, Parcel] = {}
         self._asked: dict[int, vision_pb2.Question] = {}  # open ones by id
         self._live: deque[Parcel] = deque()  # not said
@@ -345,6 +351,7 @@ class Outbox:
             return None
         self._flying[parcel.sequence] = (parcel.size, time.monotonic())
         self._asking.extend(parcel.questions.values())
+        self._said(parcel)
         return vision_pb2.EdgeMessage(packet=parcel.packet)
 
     def _link_is_idle(self) -> bool:

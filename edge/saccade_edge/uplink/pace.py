@@ -6,7 +6,7 @@ import time
 
 
 class Pace:
-    """So many bytes a second; what has not been used for half a second is gone."""
+    """So many bytes a second, 0: none; what has not been used for half a second is gone."""
 
     def __init__(self, bytes_per_s: float) -> None:
         self._bytes_per_s = bytes_per_s
@@ -14,7 +14,7 @@ class Pace:
 
     def allows(self) -> bool:
         """Whether something may go now."""
-        return time.monotonic() >= self._free_s
+        return self._bytes_per_s > 0 and time.monotonic() >= self._free_s
 
     def went(self, size: int) -> None:
         """So many bytes did."""

@@ -14,7 +14,8 @@ class Parcel:
     """A packet and its open questions by id, in the order in which they were asked.
 
     ``deadline_s``: monotonic time until which it is live. ``entry``: as the spool keeps it, None
-    without a spool; ``unkept``: why it is not on disk although there is a spool.
+    without a spool; ``unkept``: why it is not on disk although there is a spool. ``point``: its
+    operating point, None where that is not known: it comes from the disk.
     """
 
     packet: tokens_pb2.FramePacket
@@ -22,6 +23,7 @@ class Parcel:
     deadline_s: float = math.inf
     entry: Entry | None = None
     unkept: Fate | None = None
+    point: int | None = None
     live: bool = True
     settled: bool = False  # the cloud has it, and open questions are all that is left
     unstored: bool = False  # the cloud heard it and did not store it

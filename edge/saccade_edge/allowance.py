@@ -1,0 +1,141 @@
+"""What a watch asks before each frame: the budget, with a clock and with what the uplink tells.
+
+Where the user says how every frame is coded (codec, tokens, layers, crops), or the bundle has no
+operating points, there is no budget: frames go that way, within the cloud's bound on tokens.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from saccade.errors import ConfigError
+from saccade.manifest import Manifest
+from saccade_edge.budget import BudgetSettings, Controller, Decision, Policy
+from saccade_edge.plan import PipelineSettings, Plan, settle
+from saccade_edge.spool import SpoolEvent
+from saccade_edge.uplink.events import (
+    Acknowledged,
+    Bounded,
+    Connected,
+    Lost,
+    Refused,
+    Said,
+    UplinkEvent,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How one frame goes; ``decision`` and ``plan`` are None where there is no budget."""
+
+    decision: Decision | None = None
+    plan: Plan | None = None
+    tokens_per_frame: int | None = None
+
+
+class Allowance:
+    """Of one camera; belongs to the event loop. ``asked``: somebody wants ``settings`` kept.
+
+    Raises ``ConfigError`` where a budget is asked for and there is nothing to choose from.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        pipeline: PipelineSettings,
+        camera: str,
+        settings: BudgetSettings,
+        *,
+        asked: bool = False,
+        policy: Policy | None = None,
+    ) -> None:
+        self._camera = camera
+        self._bound: int | None = None  # the cloud's, where there is no budget
+        self.settings = settings
+        self.last: Decision | None = None
+        self.points: Counter[int] = Counter()  # live frames that were sent, by point
+        self._controller: Controller | None = None
+        self._plans: list[Plan] = []
+        fixed = _fixed_by(manifest, pipeline)
+        if fixed and (asked or policy is not None):
+            raise ConfigError(f"there is no budget to keep: {fixed}")
+        if not fixed:
+            self._controller = Controller(manifest, settings, policy)
+            self._plans = [
+                settle(manifest, replace(pipeline, point=number))
+                for number in range(len(manifest.points))
+            ]
+
+    @property
+    def controller(self) -> Controller | None:
+        """None where there is no budget."""
+        return self._controller
+
+    def terms(self, *, again: bool = False) -> Terms:
+        """Of the next frame; ``again``: of the same one, which has waited."""
+        if self._controller is None:
+            return Terms(tokens_per_frame=self._bound)
+        decision = self._controller.decide(time.monotonic(), time.time(), self._camera, again=again)
+        self.last = decision
+        return Terms(decision, self._plans[decision.number], decision.tokens_per_frame)
+
+    def backlog_bytes_per_s(self) -> float:
+        """How much of the link the spool may have now."""
+        if self._controller is None:
+            return math.inf
+        return self._controller.spare_bytes_per_s(time.monotonic(), time.time(), self._camera)
+
+    def heard(self, event: UplinkEvent | SpoolEvent) -> None:
+        """What the uplink tells, in its order."""
+        if isinstance(event, Bounded):
+            self._bound = event.tokens_per_frame or None
+        if isinstance(event, Said) and event.point is not None:
+            self.points[event.point] += 1
+        if self._controller is not None:
+            self._pass_on(event, self._controller, time.monotonic())
+
+    def _pass_on(
+        self, event: UplinkEvent | SpoolEvent, controller: Controller, now_s: float
+    ) -> None:
+        if isinstance(event, Said):
+            controller.sent(
+                event.sequence,
+                event.packet_bytes,
+                now_s,
+                camera=self._camera,
+                number=event.point,
+            )
+        elif isinstance(event, Acknowledged):
+            controller.acknowledged(event.sequence, event.received_unix_ms, now_s)
+        elif isinstance(event, Refused):
+            if not event.question:
+                controller.refused(event.sequence)
+        elif isinstance(event, Bounded):
+            controller.bounded(event.tokens_per_frame, event.frames_per_minute, event.reason)
+        elif isinstance(event, Connected):
+            controller.connected(now_s)
+        elif isinstance(event, Lost):
+            controller.lost_connection(now_s)
+
+
+def usual_policy(*, live: bool, point: int | None) -> str:
+    """A camera's frames adapt to the link; a recording waits for it, and a point that the user
+    names is meant.
+    """
+    return "robust" if live and point is None else "fixed"
+
+
+def _fixed_by(manifest: Manifest, pipeline: PipelineSettings) -> str:
+    """What leaves a budget nothing to choose, empty where nothing does."""
+    given = {
+        "codec": pipeline.codec,
+        "tokens": pipeline.tokens_per_view,
+        "layers": pipeline.layers,
+        "crops": pipeline.max_crops,
+    }
+    if names := [name for name, value in given.items() if value is not None]:
+        return f"{', '.join(names)} say how every frame is coded"
+    return "" if manifest.points else f"bundle {manifest.name!r} has no operating points"
