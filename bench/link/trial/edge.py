@@ -30,11 +30,11 @@ from saccade.manifest import OperatingPoint, TokensByKind
 from saccade_edge.allowance import Allowance
 from saccade_edge.budget import BudgetSettings
 from saccade_edge.daemon import Watch, WatchSettings
-from saccade_edge.events import Event
+from saccade_edge.events import Event, FrameSent
 from saccade_edge.gate import GateSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.report import to_record
+from saccade_edge.report import decision_record, to_record
 from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.source.base import Source
 from saccade_edge.spool import SpoolSettings
@@ -150,6 +150,11 @@ def _printer() -> Callable[[Event], None]:
                 return
             heard.add(event.sequence)
             tell({"event": "FirstToken", "sequence": event.sequence})
+        elif isinstance(event, FrameSent):
+            frame, decision = event.look.frame, decision_record(event.decision)
+            told = {"event": "FrameSent", "sequence": frame.sequence}
+            told |= {"captured_ns": frame.captured_ns, "packet_bytes": event.packet_bytes}
+            tell({**told, **decision})
         elif record := to_record(event):
             tell(record)
 
