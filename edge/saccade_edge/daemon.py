@@ -112,7 +112,6 @@ class Watch:
         Raises ``SourceError``, ``ConfigError``, ``BundleError``, or what the uplink raises;
         by then source, thread and connection are closed.
         """
-        settings = self._settings
         with self._open_source() as source:
             spool = await self._open_spool()
             try:

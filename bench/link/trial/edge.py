@@ -112,7 +112,7 @@ class TrialWatch(Watch):
             allowance._controller = Foresight(
                 self._bundle.manifest,
                 allowance.settings,
-                Trace(np.array(plan.times_s), np.array(plan.through), plan.delay_s),
+                Trace(np.array(plan.times_s), np.array(plan.through), delay_s=plan.delay_s),
                 lambda: time.time() - plan.link_unix_s,
                 plan.frames,
             )

@@ -46,8 +46,9 @@ class Foresight(Controller):
         self._oracle = Oracle(
             manifest.points,
             trace.bytes_by,
-            lambda _, number: MARGIN
-            * wire_bytes(ladder.points[number].bytes, settings.overhead_bytes),
+            lambda _, number: (
+                MARGIN * wire_bytes(ladder.points[number].bytes, settings.overhead_bytes)
+            ),
             frames=frames,
             interval_s=settings.interval_s,
             deadline_s=settings.deadline_s,
@@ -63,10 +64,10 @@ class Foresight(Controller):
         super().lost_connection(now_s)
         self._there = False
 
-    def decide(self, now_s: float, unix_s: float, camera: str) -> Decision:
+    def decide(self, now_s: float, unix_s: float, camera: str, *, again: bool = False) -> Decision:
         """By the oracle alone; without a connection, to the spool."""
         if not self._there:
-            return super().decide(now_s, unix_s, camera)
+            return super().decide(now_s, unix_s, camera, again=again)
         return self._oracle.decide(self._link_s(), unix_s, camera)
 
     def spare_bytes(self, now_s: float, unix_s: float, camera: str) -> float:

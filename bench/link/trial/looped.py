@@ -68,3 +68,10 @@ def _pictures(path: str, interval_s: float) -> list[U8]:
     if not pictures:
         raise SourceError(f"{path} holds no frame")
     return pictures
+
+
+def clip_frames(path: str, interval_s: float) -> list[Frame]:
+    """The clip's frames, so far apart, to measure what they weigh."""
+    return [
+        Frame(picture, 0, "camera", n) for n, picture in enumerate(_pictures(path, interval_s), 1)
+    ]

@@ -20,7 +20,7 @@ from saccade.views_header import ViewsHeader, wire_window
 from saccade_edge.detect import prioritise
 from saccade_edge.encode import Encoder
 from saccade_edge.pipeline import Look, Pipeline
-from saccade_edge.plan import Plan, PipelineSettings
+from saccade_edge.plan import PipelineSettings, Plan
 from saccade_edge.stopwatch import Stopwatch
 
 NS_PER_MS = 1_000_000

@@ -46,8 +46,9 @@ class Stretch:
 
 def stretch_of(name: str, trace: Trace, seconds: float) -> Stretch:
     """``seconds`` that are like the whole: of all stretches on the grid the one whose share of
-    outages is nearest to the trace's, with a whole outage in it where the trace has one that fits;
-    the first of equals. The whole trace where ``seconds`` is 0 or more than it has.
+    outages is nearest to the trace's, to a hundredth, with a whole outage in it where the trace has
+    one that fits; of those the one whose mean rate is nearest, then the first. The whole trace
+    where ``seconds`` is 0 or more than it has.
     """
     if seconds < 0:
         raise ConfigError(f"a stretch of {seconds:g} s: 0 for all, or more")
@@ -60,11 +61,13 @@ def stretch_of(name: str, trace: Trace, seconds: float) -> Stretch:
     whole = sum(e - b for b, e in spans) / period_s
     starts = np.arange(0.0, period_s - seconds + 1e-9, GRID_S)
 
-    def unlike(start: float) -> tuple[bool, float]:
+    def unlike(start: float) -> tuple[bool, float, float]:
         end = start + seconds
         inside = any(start < b and e < end for b, e in spans)
         out = sum(max(min(e, end) - max(b, start), 0.0) for b, e in spans) / seconds
-        return (bool(spans) and not inside, abs(out - whole))
+        carried = trace.bytes_by(end) - trace.bytes_by(start)
+        rate = abs(carried * 8 / seconds - trace.mean_bps)
+        return (bool(spans) and not inside, round(abs(out - whole), 2), rate)
 
     best = float(min(starts, key=lambda start: (*unlike(float(start)), start)))
     return Stretch(name, cut(trace, best, seconds + TAIL_S), best, seconds)
