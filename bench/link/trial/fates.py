@@ -83,7 +83,7 @@ class Trial:
                 f"{self.arm} over {self.link}: {open_frames} frames were not answered, but "
                 f"{self.waiting} wait in the spool and {self.lost} were counted as lost"
             )
-        fates = {fate: told.get(fate, 0) for fate in FATES}
+        fates: dict[Fate, int] = {fate: told.get(fate, 0) for fate in FATES}
         if sum(fates.values()) != len(self.frames):
             raise RemoteError(f"{len(self.frames)} frames were captured, fates: {fates}")
         return fates
