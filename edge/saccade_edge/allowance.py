@@ -7,6 +7,7 @@ operating points, there is no budget: frames go that way, within the cloud's bou
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -25,6 +26,9 @@ from saccade_edge.uplink.events import (
     Said,
     UplinkEvent,
 )
+
+# A day, counted from 1970, and bytes.
+SPENT = re.compile(r"([0-9]{1,6}) ([0-9]{1,15})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Allowance:
         asked: bool = False,
         policy: Policy | None = None,
     ) -> None:
-        self._camera = camera
+        self.camera = camera
         self._bound: int | None = None  # the cloud's, where there is no budget
         self.settings = settings
         self.last: Decision | None = None
@@ -70,23 +74,43 @@ class Allowance:
             ]
 
     @property
-    def controller(self) -> Controller | None:
-        """None where there is no budget."""
-        return self._controller
+    def rate_bytes_per_s(self) -> float | None:
+        """What the link is expected to carry, None where nothing is known."""
+        return self._controller.rate_bytes_per_s if self._controller else None
 
     def terms(self, *, again: bool = False) -> Terms:
         """Of the next frame; ``again``: of the same one, which has waited."""
         if self._controller is None:
             return Terms(tokens_per_frame=self._bound)
-        decision = self._controller.decide(time.monotonic(), time.time(), self._camera, again=again)
+        decision = self._controller.decide(time.monotonic(), time.time(), self.camera, again=again)
         self.last = decision
         return Terms(decision, self._plans[decision.number], decision.tokens_per_frame)
+
+    def spent(self) -> str:
+        """What the camera has sent today, for ``resume`` in a later run; empty without a budget."""
+        if self._controller is None:
+            return ""
+        day, used_bytes = self._controller.spent(time.time(), self.camera)
+        return f"{day} {used_bytes}"
+
+    @property
+    def bytes_today(self) -> int:
+        """Headers included; 0 without a budget."""
+        if self._controller is None:
+            return 0
+        return self._controller.spent(time.time(), self.camera)[1]
+
+    def resume(self, spent: str) -> None:
+        """Count on from what an earlier run ``spent``; what cannot be read counts as nothing."""
+        counted = SPENT.fullmatch(spent)
+        if self._controller is not None and counted:
+            self._controller.restore(self.camera, int(counted[1]), int(counted[2]))
 
     def backlog_bytes_per_s(self) -> float:
         """How much of the link the spool may have now."""
         if self._controller is None:
             return math.inf
-        return self._controller.spare_bytes_per_s(time.monotonic(), time.time(), self._camera)
+        return self._controller.spare_bytes_per_s(time.monotonic(), time.time(), self.camera)
 
     def heard(self, event: UplinkEvent | SpoolEvent) -> None:
         """What the uplink tells, in its order."""
@@ -105,8 +129,9 @@ class Allowance:
                 event.sequence,
                 event.packet_bytes,
                 now_s,
-                camera=self._camera,
+                camera=self.camera,
                 number=event.point,
+                unix_s=time.time(),
             )
         elif isinstance(event, Acknowledged):
             controller.acknowledged(event.sequence, event.received_unix_ms, now_s)

@@ -26,6 +26,8 @@ from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.source import is_camera
 from saccade_edge.spool import SpoolSettings
 from saccade_edge.spool.inspect import look_into, report_lines
+from saccade_edge.standing import status_lines
+from saccade_edge.status import beside, named, read_status
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -45,15 +47,30 @@ def register(parser: argparse.ArgumentParser) -> None:
     _add_budget(watch)
     _add_stages(watch)
     watch.set_defaults(run=_run)
+    _add_status(commands)
     spool = commands.add_parser("spool", help="what a spool holds, also while an edge uses it")
     spool.add_argument("path", type=Path, metavar="PATH")
     spool.add_argument("--json", action="store_true", help="one JSON object")
     spool.set_defaults(run=_show_spool)
 
 
+def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    status = commands.add_parser("status", help="how a running edge stands, and why")
+    status.add_argument(
+        "--spool", type=Path, metavar="PATH", help="of an edge that was given one of its own"
+    )
+    _add_names(status)
+    status.add_argument("--json", action="store_true", help="one JSON object")
+    status.set_defaults(run=_show_status)
+
+
+def _add_names(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--camera", default="camera", metavar="NAME")
+    parser.add_argument("--device", default=socket.gethostname(), metavar="ID")
+
+
 def _add_identity(watch: argparse.ArgumentParser) -> None:
-    watch.add_argument("--camera", default="camera", metavar="NAME")
-    watch.add_argument("--device", default=socket.gethostname(), metavar="ID")
+    _add_names(watch)
     tls.add_arguments(watch)
     watch.add_argument(
         "--patience",
@@ -163,13 +180,41 @@ def _show_spool(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _show_status(arguments: argparse.Namespace) -> int:
+    record = read_status(_status_path(arguments))
+    print(json.dumps(record) if arguments.json else "\n".join(status_lines(record)))
+    return 0
+
+
+def _status_path(arguments: argparse.Namespace) -> Path:
+    """Of the edge that is meant, with its usual spool or without one, whichever wrote last."""
+    if arguments.spool is not None:
+        return beside(arguments.spool.expanduser())
+    folder = _state_folder()
+    usual = beside(_usual_spool(arguments.camera))
+    found = [usual, named(folder, arguments.device, arguments.camera)]
+    return max(found, key=lambda path: path.stat().st_mtime if path.exists() else 0.0)
+
+
+def _status_settings(arguments: argparse.Namespace) -> Path | None:
+    """A recording without a spool is over soon, and leaves nothing behind."""
+    if (spool := _spool_settings(arguments)) is not None:
+        return beside(spool.path)
+    live = arguments.live or is_camera(arguments.source)
+    return named(_state_folder(), arguments.device, arguments.camera) if live else None
+
+
 def _spool_settings(arguments: argparse.Namespace) -> SpoolSettings | None:
     """A camera's frames exist only once, a file can be played again."""
     chosen: str | None = arguments.spool
     if chosen == "none" or (chosen is None and not is_camera(arguments.source)):
         return None
-    path = Path(chosen) if chosen else _state_folder() / f"{arguments.camera}.spool"
+    path = Path(chosen) if chosen else _usual_spool(arguments.camera)
     return SpoolSettings(path.expanduser(), arguments.spool_bytes, arguments.keep_hours)
+
+
+def _usual_spool(camera: str) -> Path:
+    return _state_folder() / f"{camera}.spool"
 
 
 def _state_folder() -> Path:
@@ -210,6 +255,7 @@ def _settings(arguments: argparse.Namespace) -> WatchSettings:
         spool=_spool_settings(arguments),
         deadline_s=arguments.deadline,
         budget=_budget_settings(arguments),
+        status=_status_settings(arguments),
         pipeline=pipeline,
     )
 

@@ -13,6 +13,7 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from saccade.bundle import Bundle
 from saccade.tasks import end, first_done
@@ -25,8 +26,10 @@ from saccade_edge.intake import Intake
 from saccade_edge.ledger import Ledger
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.source import Source, open_source
+from saccade_edge.source import Source, open_source, redact
 from saccade_edge.spool import Spool, SpoolEvent, SpoolFault, SpoolSettings, SpoolTroubled
+from saccade_edge.standing import Standing
+from saccade_edge.tending import Tending
 from saccade_edge.uplink import Uplink, UplinkEvent, UplinkSettings
 
 # How long a recording's owner waits for a cloud that is not there; cameras wait for ever.
@@ -35,8 +38,6 @@ FILE_PATIENCE_S = 30.0
 STOP_DRAIN_S = 5.0
 # An answer about the street of two seconds ago is still about the street.
 DEADLINE_S = 2.0
-# How often the spool hears how much of the link it may have.
-PACE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class WatchSettings:
 
     ``budget``: None: ``robust`` for cameras, the fixed point for recordings, where the pipeline's
     settings leave a choice; ``policy``: one of your own in the place of the one it names.
+
+    ``status``: a file that says once a second how the watch stands; None: no file does.
     """
 
     source: str
@@ -66,6 +69,7 @@ class WatchSettings:
     deadline_s: float = DEADLINE_S
     budget: BudgetSettings | None = None
     policy: Policy | None = None
+    status: Path | None = None
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
 
 
@@ -98,7 +102,6 @@ class Watch:
         self._settings = settings
         self._show = show
         self._ledger = Ledger(show, len(settings.questions))
-        self._allowance: Allowance | None = None
         self._stopped = asyncio.Event()
         self._hurried = asyncio.Event()
 
@@ -141,19 +144,27 @@ class Watch:
                 Spool.open, settings.spool, settings.device, self._bundle.digest, settings.camera
             )
         except SpoolFault as fault:
-            self._heard(SpoolTroubled(fault.fate, f"{fault.detail}; this run has no spool"))
+            self._ledger.heard(SpoolTroubled(fault.fate, f"{fault.detail}; this run has no spool"))
             return None
 
     async def _serve(self, source: Source, spool: Spool | None) -> bool:
         """Watch ``source``; whether the cloud settled all."""
-        allowance = self._allowance = self._allowed(source.live)
-        uplink = Uplink(self._uplink_settings(source.live), self._bundle, self._heard, spool)
+        settings = self._settings
+        allowance = self._allowed(source.live)
+        standing = Standing(_about(settings))
+
+        def hear(event: UplinkEvent | SpoolEvent) -> None:
+            allowance.heard(event)
+            standing.heard(event)
+            self._ledger.heard(event)
+
+        uplink = Uplink(self._uplink_settings(source.live), self._bundle, hear, spool)
         try:
             identity = uplink.identity
             stages = replace(
-                self._settings.pipeline,
+                settings.pipeline,
                 epoch_unix_ms=identity.epoch_unix_ms,
-                camera_index=identity.cameras.index(self._settings.camera),
+                camera_index=identity.cameras.index(settings.camera),
             )
             pipeline = self._make_pipeline(stages)
             feed = Feed(source, pipeline, spool.next_sequence if spool else None)
@@ -162,34 +173,37 @@ class Watch:
                 uplink,
                 allowance,
                 self._ledger,
-                self._settings.questions,
+                settings.questions,
                 waits=not source.live,
                 spooled=spool is not None,
             )
+            tending = Tending(uplink, allowance, self._ledger, standing, spool, settings.status)
             try:
-                return await self._watch(intake, uplink, allowance)
+                return await self._watch(intake, uplink, tending)
             finally:
                 await feed.close()
+                await tending.close()
         finally:
             uplink.abandon()
 
-    async def _watch(self, intake: Intake, uplink: Uplink, allowance: Allowance) -> bool:
+    async def _watch(self, intake: Intake, uplink: Uplink, tending: Tending) -> bool:
         """Feed, then finish, while the uplink talks; whether the cloud settled all."""
         talking = asyncio.ensure_future(uplink.run())
         feeding = asyncio.ensure_future(intake.run())
-        pacing = asyncio.ensure_future(_pace(uplink, allowance))
+        minding = asyncio.ensure_future(tending.run())
         stopping = asyncio.ensure_future(self._stopped.wait())
         try:
-            await first_done(talking, feeding, stopping)
-            if talking.done():
-                talking.result()
+            await first_done(talking, feeding, stopping, minding)
+            for task in (talking, minding):
+                if task.done():
+                    task.result()
             await end(stopping, *() if feeding.done() else (feeding,))
             complete = await self._finish(uplink, talking)
             if not feeding.cancelled():
                 feeding.result()  # a source that broke off says so once all else is settled
             return complete
         finally:
-            await end(talking, feeding, stopping, pacing)
+            await end(talking, feeding, stopping, minding)
 
     async def _finish(self, uplink: Uplink, talking: asyncio.Future[None]) -> bool:
         stopped = self._stopped.is_set()
@@ -205,11 +219,6 @@ class Watch:
             return finishing.done() and finishing.result()
         finally:
             await end(finishing, hurrying)
-
-    def _heard(self, event: UplinkEvent | SpoolEvent) -> None:
-        if self._allowance is not None:
-            self._allowance.heard(event)
-        self._ledger.heard(event)
 
     def _allowed(self, live: bool) -> Allowance:
         settings = self._settings
@@ -247,7 +256,11 @@ class Watch:
         )
 
 
-async def _pace(uplink: Uplink, allowance: Allowance) -> None:
-    while True:
-        uplink.pace_backlog(allowance.backlog_bytes_per_s())
-        await asyncio.sleep(PACE_S)
+def _about(settings: WatchSettings) -> dict[str, str]:
+    """For the status file, which others may read."""
+    return {
+        "device": settings.device,
+        "camera": settings.camera,
+        "source": redact(settings.source),
+        "cloud": settings.cloud,
+    }

@@ -100,7 +100,7 @@ def to_record(event: Event) -> dict[str, Any] | None:
             return None  # FrameAnswered says more
         case Summary():
             spool = spool_record(event.spool) if event.spool else None
-            return {"event": name, **_fields(event), "spool": spool}
+            return {"event": name, **summary_record(event), "spool": spool}
         case SpoolTroubled(fate, detail):
             return {"event": name, "fate": fate.value, "detail": detail}
         case Acknowledged() | Bounded() | Connected() | SpoolMended() | SpoolReborn():
@@ -112,6 +112,11 @@ def to_record(event: Event) -> dict[str, Any] | None:
 def spool_record(report: SpoolReport) -> dict[str, Any]:
     """What is in a spool and what became of the rest, as a program reads it."""
     return {**_fields(report), "handed": report.handed, "lost": report.lost}
+
+
+def summary_record(summary: Summary) -> dict[str, Any]:
+    """A watch's counts, without its spool's."""
+    return {name: value for name, value in _fields(summary).items() if name != "spool"}
 
 
 def look_record(event: FrameSent | FrameSkipped) -> dict[str, Any]:

@@ -90,15 +90,24 @@ class Controller:
         self._cloud.set(tokens_per_frame, frames_per_minute, reason)
 
     def sent(
-        self, sequence: int, packet_bytes: int, now_s: float, *, camera: str, number: int | None
+        self,
+        sequence: int,
+        packet_bytes: int,
+        now_s: float,
+        *,
+        camera: str,
+        number: int | None,
+        unix_s: float = math.nan,
     ) -> None:
         """A packet was handed to the connection. ``number``: of its point, where its decision was
-        live; None for what comes from the spool.
+        live; None for what comes from the spool. ``unix_s``: NaN: as it was told last.
         """
         now_s = self._tick(now_s)
         wire_bytes = self._ladder.on_wire(packet_bytes)
         self._flight.add(Sent(sequence, packet_bytes, wire_bytes, now_s, number))
-        self._camera(camera).cap.spend(wire_bytes)
+        cap = self._camera(camera).cap
+        cap.at(unix_s)
+        cap.spend(wire_bytes)
         if number is not None:
             self._live_s = now_s
             self._cloud.sent(now_s)

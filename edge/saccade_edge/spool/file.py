@@ -43,7 +43,9 @@ from saccade_edge.spool.schema import (
     names_of,
     read_counts,
     read_meta,
+    read_notes,
     write_meta,
+    write_notes,
 )
 
 MAX_CAMERAS = 64  # what a cloud accepts of one device
@@ -74,6 +76,7 @@ class SpoolFile:
         self.first_question = int(meta.get("questions", 0))
         self._reserved = (self.first_sequence, self.first_question)
         self.said_until = int(meta.get("said_until", 0))
+        self.notes: Mapping[str, str] = read_notes(meta)
         self.counts: Counter[str] = Counter(read_counts(connection))
         self.rows = one(connection, "SELECT COUNT(*) FROM packet")
         self.bytes = one(connection, "SELECT SUM(bytes) FROM packet")
@@ -226,6 +229,13 @@ class SpoolFile:
         if sequence > self.said_until:
             self.said_until = sequence
             write_meta(self.connection, said_until=sequence)
+
+    def note(self, notes: Mapping[str, str]) -> None:
+        """What is to be remembered across restarts, by name."""
+        changed = {name: text for name, text in notes.items() if self.notes.get(name) != text}
+        if changed:
+            write_notes(self.connection, changed)
+            self.notes = {**self.notes, **changed}
 
     def reborn(self, boot: int) -> None:
         """All that is here, and all that comes, has a new identity, of which nothing was said."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 
 from saccade.errors import ConfigError
 
 VERSION = "1"
+_NOTE = "note "
 BUSY_S = 0.5  # somebody who looks into the spool with a tool of theirs may hold it for a moment
 
 _TABLES = """
@@ -97,6 +99,16 @@ def write_meta(connection: sqlite3.Connection, **values: str | int) -> None:
         "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         [(key, str(value)) for key, value in values.items()],
     )
+
+
+def read_notes(meta: Mapping[str, str]) -> dict[str, str]:
+    """What others keep in the meta table, by their names."""
+    return {key[len(_NOTE) :]: text for key, text in meta.items() if key.startswith(_NOTE)}
+
+
+def write_notes(connection: sqlite3.Connection, notes: Mapping[str, str]) -> None:
+    """Set some of them."""
+    write_meta(connection, **{_NOTE + name: text for name, text in notes.items()})
 
 
 def read_counts(connection: sqlite3.Connection) -> dict[str, int]:

@@ -77,6 +77,7 @@ class Spool:
         self._guard = threading.Lock()
         self._unwritten: Counter[str] = Counter()
         self._writing: Counter[str] = Counter()
+        self._notes: dict[str, str] = dict(file.notes)
         self._expired_s = -math.inf
         self._tell: Callable[[SpoolEvent], None] = lambda event: None
         self._kept_late: Callable[[int], bool] = lambda sequence: False
@@ -184,6 +185,16 @@ class Spool:
         with self._guard:
             self._unwritten[counter] += packets
 
+    def note(self, name: str, text: str) -> None:
+        """Remember ``text`` across restarts, on disk within a second or two."""
+        with self._guard:
+            self._notes[name] = text
+
+    def noted(self, name: str) -> str:
+        """What was last remembered, empty where nothing was."""
+        with self._guard:
+            return self._notes.get(name, "")
+
     def reborn(self, reason: str) -> None:
         """Take a new boot, because what the present one stands for is no longer known."""
         boot = secrets.randbits(64)
@@ -263,7 +274,9 @@ class Spool:
         with self._guard:
             self._writing.update(self._unwritten)
             self._unwritten.clear()
+            notes = dict(self._notes)
         file.add_counts(self._writing)
+        file.note(notes)
         file.reserve(self._sequences.given, self._questions.given)
         due = time.monotonic() >= self._expired_s + EXPIRY_S
         if due and file.expire(time.time_ns() // NS_PER_MS) == 0:

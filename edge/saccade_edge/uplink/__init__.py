@@ -12,6 +12,7 @@ from saccade_edge.uplink.events import (
     Said,
     UplinkEvent,
 )
+from saccade_edge.uplink.outbox import LinkState
 
 __all__ = [
     "Acknowledged",
@@ -19,6 +20,7 @@ __all__ = [
     "Answered",
     "Bounded",
     "Connected",
+    "LinkState",
     "Lost",
     "Refused",
     "Said",

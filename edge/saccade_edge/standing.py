@@ -1,0 +1,109 @@
+"""How a watch stands: one record of its link, its budget and its spool, and that as lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from saccade_edge.allowance import Allowance
+from saccade_edge.events import Event, Summary
+from saccade_edge.report import decision_record, spool_record, summary_record
+from saccade_edge.status import clock
+from saccade_edge.uplink import Connected, LinkState, Lost
+
+
+class Standing:
+    """Hears a watch's events. ``about``: what does not change, such as device and camera."""
+
+    def __init__(self, about: Mapping[str, Any]) -> None:
+        self._about = {**about, "began_unix_ms": _now_ms()}
+        self._connected = False
+        self._since_ms = _now_ms()
+        self._trouble = ""
+
+    def heard(self, event: Event) -> None:
+        """Only what tells of the link."""
+        if isinstance(event, Connected):
+            self._turn(True)
+            self._trouble = ""
+        elif isinstance(event, Lost):
+            self._turn(False)
+            self._trouble = str(event.error)
+
+    def record(
+        self, allowance: Allowance, link: LinkState, summary: Summary, *, running: bool
+    ) -> dict[str, Any]:
+        """``summary``: of the watch so far."""
+        rate = allowance.rate_bytes_per_s
+        return {
+            **self._about,
+            "running": running,
+            "link": {
+                "connected": self._connected,
+                "since_unix_ms": self._since_ms,
+                "trouble": self._trouble,
+                "rate_bytes_per_s": None if rate is None else round(rate),
+                "unacknowledged": link.unacknowledged,
+                "unacknowledged_bytes": link.unacknowledged_bytes,
+                "oldest_s": round(link.unacknowledged_s, 2),
+                "waiting": link.waiting,
+                "backlog": link.backlog,
+            },
+            "decision": decision_record(allowance.last) if allowance.last else None,
+            "points": {
+                str(number): allowance.points[number] for number in sorted(allowance.points)
+            },
+            "bytes_today": allowance.bytes_today,
+            "bytes_per_day": allowance.settings.bytes_per_day,
+            "frames": summary_record(summary),
+            "spool": spool_record(summary.spool) if summary.spool else None,
+        }
+
+    def _turn(self, connected: bool) -> None:
+        if connected != self._connected:
+            self._connected, self._since_ms = connected, _now_ms()
+
+
+def status_lines(record: Mapping[str, Any]) -> list[str]:
+    """What `Standing.record` says, for people."""
+    frames, decision = record["frames"], record["decision"]
+    lines = [
+        f"{record['device']}/{record['camera']}: {record['source']} to {record['cloud']}, since "
+        + clock(record["began_unix_ms"])
+        + ("" if record["running"] else f", ended {clock(record['written_unix_ms'])}"),
+        _link_line(record["link"]),
+        f"frames: {frames['frames']:,}, {frames['sent']:,} sent, {frames['answers']:,} answers, "
+        f"{frames['refused']:,} refused, {frames['packet_bytes']:,} bytes"
+        + "".join(f", {n:,} withheld ({why})" for why, n in frames["withheld"].items()),
+    ]
+    if decision:
+        lines.append(f"last frame: {decision['reason']}")
+        used = ", ".join(f"{number}: {n:,}" for number, n in record["points"].items())
+        lines.append(f"sent live, by point: {used or 'none'}")
+        cap = record["bytes_per_day"]
+        most = f" of {cap:,}" if cap else ""
+        lines.append(f"bytes today: {record['bytes_today']:,}{most}, headers included")
+    if spool := record["spool"]:
+        trouble = f", takes nothing now: {spool['trouble']}" if spool["trouble"] else ""
+        counts = ", ".join(f"{n:,} {name}" for name, n in spool["counts"].items())
+        lines.append(
+            f"spool: {spool['packets']:,} packets, {spool['bytes']:,} of "
+            f"{spool['quota_bytes']:,} bytes{trouble}; in all {counts or 'none'}"
+        )
+    return lines
+
+
+def _link_line(link: Mapping[str, Any]) -> str:
+    rate = link["rate_bytes_per_s"]
+    carries = "" if rate is None else f", about {rate * 8 / 1e3:,.0f} kbit/s"
+    how = "connected" if link["connected"] else "no connection"
+    trouble = f" ({link['trouble']})" if link["trouble"] else ""
+    return (
+        f"link: {how} since {clock(link['since_unix_ms'])}{trouble}{carries}, "
+        f"{link['unacknowledged']} packets not acknowledged, {link['backlog']:,} in the backlog"
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

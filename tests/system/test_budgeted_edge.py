@@ -1,0 +1,228 @@
+"""A live edge's frames cost what the link, the cloud and the day's cap allow, and it says why."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.link.proxy import LinkProxy
+from bench.link.running import RunningLink, running_link
+from bench.link.wire import Shape
+
+from saccade.bundle import Bundle
+from saccade.v1 import vision_pb2 as pb
+from saccade_edge.budget import BudgetSettings
+from saccade_edge.daemon import Watch, WatchSettings
+from saccade_edge.events import Event, FrameSent, FrameWithheld
+from saccade_edge.gate import GateSettings
+from saccade_edge.plan import PipelineSettings
+from saccade_edge.runtime import RuntimeSettings
+from saccade_testing.commands import cloud_process, run, start
+from saccade_testing.scripted_cloud import Line, scripted_cloud, serve
+
+DAY_S = 86_400
+EVERY_FRAME = PipelineSettings(gate=GateSettings(threshold=0), runtime=RuntimeSettings(threads=1))
+Record = dict[str, Any]
+
+
+@contextmanager
+def linked_cloud(bundle: Bundle, store: Path) -> Iterator[RunningLink]:
+    """A cloud behind an emulated link, which lets everything pass for the time being."""
+    with (
+        cloud_process(bundle.folder, "--store", str(store)) as (_, address),
+        running_link(LinkProxy(address, Shape(delay_s=0.02))) as link,
+    ):
+        yield link
+
+
+def live_words(bundle: Bundle, clip: Path, cloud: str, spool: Path) -> tuple[str, ...]:
+    return (
+        *("edge", "run", str(clip), "--live", "--fps", "2", "--cloud", cloud, "--gate", "0"),
+        *("--bundle", str(bundle.folder), "--spool", str(spool), "--threads", "1", "--json"),
+    )
+
+
+def until(edge: subprocess.Popen[str], what: Callable[[Record], bool]) -> list[Record]:
+    """The edge's records up to the first of which ``what`` is true."""
+    assert edge.stdout is not None
+    records: list[Record] = []
+    for line in edge.stdout:
+        records.append(json.loads(line))
+        if what(records[-1]):
+            return records
+    raise AssertionError(f"the edge ended, its last words: {records[-1:]}")
+
+
+def sent(record: Record) -> bool:
+    return bool(record["event"] == "FrameSent")
+
+
+def ended(edge: subprocess.Popen[str]) -> Record:
+    """Its summary, once it was told to stop."""
+    edge.send_signal(signal.SIGTERM)
+    rest, errors = edge.communicate(timeout=100)
+    assert (edge.returncode, errors) == (0, "")
+    summary: Record = json.loads(rest.splitlines()[-1])
+    return summary
+
+
+def test_a_free_link_climbs_to_the_best_point_and_a_thin_one_brings_small_frames(
+    bundle: Bundle, clip: Path, tmp_path: Path
+) -> None:
+    best = len(bundle.manifest.points) - 1
+    with linked_cloud(bundle, tmp_path / "store") as link:
+        edge = start(*live_words(bundle, clip, link.address, tmp_path / "spool"))
+        climbed = [r for r in until(edge, lambda r: r.get("bound") == "best") if sent(r)]
+        link.do("rate 12k")
+        slow = [r for r in until(edge, lambda r: r.get("bound") == "link" and r["live"]) if sent(r)]
+        ended(edge)
+    points = [r["point"] for r in climbed]
+    assert points == sorted(points)
+    assert (points[0] < best, points[-1]) == (True, best)
+    assert climbed[0]["packet_bytes"] < climbed[-1]["packet_bytes"] / 4
+    assert slow[-1]["point"] < best
+    assert slow[-1]["packet_bytes"] < climbed[-1]["packet_bytes"] / 4
+    assert "kbit/s" in slow[-1]["reason"]
+
+
+def test_frames_of_a_blackhole_go_to_the_spool_with_their_reason_and_arrive_later(
+    bundle: Bundle, clip: Path, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    with linked_cloud(bundle, tmp_path / "store") as link:
+        edge = start(*live_words(bundle, clip, link.address, spool))
+        until(edge, lambda r: r["event"] == "Acknowledged")
+        link.do("blackhole 5")
+        kept = until(edge, lambda r: r.get("live") is False)[-1]
+        assert kept["event"] == "FrameSent"
+        assert kept["bound"] in ("age", "connection")
+        assert kept["reason"].startswith("to the spool: ")
+        late = until(
+            edge, lambda r: r["event"] == "Acknowledged" and r["sequence"] == kept["sequence"]
+        )[-1]
+        assert (late["live"], late["stored"]) == (False, True)
+        summary = ended(edge)
+    assert summary["withheld"] == {}
+    assert set(summary["spool"]["counts"]) == {"handed", "delivered"}
+
+
+def test_the_days_cap_stops_the_frames_says_so_and_outlasts_a_restart(
+    bundle: Bundle, clip: Path, tmp_path: Path
+) -> None:
+    if DAY_S - time.time() % DAY_S < 120:
+        pytest.skip("the day ends within this test")
+    cap = 2000
+    spool = tmp_path / "spool"
+    with cloud_process(bundle.folder, "--store", str(tmp_path / "store")) as (_, address):
+        words = (*live_words(bundle, clip, address, spool), "--bytes-per-day", str(cap))
+        edge = start(*words)
+        records = until(edge, lambda r: r["event"] == "FrameWithheld")
+        first = ended(edge)
+        again = start(*words)
+        anew = until(again, lambda r: r["event"] == "FrameWithheld")
+        ended(again)
+    assert records[-1]["bound"] == "cap"
+    assert records[-1]["reason"] == f"not sent: this camera's cap of {cap} bytes a day is reached"
+    assert first["withheld"]["cap"] >= 1
+    frames = [r for r in records if sent(r)]
+    assert cap / 2 < sum(r["packet_bytes"] + 100 for r in frames) <= cap + 8192
+    assert [r for r in anew if sent(r)] == []
+    shown = run("edge", "status", "--spool", str(spool))
+    assert "withheld (cap)" in shown.stdout
+    assert f"of {cap:,}, headers included" in shown.stdout
+
+
+def test_status_tells_how_an_edge_stands_while_it_runs_and_after(
+    bundle: Bundle, clip: Path, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    asked = ("edge", "status", "--spool", str(spool), "--json")
+    nobody = run(*asked)
+    assert nobody.returncode != 0
+    assert f"no edge has written its status to {spool}.status" in nobody.stderr
+    with cloud_process(bundle.folder, "--store", str(tmp_path / "store")) as (_, address):
+        edge = start(*live_words(bundle, clip, address, spool), "--camera", "north")
+        until(edge, lambda r: r["event"] == "Acknowledged")
+        time.sleep(2.0)  # it writes once a second
+        running = json.loads(run(*asked).stdout)
+        ended(edge)
+    after = json.loads(run(*asked).stdout)
+    assert (running["running"], running["link"]["connected"]) == (True, True)
+    assert running["camera"] == "north"
+    assert running["decision"]["reason"].startswith("point ")
+    assert sum(running["points"].values()) >= 1
+    assert running["bytes_today"] > 0
+    assert running["spool"]["counts"]["handed"] >= 1
+    assert after["running"] is False
+    assert after["frames"]["sent"] >= running["frames"]["sent"]
+    lines = run("edge", "status", "--spool", str(spool)).stdout.splitlines()
+    assert ", ended " in lines[0]
+    assert lines[1].startswith("link: ")
+
+
+def watched(bundle: Bundle, clip: Path, script: Any, **changes: Any) -> list[Event]:
+    """What a watch of some seconds tells, of a cloud that plays ``script``."""
+    events: list[Event] = []
+
+    async def test() -> None:
+        async with scripted_cloud(bundle, script) as cloud:
+            chosen = WatchSettings(str(clip), cloud.address, fps=2, pipeline=EVERY_FRAME, **changes)
+            watch = Watch(bundle, chosen, events.append)
+            asyncio.get_running_loop().call_later(6.0, watch.stop)
+            await watch.run()
+
+    asyncio.run(asyncio.wait_for(test(), 100))
+    return events
+
+
+def test_the_clouds_bound_on_tokens_chooses_a_smaller_point(bundle: Bundle, clip: Path) -> None:
+    async def bounds(line: Line) -> None:
+        await line.greet()
+        await line.say(budget=pb.Budget(tokens_per_frame=60, reason="many edges"))
+        await serve(line)
+
+    events = watched(bundle, clip, bounds, live=True)
+    frames = [e for e in events if isinstance(e, FrameSent)]
+    bound = [e for e in frames if e.decision is not None and e.decision.bound == "cloud"]
+    assert bound
+    for event in bound:
+        assert event.decision is not None
+        assert event.look.sight is not None
+        assert event.look.sight.tokens.kept <= 60
+        assert "the cloud takes 60 tokens a frame (many edges)" in event.decision.reason
+
+
+def test_more_frames_than_the_cloud_takes_are_withheld_without_a_spool_and_counted(
+    bundle: Bundle, clip: Path
+) -> None:
+    events = watched(bundle, clip, few_frames, live=True)
+    withheld = [e for e in events if isinstance(e, FrameWithheld)]
+    assert withheld
+    assert {e.decision.bound for e in withheld} == {"cloud"}
+    assert "the cloud takes 20 frames a minute (busy)" in withheld[0].decision.reason
+    assert sum(isinstance(e, FrameSent) for e in events) <= 6
+
+
+def test_a_recording_waits_where_a_camera_would_lose_frames(bundle: Bundle, clip: Path) -> None:
+    events = watched(bundle, clip, few_frames, budget=BudgetSettings(policy="fixed"))
+    frames = [e for e in events if isinstance(e, FrameSent)]
+    assert not any(isinstance(e, FrameWithheld) for e in events)
+    assert 1 <= len(frames) <= 6
+    sequences = [e.look.frame.sequence for e in frames]
+    steps = {later - earlier for earlier, later in pairwise(sequences)}
+    assert len(steps) <= 1  # every frame of two a second, none left out
+
+
+async def few_frames(line: Line) -> None:
+    await line.greet()
+    await line.say(budget=pb.Budget(frames_per_minute=20, reason="busy"))
+    await serve(line)
