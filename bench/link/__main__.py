@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
+import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -30,7 +30,7 @@ from rich.progress import Progress
 from bench.link.trace import Trace
 from bench.link.trace_files import load, shipped, trace_of
 from bench.link.trial import plot, report
-from bench.link.trial.fates import Trial, model_s
+from bench.link.trial.fates import Trial
 from bench.link.trial.looped import clip_frames
 from bench.link.trial.pictures import ACCURACY, measured_points
 from bench.link.trial.running import Arm, Setting, trial
@@ -135,7 +135,8 @@ def _run(options: argparse.Namespace) -> None:
         print(f"  {stretch.name}: {stretch.seconds:g} s from {stretch.from_s:g} s, outages "
               f"{spans or 'none'}", flush=True)  # fmt: skip
     over = run_all([(a, s) for s in stretches for a in arms], setting, options.parallel)
-    print("", report.policies(over), "", report.links(over), "", report.fates(over), "", sep="\n")
+    print("", report.policies(over), "", report.links(over), "", sep="\n")
+    print(report.impossible(over), "", report.fates(over), "", sep="\n")
     pair = [arm for arm in arms if arm.name in (report.DEFAULT, report.RIVAL)]
     constant = {
         rate: stretch_of(f"{rate:g} Mbit/s", Trace.constant(rate * 1e6, delay_s=0.025),
@@ -149,9 +150,9 @@ def _run(options: argparse.Namespace) -> None:
         print(report.rates(at_constant), "", sep="\n")
     record = report.summary(over, at)
     if record["on_time_mean"] is not None:
-        ours = report.by_arm(over)[report.DEFAULT]
-        model = model_s(ours)
-        print(report.goals(over, record, 0.0 if math.isnan(model) else model), "", sep="\n")
+        print(report.goals(over, at, record), "", sep="\n")
+    load, cores = os.getloadavg()[2], os.cpu_count()
+    print(f"this machine's load, last 15 minutes: {load:.1f} on {cores} cores")
     if options.plot:
         plot.draw(over, options.plot)
     print(json.dumps(record))

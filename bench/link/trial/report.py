@@ -88,9 +88,29 @@ def avif_crossover(at_rates: Mapping[float, Sequence[Trial]]) -> float | None:
     return crossover(medians.get(DEFAULT, {}), medians.get(RIVAL, {}))
 
 
-def goals(trials: Sequence[Trial], record: Mapping[str, Any], model: float) -> str:
+def impossible(trials: Sequence[Trial]) -> str:
+    """What no policy could have changed: by the trace alone, and by what the oracle made of it."""
+    scores = {arm: score(found) for arm, found in by_arm(trials).items()}
+    any_arm = next(iter(scores.values()))
+    lines = [
+        "out of the links' reach (an outage is in the way of even the smallest frame): "
+        f"{1 - any_arm.within_reach:.1%} of frames, {1 - any_arm.within_reach_worst:.1%} on the "
+        "worst link"
+    ]
+    if (oracle := scores.get(ORACLE)) is not None:
+        missed = f"{1 - oracle.on_time:.1%}, {1 - oracle.on_time_worst:.1%}"
+        lines.append(f"not on time under the oracle: {missed} on the worst link")
+    return "\n".join(lines)
+
+
+def goals(
+    trials: Sequence[Trial],
+    at_rates: Mapping[float, Sequence[Trial]],
+    record: Mapping[str, Any],
+) -> str:
     """Each goal with what came out; what a link makes impossible is no excuse here."""
     ours = score(by_arm(trials)[DEFAULT])
+    model = 0.0 if math.isnan(ours.model_s) else ours.model_s
     lines = [
         _goal("on time, mean", ours.on_time, ON_TIME, of=f"in reach: {ours.within_reach:.3f}"),
         _goal(
@@ -103,6 +123,11 @@ def goals(trials: Sequence[Trial], record: Mapping[str, Any], model: float) -> s
     ]
     if (share := record["oracle_share"]) is not None:
         lines.append(_goal("utility, of the oracle's", share, ORACLE_SHARE))
+    if {RIVAL, DEFAULT} <= {trial.arm for found in at_rates.values() for trial in found}:
+        rate = record["avif_crossover_mbit"]
+        told = "at no rate" if rate is None else f"from {rate:g} Mbit/s on"
+        met = "met   " if rate is None else "MISSED"
+        lines.append(f"{met}  {RIVAL} is faster {told}, of those up to {max(at_rates):g} Mbit/s")
     return "\n".join(lines)
 
 

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.link.trace import Trace
 from saccade.errors import ConfigError
 
 GRID_S = 5.0  # stretches begin at a multiple of it
 OUTAGE_S = 1.0  # shorter gaps are jitter
+# A moment is dead where fewer bytes than any frame has pass within the usual deadline.
+STEP_S, DEAD_S, DEAD_BYTES = 0.5, 2.0, 300
 # Before the first frame, at this rate: time to start two processes and to connect them.
 LEAD_S = 8.0
 LEAD_BPS = 1e6
@@ -45,10 +48,10 @@ class Stretch:
 
 
 def stretch_of(name: str, trace: Trace, seconds: float) -> Stretch:
-    """``seconds`` that are like the whole: of all stretches on the grid the one whose share of
-    outages is nearest to the trace's, to a hundredth, with a whole outage in it where the trace has
-    one that fits; of those the one whose mean rate is nearest, then the first. The whole trace
-    where ``seconds`` is 0 or more than it has.
+    """``seconds`` that are like the whole: of all stretches on the grid, of those with a whole
+    outage in it where there are such, the one whose share of dead moments is nearest to the
+    trace's, to a hundredth; then the one whose mean rate is nearest, then the first. The whole
+    trace where ``seconds`` is 0 or more than it has.
     """
     if seconds < 0:
         raise ConfigError(f"a stretch of {seconds:g} s: 0 for all, or more")
@@ -57,20 +60,27 @@ def stretch_of(name: str, trace: Trace, seconds: float) -> Stretch:
         # A constant rate goes on for as long as one likes.
         length = seconds if seconds and trace.longest_gap_s() == 0 else period_s
         return Stretch(name, cut(trace, 0.0, length + TAIL_S), 0.0, length)
-    spans = gaps(trace)
-    whole = sum(e - b for b, e in spans) / period_s
+    spans, dead = gaps(trace), _dead(trace)
     starts = np.arange(0.0, period_s - seconds + 1e-9, GRID_S)
 
     def unlike(start: float) -> tuple[bool, float, float]:
         end = start + seconds
         inside = any(start < b and e < end for b, e in spans)
-        out = sum(max(min(e, end) - max(b, start), 0.0) for b, e in spans) / seconds
+        share = dead[round(start / STEP_S) : round(end / STEP_S)].mean() - dead.mean()
         carried = trace.bytes_by(end) - trace.bytes_by(start)
         rate = abs(carried * 8 / seconds - trace.mean_bps)
-        return (bool(spans) and not inside, round(abs(out - whole), 2), rate)
+        return (bool(spans) and not inside, round(abs(float(share)), 2), rate)
 
     best = float(min(starts, key=lambda start: (*unlike(float(start)), start)))
     return Stretch(name, cut(trace, best, seconds + TAIL_S), best, seconds)
+
+
+def _dead(trace: Trace) -> npt.NDArray[np.bool_]:
+    """For each STEP_S of one period, whether next to nothing passes in the DEAD_S from then on."""
+    moments = np.arange(0.0, trace.period_s, STEP_S)
+    return np.array(
+        [trace.bytes_by(t + DEAD_S) - trace.bytes_by(t) < DEAD_BYTES for t in moments.tolist()]
+    )
 
 
 def cut(trace: Trace, from_s: float, seconds: float) -> Trace:
