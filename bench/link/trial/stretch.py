@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ GRID_S = 5.0  # stretches begin at a multiple of it
 OUTAGE_S = 1.0  # shorter gaps are jitter
 # A moment is dead where fewer bytes than any frame has pass within the usual deadline.
 STEP_S, DEAD_S, DEAD_BYTES = 0.5, 2.0, 300
+SHARE = 0.1
 # Before the first frame, at this rate: time to start two processes and to connect them.
 LEAD_S = 8.0
 LEAD_BPS = 1e6
@@ -48,10 +50,10 @@ class Stretch:
 
 
 def stretch_of(name: str, trace: Trace, seconds: float) -> Stretch:
-    """``seconds`` that are like the whole: of all stretches on the grid, of those with a whole
-    outage in it where there are such, the one whose share of dead moments is nearest to the
-    trace's, to a hundredth; then the one whose mean rate is nearest, then the first. The whole
-    trace where ``seconds`` is 0 or more than it has.
+    """``seconds`` that are like the whole: of all stretches on the grid those whose share of dead
+    moments is the trace's within SHARE; of those the ones with a whole outage inside, where there
+    are such; of those the one whose share is nearest, to a hundredth, then whose mean rate is
+    nearest, then the first. The whole trace where ``seconds`` is 0 or more than it has.
     """
     if seconds < 0:
         raise ConfigError(f"a stretch of {seconds:g} s: 0 for all, or more")
@@ -63,13 +65,14 @@ def stretch_of(name: str, trace: Trace, seconds: float) -> Stretch:
     spans, dead = gaps(trace), _dead(trace)
     starts = np.arange(0.0, period_s - seconds + 1e-9, GRID_S)
 
-    def unlike(start: float) -> tuple[bool, float, float]:
+    def unlike(start: float) -> tuple[int, bool, float, float]:
         end = start + seconds
         inside = any(start < b and e < end for b, e in spans)
         share = dead[round(start / STEP_S) : round(end / STEP_S)].mean() - dead.mean()
         carried = trace.bytes_by(end) - trace.bytes_by(start)
         rate = abs(carried * 8 / seconds - trace.mean_bps)
-        return (bool(spans) and not inside, round(abs(float(share)), 2), rate)
+        off = abs(float(share))
+        return (math.floor(off / SHARE), bool(spans) and not inside, round(off, 2), rate)
 
     best = float(min(starts, key=lambda start: (*unlike(float(start)), start)))
     return Stretch(name, cut(trace, best, seconds + TAIL_S), best, seconds)
