@@ -19,10 +19,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 from rich.progress import Progress
@@ -108,14 +109,25 @@ def arms_of(names: Sequence[str], bundle: Bundle, clip: str, fps: float) -> list
 def run_all(jobs: Sequence[tuple[Arm, Stretch]], setting: Setting, parallel: int) -> list[Trial]:
     """In the order of the jobs, ``parallel`` at a time, each in a process of its own."""
     with (
-        ProcessPoolExecutor(parallel, get_context("spawn")) as pool,
+        ProcessPoolExecutor(parallel, get_context("spawn"), _interruptible) as pool,
         Progress(transient=True) as bar,
     ):
         task = bar.add_task("trials", total=len(jobs))
         found = [pool.submit(trial, arm, stretch, setting) for arm, stretch in jobs]
         for each in found:
             each.add_done_callback(lambda _: bar.advance(task))
-        return [each.result() for each in found]
+        try:
+            return [each.result() for each in found]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in active_children():
+                worker.terminate()
+            raise
+
+
+def _interruptible() -> None:
+    """A trial that is ended ends its edge and its cloud."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -159,10 +171,13 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    _interruptible()
     try:
         _run(_arguments().parse_args())
     except SaccadeError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -118,14 +118,16 @@ class Trial:
         return [f.latency_s for f in self.frames if f.taken and f.live and not f.refused]
 
     def recoveries(self) -> list[float]:
-        """For each outage, from its end to the next answer that is on time; infinite where
-        another outage, or the end, came before one.
+        """For each outage that ends before the last frame, from its end to the next answer that
+        is on time; infinite where another outage, or the end, came before one.
         """
-        last = self.frames[-1].captured_s + self.deadline_s
-        bounds = [*(begin for begin, _ in self.outages[1:]), last]
+        last = self.frames[-1].captured_s
+        bounds = [*(begin for begin, _ in self.outages[1:]), last + self.deadline_s]
         answered = sorted(f.first_token_s for f in self.frames if self._fate(f) == "on time")
         found = []
         for (_, end), bound in zip(self.outages, bounds, strict=bool(self.outages)):
+            if end > last:
+                continue
             after = next((s for s in answered if end <= s <= bound), math.inf)
             found.append(after - end)
         return found

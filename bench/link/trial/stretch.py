@@ -36,9 +36,11 @@ class Stretch:
     seconds: float
 
     def outages(self) -> list[tuple[float, float]]:
-        """(begin, end) of each gap, in seconds from the first frame, that ends before the last."""
-        found = gaps(self.trace)
-        return [(b - LEAD_S, e - LEAD_S) for b, e in found if LEAD_S < e < LEAD_S + self.seconds]
+        """(begin, end) of each gap in seconds from the first frame, as far as it lies between
+        that and the last.
+        """
+        found = [(max(b - LEAD_S, 0.0), min(e - LEAD_S, self.seconds)) for b, e in gaps(self.trace)]
+        return [(begin, end) for begin, end in found if begin < end]
 
     def within_reach(self, frames: int, interval_s: float, smallest: int, within_s: float) -> int:
         """How many frames of ``smallest`` bytes on the wire could cross the link within so many
