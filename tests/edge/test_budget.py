@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -169,6 +170,27 @@ class TestRobust(BudgetContract):
         left = 200_000 - it.spent["a"]
         assert 0 < it.controller.spare_bytes(it.now_s, it.unix_s, "a") <= left
 
+    def test_where_nothing_moves_the_spool_may_try_a_frames_worth(self) -> None:
+        it = self.edge()
+        it.controller.connected(it.now_s)
+        assert it.controller.spare_bytes(it.now_s, it.unix_s, "a") == 0
+        it.pass_s(2.5)
+        assert 100 < it.controller.spare_bytes(it.now_s, it.unix_s, "a") < 1000
+        it.controller.sent(1, 200, it.now_s, camera="a", number=None)
+        assert it.controller.spare_bytes(it.now_s, it.unix_s, "a") == 0
+
+    def test_the_spool_waits_while_the_cloud_bounds_frames(self) -> None:
+        it = self.edge()
+        it.steady(20)
+        assert it.controller.spare_bytes_per_s(it.now_s, it.unix_s, "a") > 0
+        it.controller.bounded(0, 60, "busy")
+        assert it.controller.spare_bytes_per_s(it.now_s, it.unix_s, "a") == 0
+
+    def test_the_users_point_is_where_it_begins(self) -> None:
+        it = self.edge(point=9)
+        assert [d.number for d in it.steady(2)] == [9, 9]
+        assert it.steady(30)[-1].number == BEST
+
 
 def test_the_default_is_robust() -> None:
     assert BudgetSettings().policy == "robust"
@@ -181,6 +203,36 @@ def test_cameras_share_the_link_and_have_caps_of_their_own() -> None:
         it.pass_s(0.5)
         it.acknowledged()
     assert it.frame("b").live
+
+
+def test_a_policy_that_measures_nothing_leaves_the_spools_pace_to_others() -> None:
+    it = edge(policy="fixed")
+    assert it.controller.spare_bytes(it.now_s, it.unix_s, "a") == math.inf
+    it.controller.lost_connection(it.now_s)
+    assert it.controller.spare_bytes(it.now_s, it.unix_s, "a") == 0
+
+
+def test_a_days_bytes_are_counted_on() -> None:
+    first, second = edge(), edge(bytes_per_day=500)
+    first.frame()
+    day, used_bytes = first.controller.spent(first.unix_s, "a")
+    assert used_bytes == first.spent["a"]
+    second.controller.restore("a", day, 500 - used_bytes)
+    second.controller.restore("a", day, used_bytes)
+    assert (second.frame("a").bound, second.frame("b").bound) == ("cap", "start")
+    assert second.controller.spent(second.unix_s + 86_400, "a") == (day + 1, 0)
+
+
+def test_a_frame_that_waits_does_not_count_as_several() -> None:
+    waiting, plain = edge(), edge()
+    for it, asks in ((waiting, 20), (plain, 1)):
+        for _ in range(10):
+            it.controller.decide(it.now_s, it.unix_s, "a")
+            for _ in range(asks - 1):
+                it.controller.decide(it.now_s, it.unix_s, "a", again=True)
+            it.pass_s(0.5)
+    assert waiting.frame().room_bytes == plain.frame().room_bytes
+    assert waiting.controller._pace.interval_s == plain.controller._pace.interval_s
 
 
 def test_what_cannot_be_meant_is_refused() -> None:

@@ -56,6 +56,18 @@ async def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("it did not happen within twenty seconds")
 
 
+def test_notes_outlast_a_restart(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path / "spool") as it:
+            assert it.spool.noted("spent gate") == ""
+            it.spool.note("spent gate", "1 2")
+            it.spool.note("spent gate", "1 3")
+        async with opened(tmp_path / "spool") as it:
+            assert it.spool.noted("spent gate") == "1 3"
+
+    play(test)
+
+
 def test_what_is_put_is_there_after_a_restart_until_it_is_settled(tmp_path: Path) -> None:
     async def test() -> None:
         path = tmp_path / "deep" / "spool"
