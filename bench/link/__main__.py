@@ -19,23 +19,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import active_children, get_context
 from pathlib import Path
-
-from rich.progress import Progress
 
 from bench.link.trace import Trace
 from bench.link.trace_files import load, shipped, trace_of
 from bench.link.trial import plot, report
-from bench.link.trial.fates import Trial
 from bench.link.trial.looped import clip_frames
 from bench.link.trial.pictures import ACCURACY, measured_points
-from bench.link.trial.running import Arm, Setting, trial
-from bench.link.trial.stretch import Stretch, stretch_of
+from bench.link.trial.pool import interruptible, run_all
+from bench.link.trial.running import Arm, Setting
+from bench.link.trial.stretch import stretch_of
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError, SaccadeError
 from saccade_export.demo.show import CLIP
@@ -106,30 +101,6 @@ def arms_of(names: Sequence[str], bundle: Bundle, clip: str, fps: float) -> list
     ]
 
 
-def run_all(jobs: Sequence[tuple[Arm, Stretch]], setting: Setting, parallel: int) -> list[Trial]:
-    """In the order of the jobs, ``parallel`` at a time, each in a process of its own."""
-    with (
-        ProcessPoolExecutor(parallel, get_context("spawn"), _interruptible) as pool,
-        Progress(transient=True) as bar,
-    ):
-        task = bar.add_task("trials", total=len(jobs))
-        found = [pool.submit(trial, arm, stretch, setting) for arm, stretch in jobs]
-        for each in found:
-            each.add_done_callback(lambda _: bar.advance(task))
-        try:
-            return [each.result() for each in found]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in active_children():
-                worker.terminate()
-            raise
-
-
-def _interruptible() -> None:
-    """A trial that is ended ends its edge and its cloud."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
 def _run(options: argparse.Namespace) -> None:
     bundle = Bundle.open(options.bundle)
     clip = str(bundle.folder / CLIP)
@@ -171,7 +142,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    _interruptible()
+    interruptible()
     try:
         _run(_arguments().parse_args())
     except SaccadeError as error:
