@@ -11,7 +11,7 @@ Utility is the agreement of the operating point used (for pictures: accuracy ove
 uncompressed pixels) where on time, else 0. Of each trace, `--seconds` that are like the whole
 (0: all of it).
 
-Then, at constant rates, latency of the default policy beside AVIF. The last line is JSON.
+Then, at constant rates, latency of the default policy beside the pictures'. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -120,13 +120,13 @@ def _run(options: argparse.Namespace) -> None:
     over = run_all([(a, s) for s in stretches for a in arms], setting, options.parallel)
     print("", report.policies(over), "", report.links(over), "", sep="\n")
     print(report.impossible(over), "", report.fates(over), "", sep="\n")
-    pair = [arm for arm in arms if arm.name in (report.DEFAULT, report.RIVAL)]
+    compared = [arm for arm in arms if arm.name in (report.DEFAULT, *ACCURACY)]
     constant = {
         rate: stretch_of(f"{rate:g} Mbit/s", Trace.constant(rate * 1e6, delay_s=0.025),
                          options.rate_seconds)
         for rate in rates
     }  # fmt: skip
-    jobs = [(arm, stretch) for stretch in constant.values() for arm in pair]
+    jobs = [(arm, stretch) for stretch in constant.values() for arm in compared]
     at_constant = run_all(jobs, setting, options.parallel)
     at = {r: [t for t in at_constant if t.link == s.name] for r, s in constant.items()}
     if at_constant:

@@ -61,15 +61,16 @@ def _panel(panel: Axes, trial: Trial) -> None:
     silent = [f for f in trial.frames if not _answered(f)]
     panel.scatter(
         [f.captured_s for f in silent], [_TOP_S] * len(silent),
-        s=18, marker="x", color=_GREY, label=f"no answer: {len(silent)}",
+        s=18, marker="x", color=_GREY, label=f"never answered: {len(silent)}",
     )  # fmt: skip
     panel.set_yscale("log")
-    panel.set_ylim(0.05, 40)
+    panel.set_ylim(0.03, 40)
+    panel.yaxis.set_major_formatter("{x:g}")
     on_time = trial.fates()["on time"]
     panel.set_title(
         f"{trial.arm}: {on_time} of {len(trial.frames)} on time", loc="left", fontsize=10
     )
-    panel.legend(fontsize=8, loc="upper left")
+    panel.legend(fontsize=8, loc="lower left", ncols=3)
     panel.grid(alpha=0.3, lw=0.5, which="both")
     panel.spines[["top", "right"]].set_visible(False)
 
