@@ -23,8 +23,7 @@ import numpy as np
 from bench.link.trace import Trace
 from bench.link.trial.foresight import Foresight
 from bench.link.trial.looped import LoopedSource
-from bench.link.trial.pictures import PicturePipeline, with_points
-from bench.pixels import codecs
+from bench.link.trial.pictures import PicturePipeline, live_codec, with_points
 from saccade.bundle import Bundle
 from saccade.manifest import OperatingPoint, TokensByKind
 from saccade_edge.allowance import Allowance
@@ -102,7 +101,7 @@ class TrialWatch(Watch):
 
     def _make_pipeline(self, stages: PipelineSettings) -> Pipeline:
         if self._plan.codec:
-            return PicturePipeline(self._bundle, stages, codecs()[self._plan.codec])
+            return PicturePipeline(self._bundle, stages, live_codec(self._plan.codec))
         return super()._make_pipeline(stages)
 
     def _allowed(self, live: bool) -> Allowance:
