@@ -24,7 +24,7 @@ from saccade_edge.plan import PipelineSettings, Plan
 from saccade_edge.stopwatch import Stopwatch
 
 NS_PER_MS = 1_000_000
-# AVIF at libaom's speed 8: about a twentieth of the time that `bench.pixels` gives it, for 3 to 13 %
+# AVIF at libaom's speed 8: about a twentieth of the time that `bench.pixels` gives it, for 3 to 13%
 # more bytes and 0.4 to 0.9 dB less (six mosaics). Its accuracy is taken to be the slower one's.
 LIVE = {"AVIF": (("speed", 8), ("max_threads", 1))}
 # Percent of all questions right at each of `bench.pixels.codecs`' qualities, one mosaic, 500
