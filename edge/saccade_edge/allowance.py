@@ -162,5 +162,5 @@ def _fixed_by(manifest: Manifest, pipeline: PipelineSettings) -> str:
         "crops": pipeline.max_crops,
     }
     if names := [name for name, value in given.items() if value is not None]:
-        return f"{', '.join(names)} say how every frame is coded"
+        return f"with {', '.join(names)} given, every frame is coded alike"
     return "" if manifest.points else f"bundle {manifest.name!r} has no operating points"

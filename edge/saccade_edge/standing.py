@@ -56,7 +56,7 @@ class Standing:
             },
             "bytes_today": allowance.bytes_today,
             "bytes_per_day": allowance.settings.bytes_per_day,
-            "frames": summary_record(summary),
+            "frames": {k: v for k, v in summary_record(summary).items() if k != "complete"},
             "spool": spool_record(summary.spool) if summary.spool else None,
         }
 

@@ -27,6 +27,7 @@ WRITE_S = 1.0
 STALE_S = 10.0
 CLOSE_S = 2.0
 MOST_BYTES = 1 << 20
+_NEEDED = {"format", "written_unix_ms", "running"}
 
 Record = Mapping[str, Any]
 
@@ -87,7 +88,7 @@ def read_status(path: Path) -> dict[str, Any]:
         raise ConfigError(f"no edge has written its status to {path}") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"the status in {path} cannot be read: {error}") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
+    if not isinstance(record, dict) or not record.keys() >= _NEEDED or record["format"] != FORMAT:
         raise ConfigError(f"{path} is no status of format {FORMAT}")
     age_s = time.time() - record["written_unix_ms"] / 1e3
     if record["running"] and age_s > STALE_S:

@@ -39,7 +39,7 @@ def test_an_edge_that_was_killed_is_told_from_one_that_ended(tmp_path: Path) -> 
     assert read_status(path)["running"] is False
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}', "\xff"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1}', "\xff"])
 def test_what_is_no_status_is_said_to_be_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "status"
     path.write_bytes(text.encode("latin-1"))

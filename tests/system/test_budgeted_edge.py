@@ -20,14 +20,16 @@ from bench.link.wire import Shape
 
 from saccade.bundle import Bundle
 from saccade.v1 import vision_pb2 as pb
-from saccade_edge.budget import BudgetSettings
+from saccade_edge.budget import POLICIES, BudgetSettings, Decision
+from saccade_edge.budget.fixed import Fixed
 from saccade_edge.daemon import Watch, WatchSettings
-from saccade_edge.events import Event, FrameSent, FrameWithheld
+from saccade_edge.events import Event, FrameSent, FrameWithheld, Summary
 from saccade_edge.gate import GateSettings
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.runtime import RuntimeSettings
+from saccade_edge.uplink import Bounded
 from saccade_testing.commands import cloud_process, run, start
-from saccade_testing.scripted_cloud import Line, scripted_cloud, serve
+from saccade_testing.scripted_cloud import Line, Script, honest, scripted_cloud, serve
 
 DAY_S = 86_400
 EVERY_FRAME = PipelineSettings(gate=GateSettings(threshold=0), runtime=RuntimeSettings(threads=1))
@@ -152,8 +154,9 @@ def test_status_tells_how_an_edge_stands_while_it_runs_and_after(
     with cloud_process(bundle.folder, "--store", str(tmp_path / "store")) as (_, address):
         edge = start(*live_words(bundle, clip, address, spool), "--camera", "north")
         until(edge, lambda r: r["event"] == "Acknowledged")
-        time.sleep(2.0)  # it writes once a second
         running = json.loads(run(*asked).stdout)
+        while not running["points"]:  # it writes once a second
+            running = json.loads(run(*asked).stdout)
         ended(edge)
     after = json.loads(run(*asked).stdout)
     assert (running["running"], running["link"]["connected"]) == (True, True)
@@ -169,19 +172,42 @@ def test_status_tells_how_an_edge_stands_while_it_runs_and_after(
     assert lines[1].startswith("link: ")
 
 
-def watched(bundle: Bundle, clip: Path, script: Any, **changes: Any) -> list[Event]:
-    """What a watch of some seconds tells, of a cloud that plays ``script``."""
+def watched(bundle: Bundle, clip: Path, script: Script, frames: int, **changes: Any) -> list[Event]:
+    """What a watch tells, of a cloud that plays ``script``, until it has sent so many frames since
+    the cloud's bound, or since its start where there is none.
+    """
     events: list[Event] = []
 
     async def test() -> None:
         async with scripted_cloud(bundle, script) as cloud:
             chosen = WatchSettings(str(clip), cloud.address, fps=2, pipeline=EVERY_FRAME, **changes)
-            watch = Watch(bundle, chosen, events.append)
-            asyncio.get_running_loop().call_later(6.0, watch.stop)
+
+            def show(event: Event) -> None:
+                events.append(event)
+                told = script is honest or any(isinstance(e, Bounded) for e in events)
+                last = told and len(sent_since_bound(events)) == frames
+                if last and isinstance(event, FrameSent):
+                    watch.stop()
+
+            watch = Watch(bundle, chosen, show)
             await watch.run()
 
     asyncio.run(asyncio.wait_for(test(), 100))
     return events
+
+
+def since_bound(events: list[Event]) -> list[Event]:
+    """What came after the cloud's bound; all where there is none."""
+    bounds = [at for at, event in enumerate(events) if isinstance(event, Bounded)]
+    return events[bounds[0] if bounds else 0 :]
+
+
+def sent_since_bound(events: list[Event]) -> list[FrameSent]:
+    return [event for event in since_bound(events) if isinstance(event, FrameSent)]
+
+
+def decided(events: list[Event]) -> list[Decision]:
+    return [e.decision for e in sent_since_bound(events) if e.decision is not None]
 
 
 def test_the_clouds_bound_on_tokens_chooses_a_smaller_point(bundle: Bundle, clip: Path) -> None:
@@ -190,39 +216,63 @@ def test_the_clouds_bound_on_tokens_chooses_a_smaller_point(bundle: Bundle, clip
         await line.say(budget=pb.Budget(tokens_per_frame=60, reason="many edges"))
         await serve(line)
 
-    events = watched(bundle, clip, bounds, live=True)
-    frames = [e for e in events if isinstance(e, FrameSent)]
-    bound = [e for e in frames if e.decision is not None and e.decision.bound == "cloud"]
-    assert bound
-    for event in bound:
-        assert event.decision is not None
+    # One frame may have been decided on before the bound came, and more go up to it step by step.
+    frames = sent_since_bound(watched(bundle, clip, bounds, 8, live=True))[1:]
+    for event in frames:
         assert event.look.sight is not None
         assert event.look.sight.tokens.kept <= 60
-        assert "the cloud takes 60 tokens a frame (many edges)" in event.decision.reason
+    last = frames[-1].decision
+    assert last is not None
+    assert last.bound == "cloud"
+    assert "the cloud takes 60 tokens a frame (many edges)" in last.reason
 
 
 def test_more_frames_than_the_cloud_takes_are_withheld_without_a_spool_and_counted(
     bundle: Bundle, clip: Path
 ) -> None:
-    events = watched(bundle, clip, few_frames, live=True)
+    events = watched(bundle, clip, few_frames, 4, live=True)
     withheld = [e for e in events if isinstance(e, FrameWithheld)]
-    assert withheld
     assert {e.decision.bound for e in withheld} == {"cloud"}
     assert "the cloud takes 20 frames a minute (busy)" in withheld[0].decision.reason
-    assert sum(isinstance(e, FrameSent) for e in events) <= 6
+    summary = events[-1]
+    assert isinstance(summary, Summary)
+    assert summary.withheld == {"cloud": len(withheld)}
+    assert lasting_s(sent_since_bound(events)[1:]) > 3.0  # three frames; unbounded, one second
 
 
 def test_a_recording_waits_where_a_camera_would_lose_frames(bundle: Bundle, clip: Path) -> None:
-    events = watched(bundle, clip, few_frames, budget=BudgetSettings(policy="fixed"))
-    frames = [e for e in events if isinstance(e, FrameSent)]
+    began_s = time.monotonic()
+    events = watched(bundle, clip, few_frames, 4)
+    assert time.monotonic() - began_s > 3.0
     assert not any(isinstance(e, FrameWithheld) for e in events)
-    assert 1 <= len(frames) <= 6
-    sequences = [e.look.frame.sequence for e in frames]
+    sequences = [e.look.frame.sequence for e in events if isinstance(e, FrameSent)]
     steps = {later - earlier for earlier, later in pairwise(sequences)}
-    assert len(steps) <= 1  # every frame of two a second, none left out
+    assert len(steps) == 1  # every frame of two a second, none left out
+
+
+def lasting_s(frames: list[FrameSent]) -> float:
+    """From the first to the last."""
+    return (frames[-1].look.frame.captured_ns - frames[0].look.frame.captured_ns) / 1e9
 
 
 async def few_frames(line: Line) -> None:
     await line.greet()
     await line.say(budget=pb.Budget(frames_per_minute=20, reason="busy"))
     await serve(line)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_runs_a_watch(bundle: Bundle, clip: Path, policy: str) -> None:
+    settings = BudgetSettings(policy=policy, point=2)
+    decisions = decided(watched(bundle, clip, honest, 3, live=True, budget=settings))
+    assert {decision.policy for decision in decisions} == {policy}
+
+
+def test_a_policy_of_ones_own_takes_the_named_ones_place(bundle: Bundle, clip: Path) -> None:
+    decisions = decided(watched(bundle, clip, honest, 3, live=True, policy=Fixed(5)))
+    assert {decision.number for decision in decisions} == {5}
+
+
+def test_a_recording_keeps_the_bundles_own_point(bundle: Bundle, clip: Path) -> None:
+    decisions = decided(watched(bundle, clip, honest, 3))
+    assert {(d.number, d.bound) for d in decisions} == {(bundle.manifest.selection.point, "fixed")}
