@@ -13,7 +13,7 @@ SOAK_ARGS ?= --minutes 60
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .PHONY: demo test certs fuzz lint protos protos-check soak clean
-.PHONY: $(addprefix bench-,accuracy budget codec end-to-end link rate reconnect selection spool store streams)
+.PHONY: $(addprefix bench-,accuracy budget codec end-to-end link link-rate rate reconnect selection spool store streams)
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
@@ -47,7 +47,10 @@ fuzz: .venv/ready  ## hostile packets and tables, FUZZ_SECONDS=300; keeps its co
 bench-codec: .venv/ready  ## bytes, distortion and time of every codec
 	.venv/bin/python -m bench.codec $(BENCH_ARGS)
 
-bench-link: .venv/ready  ## the emulated link: rate and delay asked and delivered
+bench-link: .venv/ready  ## an edge and a cloud over bad links, every policy; 15 min; BENCH_ARGS="--traces DIR"
+	.venv/bin/python -m bench.link $(BENCH_ARGS)
+
+bench-link-rate: .venv/ready  ## the emulated link: rate and delay asked and delivered
 	.venv/bin/python -m bench.link_rate
 
 bench-rate: .venv/ready  ## bytes a frame against right answers, image codecs beside tokens; an hour

@@ -115,9 +115,7 @@ class Watch:
         Raises ``SourceError``, ``ConfigError``, ``BundleError``, or what the uplink raises;
         by then source, thread and connection are closed.
         """
-        settings = self._settings
-        source = open_source(settings.source, settings.camera, live=settings.live, fps=settings.fps)
-        with source:
+        with self._open_source() as source:
             spool = await self._open_spool()
             try:
                 complete = await self._serve(source, spool)
@@ -128,6 +126,13 @@ class Watch:
         summary = self._ledger.summary(complete=complete, spool=report)
         self._show(summary)
         return summary
+
+    def _open_source(self) -> Source:
+        settings = self._settings
+        return open_source(settings.source, settings.camera, live=settings.live, fps=settings.fps)
+
+    def _make_pipeline(self, stages: PipelineSettings) -> Pipeline:
+        return Pipeline(self._bundle, stages)
 
     async def _open_spool(self) -> Spool | None:
         """None also where the disk is out of order: the watch goes on without it, and says so."""
@@ -161,7 +166,7 @@ class Watch:
                 epoch_unix_ms=identity.epoch_unix_ms,
                 camera_index=identity.cameras.index(settings.camera),
             )
-            pipeline = Pipeline(self._bundle, stages)
+            pipeline = self._make_pipeline(stages)
             feed = Feed(source, pipeline, spool.next_sequence if spool else None)
             intake = Intake(
                 feed,
