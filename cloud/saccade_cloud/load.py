@@ -1,4 +1,4 @@
-"""The cloud's load as what answers wait for the engine, and the bound on edges that follows from it.
+"""The cloud's load: what answers wait for the engine, and how many frames edges may send for it.
 
 Pure: no clock, no I/O; times are passed in, seconds of one monotonic clock. Only frames a minute
 are bounded, not tokens a frame: edges ask about frames, so fewer frames are fewer answers, whatever

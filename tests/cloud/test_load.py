@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from saccade.bundle import Bundle
 from saccade_cloud.assemble import open_engine
-from saccade_cloud.engines.base import TokenChunk
-from saccade_cloud.hub import Hub
+from saccade_cloud.engines.base import GenerateParams, TokenChunk
 from saccade_cloud.load import STEPS, UP_S, Load
+from saccade_cloud.prompt import Prompt
 from saccade_testing.cloud_server import QUICK, EdgeEnd, packet, question, serving
 
 LADDER = [*STEPS, 0]
@@ -27,7 +27,8 @@ EVENTS = st.lists(
 def test_a_bound_is_at_least_one_frame_goes_up_one_step_and_ends(
     events: list[Event], edges: int
 ) -> None:
-    load, now_s, waiting, before = Load(1.0), 0.0, [], len(STEPS)
+    load, now_s, before = Load(1.0), 0.0, len(STEPS)
+    waiting: list[int] = []
     for number, (what, passed_s) in enumerate(events):
         now_s += passed_s
         if what == "ask":
@@ -79,14 +80,15 @@ def test_an_edge_hears_a_bound_while_its_question_waits_and_its_end_afterwards(
             limits = engine.limits
             close = engine.close
 
-            async def generate(self, prompt, params) -> AsyncGenerator[TokenChunk, None]:  # type: ignore[no-untyped-def]
+            async def generate(
+                self, prompt: Prompt, params: GenerateParams
+            ) -> AsyncGenerator[TokenChunk, None]:
                 await gate.wait()
                 async for chunk in generate(prompt, params):
                     yield chunk
 
         settings = replace(QUICK, answer_wait_s=0.2)
         async with serving(bundle, Slow(), settings) as served:
-            assert isinstance(served.hub, Hub)
             edge = EdgeEnd(served, bundle)
             await edge.greet()
             await edge.say(packet=packet())
