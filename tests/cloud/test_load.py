@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from hypothesis import given
@@ -11,10 +10,8 @@ from hypothesis import strategies as st
 
 from saccade.bundle import Bundle
 from saccade_cloud.assemble import open_engine
-from saccade_cloud.engines.base import GenerateParams, TokenChunk
 from saccade_cloud.load import STEPS, UP_S, Load
-from saccade_cloud.prompt import Prompt
-from saccade_testing.cloud_server import QUICK, EdgeEnd, packet, question, serving
+from saccade_testing.cloud_server import QUICK, EdgeEnd, HeldEngine, packet, question, serving
 
 LADDER = [*STEPS, 0]
 Event = tuple[str, float]
@@ -72,23 +69,9 @@ def test_an_edge_hears_a_bound_while_its_question_waits_and_its_end_afterwards(
     bundle: Bundle,
 ) -> None:
     async def main() -> None:
-        gate = asyncio.Event()
-        engine = open_engine(bundle)
-        generate = engine.generate
-
-        class Slow:
-            limits = engine.limits
-            close = engine.close
-
-            async def generate(
-                self, prompt: Prompt, params: GenerateParams
-            ) -> AsyncGenerator[TokenChunk, None]:
-                await gate.wait()
-                async for chunk in generate(prompt, params):
-                    yield chunk
-
+        engine = HeldEngine(open_engine(bundle))
         settings = replace(QUICK, answer_wait_s=0.2)
-        async with serving(bundle, Slow(), settings) as served:
+        async with serving(bundle, engine, settings) as served:
             edge = EdgeEnd(served, bundle)
             await edge.greet()
             await edge.say(packet=packet())
@@ -98,7 +81,7 @@ def test_an_edge_hears_a_bound_while_its_question_waits_and_its_end_afterwards(
             assert 1 <= budget.frames_per_minute <= 120
             assert budget.reason.startswith("answers wait ")
             assert budget.reason.endswith(" s for the engine, 1 edge")
-            gate.set()
+            engine.gate.set()
             while budget.frames_per_minute:
                 message = await edge.hear()
                 budget = message.budget if message.HasField("budget") else budget

@@ -100,6 +100,29 @@ class GatedEngine:
         await self._engine.close()
 
 
+class HeldEngine:
+    """An engine whose answers wait until ``gate`` is set."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.gate = asyncio.Event()
+
+    @property
+    def limits(self) -> EngineLimits:
+        return self._engine.limits
+
+    async def generate(
+        self, prompt: Prompt, params: GenerateParams
+    ) -> AsyncGenerator[TokenChunk, None]:
+        await self.gate.wait()
+        async with aclosing(self._engine.generate(prompt, params)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+
 class EdgeEnd:
     """An edge's end of ``Vision.Connect``, without a mind of its own."""
 
