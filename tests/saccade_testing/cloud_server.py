@@ -27,7 +27,8 @@ from saccade_cloud.settings import Address, ServerSettings
 from saccade_cloud.store.opening import MEMORY, open_store
 from saccade_testing.tokens import CAMERAS, EPOCH_UNIX_MS, usual_frame
 
-QUICK = ServerSettings(address=Address("127.0.0.1", 0), drain_s=5.0)
+# Edges are not bounded: on a slow machine a budget would come between the messages a test awaits.
+QUICK = ServerSettings(address=Address("127.0.0.1", 0), drain_s=5.0, answer_wait_s=0)
 
 
 @dataclass(frozen=True)
