@@ -31,6 +31,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--drain", type=float, default=10.0, metavar="SECONDS", help="wait for running answers"
     )
+    serve.add_argument(
+        "--answer-wait", type=_wait, default=ServerSettings().answer_wait_s, metavar="SECONDS",
+        help="for the engine; longer, and edges send fewer frames; 0: never (default %(default)s)",
+    )  # fmt: skip
     _add_security(serve)
     serve.add_argument("--verbose", action="store_true", help="log refused calls too")
     serve.set_defaults(run=_serve)
@@ -93,6 +97,7 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         quota=Quota(messages_per_s=arguments.device_messages, bytes_per_s=arguments.device_bytes),
         frames_per_camera=arguments.frames,
         drain_s=arguments.drain,
+        answer_wait_s=arguments.answer_wait,
     )
 
 
@@ -127,6 +132,13 @@ async def _serve_until_signal(
         print(options, flush=True)
     await stopped.wait()
     await server.stop()
+
+
+def _wait(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a time of 0 or more seconds")
+    return seconds
 
 
 def _positive(text: str) -> int:

@@ -8,6 +8,7 @@ nobody else.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
 from typing import Any
@@ -37,6 +38,7 @@ from saccade_cloud.tenancy import Tenancy
 
 OUTBOX_MESSAGES = 64
 NS_PER_MS = 1_000_000
+BOUND_EVERY_S = 1.0  # at most one budget in it
 
 
 class Conversation:
@@ -67,6 +69,7 @@ class Conversation:
         finally:
             await end(serving, *self._owed)
             self._tenancy.end()
+            self._hub.load.ended(self)
             if self._hello is not None:
                 self._hub.frames.disconnect(self._hello.device, self._hello.cameras)
 
@@ -104,12 +107,14 @@ class Conversation:
         """Until the edge has said all, or the server stops; then finish what is owed."""
         reading = asyncio.create_task(self._read(hello))
         stopping = asyncio.create_task(self._hub.stopping.wait())
+        bounding = self._start(self._bound())
         try:
             await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 reading.result()
         finally:
-            await end(reading, stopping)
+            await end(reading, stopping, bounding)
+            self._owed.discard(bounding)
         await asyncio.gather(*self._owed)
         if self._hub.stopping.is_set():
             raise Unreachable("the cloud is stopping")
@@ -122,6 +127,7 @@ class Conversation:
             if kind == "packet":
                 await self._take(message.packet, hello)
             elif kind == "question":
+                self._hub.load.asked(self, time.monotonic())
                 self._owed.add(self._start(self._answer(message.question, hello)))
             else:
                 return
@@ -166,6 +172,17 @@ class Conversation:
             raise
         except SaccadeError as error:
             await self._say(_failure(error, question_id=question.id))
+
+    async def _bound(self) -> None:
+        """Tell the edge what the cloud's load allows it, whenever that changes."""
+        said = 0
+        while self._hub.settings.answer_wait_s:
+            await asyncio.sleep(BOUND_EVERY_S)
+            frames, reason = self._hub.load.bound(self, time.monotonic())
+            if frames != said:
+                said = frames
+                budget = pb.Budget(frames_per_minute=frames, reason=reason)
+                await self._say(pb.CloudMessage(budget=budget))
 
     async def _say(self, message: pb.CloudMessage) -> None:
         """Send one message. Raises ``Unreachable`` when the edge leaves its messages unread."""

@@ -22,6 +22,7 @@ from saccade_cloud.answering import Answerer
 from saccade_cloud.board import AnswerBoard
 from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.frames import CodedTokens, FrameStore, StoredFrame
+from saccade_cloud.load import Load
 from saccade_cloud.quotas import Quotas
 from saccade_cloud.settings import ServerSettings
 from saccade_cloud.store.base import Store
@@ -55,9 +56,11 @@ class Hub:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     unpacking: ThreadPoolExecutor = field(default_factory=_one_worker)
     quotas: Quotas = field(init=False)
+    load: Load = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "quotas", Quotas(self.settings.quota))
+        object.__setattr__(self, "load", Load(self.settings.answer_wait_s))
 
     async def unpack(self, packet: tokens_pb2.FramePacket, hello: vision_pb2.Hello) -> StoredFrame:
         """An untrusted packet as a frame, with the stages ``receive`` and ``decode``.
@@ -97,12 +100,16 @@ class Hub:
         limit_s = self.settings.answer_timeout_s
         ends = time.monotonic() + limit_s
         tokens, timing = await self._tokens(frame)
+        waiting = self.load.waits(time.monotonic())
         async with aclosing(self.answerer.stream(tokens, question, max_tokens)) as chunks:
             try:
                 while chunk := await within(ends - time.monotonic(), next_or_none(chunks)):
+                    self.load.begins(waiting, time.monotonic())
                     yield _after(timing, chunk)
             except asyncio.TimeoutError:
                 raise LimitExceeded(f"no whole answer within {limit_s:g} s") from None
+            finally:
+                self.load.leaves(waiting)
 
     async def _tokens(self, frame: StoredFrame) -> tuple[FrameTokens, Timing]:
         """The frame's tokens, and its stages with the time that this took."""

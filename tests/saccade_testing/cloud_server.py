@@ -27,7 +27,8 @@ from saccade_cloud.settings import Address, ServerSettings
 from saccade_cloud.store.opening import MEMORY, open_store
 from saccade_testing.tokens import CAMERAS, EPOCH_UNIX_MS, usual_frame
 
-QUICK = ServerSettings(address=Address("127.0.0.1", 0), drain_s=5.0)
+# Edges are not bounded: on a slow machine a budget would come between the messages a test awaits.
+QUICK = ServerSettings(address=Address("127.0.0.1", 0), drain_s=5.0, answer_wait_s=0)
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,29 @@ class GatedEngine:
                     await self.gate.wait()
         finally:
             self.running -= 1
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+
+class HeldEngine:
+    """An engine whose answers wait until ``gate`` is set."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.gate = asyncio.Event()
+
+    @property
+    def limits(self) -> EngineLimits:
+        return self._engine.limits
+
+    async def generate(
+        self, prompt: Prompt, params: GenerateParams
+    ) -> AsyncGenerator[TokenChunk, None]:
+        await self.gate.wait()
+        async with aclosing(self._engine.generate(prompt, params)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def close(self) -> None:
         await self._engine.close()
