@@ -319,11 +319,17 @@ class Outbox:
         for parcel in [p for p in self._parcels.values() if p.unkept is not None]:
             if parcel.entry is None or parcel.sequence not in self._parcels:
                 continue
-            fate = await spool.put(parcel.entry, saying=True, again=True)
-            if fate is None and parcel.sequence not in self._parcels:
-                spool.forget(parcel.sequence)  # it ended, and was counted, meanwhile
-            parcel.unkept = fate
-            if fate is not None:
+            writing = asyncio.ensure_future(spool.put(parcel.entry, saying=True, again=True))
+            try:
+                await asyncio.shield(writing)
+            finally:
+                # Also where we are cancelled: a packet that came to the disk must not be counted
+                # as one that only memory had.
+                await asyncio.wait({writing})
+                parcel.unkept = writing.result()
+                if parcel.kept and parcel.sequence not in self._parcels:
+                    spool.forget(parcel.sequence)  # it ended, and was counted, meanwhile
+            if parcel.unkept is not None:
                 return
 
     def _wants_page(self, spool: Spool) -> bool:
