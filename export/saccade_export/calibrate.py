@@ -18,7 +18,7 @@ from saccade.bundle import MANIFEST, Bundle, Manifest, write_manifest
 from saccade.codecs import klt_table, rvq_table
 from saccade.errors import ConfigError, SourceError
 from saccade.manifest import OperatingPoint
-from saccade.nouns import Frame
+from saccade.nouns import F32, Frame
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.runtime import RuntimeSettings
@@ -91,7 +91,7 @@ def calibrate(
     with Progress(transient=True) as bar:
         views, unreadable = _see(bundle, paths, settings.threads, bar)
         features = fitted(views)
-        tables = {name: _fit(name, views, settings, bar) for name in settings.codecs}
+        tables = {name: _fit(name, views, features, settings, bar) for name in settings.codecs}
         pictures = len(paths) - len(unreadable)
         about = {"pictures": pictures, "tokens": len(features), "seed": settings.seed}
         manifest = _add_tables(bundle, tables, about)
@@ -145,9 +145,12 @@ def _nothing(paths: Sequence[Path], unreadable: Sequence[tuple[Path, str]]) -> s
 
 
 def _fit(
-    name: str, views: Sequence[SampleView], settings: CalibrationSettings, bar: Progress
+    name: str,
+    views: Sequence[SampleView],
+    features: F32,
+    settings: CalibrationSettings,
+    bar: Progress,
 ) -> bytes:
-    features = fitted(views)
     if name == "klt":
         table = fit_klt(features, distortion=settings.distortion, layers=settings.layers)
         return table.to_bytes()
