@@ -32,7 +32,8 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--recipe", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument(
-        "--stages", help="comma-separated, default all: render,detector,see,answer,blind"
+        "--stages",
+        help="comma-separated, default all: render,detector,see,answer,registers,blind",
     )
     parser.add_argument(
         "--scale", type=float, default=1.0, help="of all sizes and times; 0.01 is a smoke test"

@@ -9,6 +9,7 @@ pre-rendered data.
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,15 +47,15 @@ class Recipe:
 
 
 CPU = Recipe(
-    frames=60_000,
-    see=loop.Plan(minutes=38, batch=128, rate=1.5e-3),
-    answer=loop.Plan(minutes=34, batch=12),
-    registers=loop.Plan(minutes=8, batch=12, rate=8e-4),
-    blind=loop.Plan(minutes=4, batch=12),
+    frames=40_000,
+    see=loop.Plan(minutes=30, batch=128, rate=1.5e-3),
+    answer=loop.Plan(minutes=28, batch=12),
+    registers=loop.Plan(minutes=7, batch=12, rate=8e-4),
+    blind=loop.Plan(minutes=3, batch=12),
     detector_pictures=3000,
     detector_epochs=8,
     detector_batch=16,
-    detector_hours=0.3,
+    detector_hours=0.2,
 )
 GPU = replace(
     CPU,
@@ -145,8 +146,13 @@ def run(recipe: Recipe, work: Path, stages: tuple[str, ...] = STAGES) -> None:
         "registers": _registers,
         "blind": _blind,
     }
+    begun = time.monotonic()
     for stage in stages:
+        stage_begun = time.monotonic()
         steps[stage](recipe, work)
+        now = time.monotonic()
+        minutes, so_far = (now - stage_begun) / 60, (now - begun) / 60
+        print(f"{stage}: {minutes:.1f} minutes, {so_far:.1f} in all", flush=True)
 
 
 def _render(recipe: Recipe, work: Path) -> None:
