@@ -83,7 +83,7 @@ class Trace:
         if count <= 0:
             return 0.0
         whole = float(self.through[-1])
-        rounds = math.ceil(count / whole) - 1
+        rounds = max(math.ceil(count / whole) - 1, 0)  # the quotient may underflow
         rest = min(max(count - rounds * whole, 0.0), whole)
         at = max(1, int(self.through.searchsorted(rest)))  # "left": the first, so no plateau
         earlier, later = self.times_s[at - 1], self.times_s[at]

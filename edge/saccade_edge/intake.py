@@ -1,7 +1,8 @@
 """From the feed to the uplink, each frame as its budget says.
 
-A recording waits until a frame may go. A camera's frame goes to the spool where it may not go now;
-without a spool, or once the day's bytes are used up, it is withheld, and counted.
+A recording waits until a frame may go. A camera's frame goes to the spool where it may not go now,
+and on from there at once if the link is back before it is late; without a spool, or once the day's
+bytes are used up, it is withheld, and counted.
 """
 
 from __future__ import annotations
@@ -72,9 +73,10 @@ class Intake:
             self._ledger.skipped(look)
             return
         self._ledger.sending(look, look.packet.ByteSize(), taken.since_s, decision)
-        live = decision is None or decision.live
+        held = decision is not None and decision.held
+        live = decision is None or decision.live or held
         point = decision.number if decision is not None else None
-        await self._uplink.send(look.packet, self._questions, live=live, point=point)
+        await self._uplink.send(look.packet, self._questions, live=live, held=held, point=point)
 
 
 def _passes(decision: Decision) -> bool:

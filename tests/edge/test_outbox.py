@@ -7,7 +7,8 @@ from typing import Any
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade_edge.uplink.backoff import Backoff
-from saccade_edge.uplink.outbox import Bounds, Outbox
+from saccade_edge.uplink.bounds import Bounds
+from saccade_edge.uplink.outbox import Outbox
 from saccade_edge.uplink.parcel import Parcel
 
 
@@ -138,6 +139,27 @@ def test_a_tighter_cloud_is_not_told_more_than_it_takes() -> None:
         in_flight.discard(1)
         await outbox.settle(1)
         assert await said(outbox, in_flight, set()) == ["p3"]
+
+    asyncio.run(play())
+
+
+def test_what_is_held_goes_when_the_link_moves_again_the_newest_first() -> None:
+    async def play() -> None:
+        outbox = Outbox(Bounds(still_s=0.05, live=True))
+        await outbox.rewind([])
+        await outbox.add(parcel(1))
+        in_flight: set[int] = set()
+        assert await said(outbox, in_flight, set()) == ["p1"]
+        await asyncio.sleep(0.06)  # nothing is acknowledged: the link stands still
+        for sequence in (2, 3):
+            held = parcel(sequence)
+            held.held = True
+            await outbox.add(held)
+        assert await said(outbox, in_flight, set()) == []
+        await outbox.add(parcel(4))  # this one asks whether the link is back
+        assert await said(outbox, in_flight, set()) == ["p4"]
+        await outbox.settle(1)
+        assert await said(outbox, in_flight, set()) == ["p3", "p2"]
 
     asyncio.run(play())
 

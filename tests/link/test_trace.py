@@ -8,7 +8,7 @@ import pytest
 from bench.link.synthetic import RECIPES, text_of
 from bench.link.trace import Trace
 from bench.link.trace_files import FOLDER, SUFFIX, load, rate_of, shipped, trace_of
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from saccade.errors import ConfigError
@@ -30,6 +30,7 @@ def test_a_trace_never_runs_backwards_and_counts_what_its_rates_say(
     assert trace.bytes_by(trace.period_s * 3) == pytest.approx(3 * whole)
 
 
+@example([(1.0, 0.0), (1.0, 1000.0)], 5e-324)
 @given(PARTS, st.floats(0, 1e9))
 def test_when_is_the_first_moment_by_which_so_many_bytes_have_passed(
     parts: list[tuple[float, float]], count: float
@@ -170,7 +171,7 @@ def test_shipped_traces_are_what_their_seeds_make() -> None:
 
 def test_shipped_traces_are_what_they_are_called() -> None:
     traces = {name: trace_of(name) for name in shipped()}
-    assert all(180 <= trace.period_s <= 300 for trace in traces.values())
+    assert all(180 <= trace.period_s <= 900 for trace in traces.values())
     gaps = {name: trace.longest_gap_s() for name, trace in traces.items()}
     assert (gaps["steady"], gaps["step"], gaps["subway"]) == (0, 0, 22)
     assert 70 <= gaps["driving"] <= 80
@@ -179,5 +180,5 @@ def test_shipped_traces_are_what_they_are_called() -> None:
     assert traces["step"].rates_bps(60).tolist() == pytest.approx([2e6, 100e3, 2e6])
     driving = traces["driving"].rates_bps(0.5)
     up = driving[driving > 0]
-    assert up.min() >= 300e3
-    assert up.max() <= 5e6
+    assert up.min() >= 150e3
+    assert up.max() <= 3e6

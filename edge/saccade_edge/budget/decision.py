@@ -23,7 +23,8 @@ Bound = Literal["best", "fixed", "start", "probe", "link", "cloud", "cap", "age"
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``live``: send now; otherwise the frame goes to the spool, or is not sent at all.
+    """``live``: send now; otherwise the frame goes to the spool, or is not sent at all. ``held``:
+    the link stands still, or is not there, and once it is back the frame may go, if not late.
 
     ``number``: index of ``point`` in the bundle's points, the way to code the frame in either
     case. ``tokens_per_frame``: the cloud's bound, for `Pipeline.look`; None: no bound.
@@ -47,3 +48,7 @@ class Decision:
     room_bytes: float | None = None
     wire_bytes: float = 0.0
     oldest_s: float = 0.0
+
+    @property
+    def held(self) -> bool:
+        return self.bound in ("age", "connection")

@@ -1,5 +1,6 @@
 """The edge's end of the conversation with the cloud."""
 
+from saccade_edge.uplink.bounds import LinkState
 from saccade_edge.uplink.client import Uplink, UplinkSettings
 from saccade_edge.uplink.events import (
     Acknowledged,
@@ -12,7 +13,6 @@ from saccade_edge.uplink.events import (
     Said,
     UplinkEvent,
 )
-from saccade_edge.uplink.outbox import LinkState
 
 __all__ = [
     "Acknowledged",

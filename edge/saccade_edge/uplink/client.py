@@ -31,11 +31,12 @@ from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
 from saccade_edge.spool import Asked, Entry, Identity, Spool, SpoolEvent, SpoolReborn
 from saccade_edge.uplink.backoff import Backoff
+from saccade_edge.uplink.bounds import Bounds, LinkState
 from saccade_edge.uplink.channel import open_channel, wait_ready
 from saccade_edge.uplink.conversation import Call, Conversation
 from saccade_edge.uplink.events import Connected, Lost, Said, UplinkEvent
 from saccade_edge.uplink.hearing import Hearing
-from saccade_edge.uplink.outbox import Bounds, LinkState, Outbox
+from saccade_edge.uplink.outbox import Outbox
 from saccade_edge.uplink.parcel import Parcel
 
 NS_PER_MS = 1_000_000
@@ -121,11 +122,13 @@ class Uplink:
         *,
         priority: int = 0,
         live: bool = True,
+        held: bool = False,
         point: int | None = None,
     ) -> None:
         """Hand over a packet and questions about it. Without a spool, and for a recording, this
         waits for room; with one, until the packet is on disk. ``priority``: of 0..3 in the
-        backlog; not ``live``: it is not for now, but for when the link is idle. ``point``: its
+        backlog; not ``live``: it is not for now, but for when the link is idle; ``held``: it is for
+        now, but only if the link, which stands still, is back within the deadline. ``point``: its
         operating point, for ``Said``.
 
         Raises ``LimitExceeded`` or ``QuestionError`` for what the cloud would refuse.
@@ -137,7 +140,9 @@ class Uplink:
             pb.Question(id=self._next_id(), sequence=packet.sequence, text=text)
             for text in questions
         ]
-        await self._outbox.add(self._parcel(packet, asked, priority, live, point))
+        parcel = self._parcel(packet, asked, priority, live)
+        parcel.held, parcel.point = held, point
+        await self._outbox.add(parcel)
 
     async def room(self, questions: int) -> None:
         """Wait until ``send`` with so many questions would not wait."""
@@ -277,11 +282,10 @@ class Uplink:
         asked: Sequence[pb.Question],
         priority: int,
         live: bool,
-        point: int | None,
     ) -> Parcel:
         questions = {question.id: question for question in asked}
         if self._spool is None:
-            return Parcel(packet, questions, point=point)
+            return Parcel(packet, questions)
         deadline_s = self._settings.deadline_s if live else 0.0
         captured_ms = self.identity.epoch_unix_ms + packet.captured_ms
         entry = Entry(
@@ -293,9 +297,7 @@ class Uplink:
             packet=packet.SerializeToString(),
             questions=tuple(Asked(question.id, question.text) for question in asked),
         )
-        return Parcel(
-            packet, questions, self._deadline(captured_ms, deadline_s), entry, point=point
-        )
+        return Parcel(packet, questions, self._deadline(captured_ms, deadline_s), entry)
 
     def _deadline(self, captured_ms: int, deadline_s: float) -> float:
         """Monotonic. A recording waits for the cloud: it is never late."""
@@ -344,5 +346,6 @@ def _bounds(settings: UplinkSettings) -> Bounds:
         backlog_packets=settings.backlog_packets,
         backlog_bytes=settings.backlog_bytes,
         backlog_bytes_per_s=settings.backlog_bytes_per_s,
+        still_s=settings.deadline_s,
         live=settings.live,
     )

@@ -15,7 +15,8 @@ class Parcel:
 
     ``deadline_s``: monotonic time until which it is live. ``entry``: as the spool keeps it, None
     without a spool; ``unkept``: why it is not on disk although there is a spool. ``point``: its
-    operating point, None where that is not known: it comes from the disk.
+    operating point, None where that is not known: it comes from the disk. ``held``: it is not said
+    while the link stands still.
     """
 
     packet: tokens_pb2.FramePacket
@@ -25,6 +26,7 @@ class Parcel:
     unkept: Fate | None = None
     point: int | None = None
     live: bool = True
+    held: bool = False
     settled: bool = False  # the cloud has it, and open questions are all that is left
     unstored: bool = False  # the cloud heard it and did not store it
     size: int = 0
