@@ -9,6 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from saccade.bundle import Bundle
 from saccade_cloud.assemble import open_engine, open_hub
 from saccade_cloud.descriptors import allow_descriptors
@@ -83,7 +85,9 @@ def _serve(arguments: argparse.Namespace) -> int:
     allow_descriptors()
     bundle = Bundle.open(arguments.bundle)
     store = StoreOptions.of(arguments)
-    asyncio.run(_serve_until_signal(bundle, settings, arguments.threads, store))
+    # Packets hold small matrices: under load BLAS threads that wait for each other are slower.
+    with threadpool_limits(1, "blas"):
+        asyncio.run(_serve_until_signal(bundle, settings, arguments.threads, store))
     return 0
 
 

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from saccade.bundle import Bundle
 from saccade.tasks import end, first_done
 from saccade.tls import ClientTls
@@ -75,7 +77,10 @@ class WatchSettings:
 
 def run(bundle: Bundle, settings: WatchSettings, show: Callable[[Event], None]) -> Summary:
     """Watch until the source ends; SIGINT and SIGTERM end it early, a second one at once."""
-    return asyncio.run(_run_until_signal(bundle, settings, show))
+    # Coding a frame multiplies small matrices: on a box with other work, BLAS threads that wait for
+    # each other take twenty times as long as one.
+    with threadpool_limits(1, "blas"):
+        return asyncio.run(_run_until_signal(bundle, settings, show))
 
 
 async def _run_until_signal(
