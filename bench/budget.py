@@ -1,13 +1,14 @@
 """Budget policies over link traces, in a simulation.
 
-    python -m bench.budget [--traces DIR] [--fps N] [--deadline S] [--each]
+    python -m bench.budget [--traces PATH ...] [--fps N] [--deadline S] [--each]
 
 Frames of the demo bundle's operating points over an ideal first-in, first-out link: no TCP, no loss
-and no other traffic, so this ranks policies and says nothing of a real connection. Without
---traces the links are made up; with it, they are the files in DIR in Mahimahi's format. A frame is
-on time if it reaches the cloud within the deadline after its capture; left to the spool, it is not.
-Its utility is then its point's agreement, else 0. ``oracle`` knows the trace; "out of reach" are
-frames that would be late at the smallest point, alone on the link. Latency is of live frames.
+and no other traffic, so this ranks policies and says nothing of a real connection: that is
+`python -m bench.link`, which takes the same --traces. All of each trace; one that gives no delay
+has 25 ms one way. A frame is on time if it reaches the cloud within the deadline after its capture;
+left to the spool, it is not. Its utility is then its point's agreement, else 0. ``oracle`` knows
+the trace; "out of reach" are frames that would be late at the smallest point, alone on the link.
+Latency is of live frames.
 
 The last line is JSON, with a record for each policy.
 """
@@ -19,29 +20,23 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
 
-from bench.budgeting.simulate import (
-    GIVEN_UP_S,
-    Budget,
-    Clip,
-    Outcome,
-    clip_for,
-    reachable,
-    simulate,
-)
-from bench.budgeting.traces import Link, in_folder, made_up
+from bench.budgeting.simulate import Budget, Clip, Outcome, clip_for, reachable, simulate
 from bench.common import table
 from bench.link.oracle import Oracle
+from bench.link.trace import Trace
+from bench.link.trace_files import shipped, traces_of
 from saccade.bundle import Bundle
+from saccade.errors import SaccadeError
 from saccade.manifest import Manifest
 from saccade_edge.budget import BudgetSettings, Controller
 
 ORACLE = "oracle"
+USUAL_DELAY_S = 0.025
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +67,16 @@ def arms(manifest: Manifest) -> list[Arm]:
     return [*fixed, *(Arm(name, name) for name in ("ewma", "awstream", "robust", ORACLE))]
 
 
-def budget_for(arm: Arm, manifest: Manifest, link: Link, clip: Clip) -> Budget:
+def budget_for(arm: Arm, manifest: Manifest, trace: Trace, clip: Clip) -> Budget:
     if arm.policy == ORACLE:
         return Oracle(
             clip.points,
-            link.bytes_by,
+            trace.bytes_by,
             clip.wire_bytes,
             frames=len(clip.factors),
             interval_s=clip.interval_s,
             deadline_s=clip.deadline_s,
-            delay_s=link.delay_s,
+            delay_s=trace.delay_s,
         )
     settings = BudgetSettings(
         policy=arm.policy,
@@ -105,15 +100,8 @@ def score(outcomes: Sequence[Outcome], clip: Clip) -> Score:
     )
 
 
-def seconds(latency_s: float) -> float:
-    """Bounded, because JSON knows no infinity."""
-    return round(min(float(latency_s), GIVEN_UP_S), 3)
-
-
 def summary(scores: Sequence[Score]) -> dict[str, float]:
-    """A mean over links, each as heavy as the others; latencies of all live frames together, 600 s
-    for those that never arrive.
-    """
+    """A mean over links, each as heavy as the others; latencies of all live frames together."""
     latencies = np.concatenate([s.latencies_s for s in scores])
     p50, p95, p99 = np.percentile(latencies, [50, 95, 99], method="higher")
     worst_p95 = max(np.percentile(s.latencies_s, 95, method="higher") for s in scores)
@@ -121,10 +109,10 @@ def summary(scores: Sequence[Score]) -> dict[str, float]:
         "on_time": round(fmean(s.on_time for s in scores), 4),
         "on_time_worst": round(min(s.on_time for s in scores), 4),
         "utility": round(fmean(s.utility for s in scores), 4),
-        "p50_s": seconds(p50),
-        "p95_s": seconds(p95),
-        "p99_s": seconds(p99),
-        "p95_worst_s": seconds(worst_p95),
+        "p50_s": round(float(p50), 3),
+        "p95_s": round(float(p95), 3),
+        "p99_s": round(float(p99), 3),
+        "p95_worst_s": round(float(worst_p95), 3),
         "spooled": round(fmean(s.spooled for s in scores), 4),
         "bytes_per_frame": round(fmean(s.bytes_per_frame for s in scores), 1),
     }
@@ -144,41 +132,43 @@ def cells(record: dict[str, float]) -> dict[str, str]:
     }
 
 
-def show_each(results: dict[str, list[Score]], links: Sequence[Link]) -> None:
+def show_each(results: dict[str, list[Score]], links: Sequence[str]) -> None:
     for at, link in enumerate(links):
         columns = {title: cells(summary([scores[at]])) for title, scores in results.items()}
-        print(table(link.name, columns, width=12), end="\n\n")
+        print(table(link, columns, width=12), end="\n\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="budget policies over link traces, simulated")
-    parser.add_argument("--traces", type=Path, help="a folder with files in Mahimahi's format")
-    parser.add_argument("--bundle", default="crossing", help="default %(default)s")
-    parser.add_argument("--fps", type=float, default=2.0, help="default %(default)g")
-    parser.add_argument("--deadline", type=float, default=2.0, help="s, default %(default)g")
-    parser.add_argument("--each", action="store_true", help="a table for each link, too")
-    options = parser.parse_args(arguments)
-    links = in_folder(options.traces) if options.traces else made_up()
-    if not links:
-        sys.exit(f"bench.budget: no files in Mahimahi's format in {options.traces}")
+def links_of(texts: Sequence[str]) -> dict[str, Trace]:
+    """By name, as `bench.link.trace_files.traces_of` reads them, none without a delay. Raises
+    ``ConfigError``.
+    """
+    return {
+        name: replace(trace, delay_s=trace.delay_s or USUAL_DELAY_S)
+        for name, trace in traces_of(texts).items()
+    }
+
+
+def run(options: argparse.Namespace) -> None:
+    links = links_of(options.traces)
     manifest = Bundle.open(options.bundle).manifest
     overhead_bytes = BudgetSettings().overhead_bytes
     results: dict[str, list[Score]] = {arm.title: [] for arm in arms(manifest)}
     out_of_reach = []
-    for link in links:
+    for name, trace in links.items():
         clip = clip_for(
-            link,
+            trace,
             manifest.points,
+            seed=name,
             fps=options.fps,
             deadline_s=options.deadline,
             overhead_bytes=overhead_bytes,
         )
-        out_of_reach.append(1 - fmean(reachable(link, clip)))
+        out_of_reach.append(1 - fmean(reachable(trace, clip)))
         for arm in arms(manifest):
-            outcomes = simulate(link, clip, budget_for(arm, manifest, link, clip))
+            outcomes = simulate(trace, clip, budget_for(arm, manifest, trace, clip))
             results[arm.title].append(score(outcomes, clip))
     if options.each:
-        show_each(results, links)
+        show_each(results, tuple(links))
     records = {title: summary(scores) for title, scores in results.items()}
     columns = {title: cells(record) for title, record in records.items()}
     print(table(f"{len(links)} links, simulated", columns, width=12))
@@ -194,6 +184,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "policies": records,
     }
     print(json.dumps(record))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="budget policies over link traces, simulated")
+    parser.add_argument(
+        "--traces", action="append", default=[], metavar="PATH",
+        help=f"a folder of files, a file or a shipped trace; default: {', '.join(shipped())}",
+    )  # fmt: skip
+    parser.add_argument("--bundle", default="crossing", help="default %(default)s")
+    parser.add_argument("--fps", type=float, default=2.0, help="default %(default)g")
+    parser.add_argument("--deadline", type=float, default=2.0, help="s, default %(default)g")
+    parser.add_argument("--each", action="store_true", help="a table for each link, too")
+    try:
+        run(parser.parse_args(arguments))
+    except SaccadeError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

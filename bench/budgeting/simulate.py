@@ -9,21 +9,19 @@ the policy.
 from __future__ import annotations
 
 import heapq
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.budgeting.traces import Link
+from bench.link.trace import Trace
+from saccade.errors import ConfigError
 from saccade.manifest import OperatingPoint
 from saccade_edge.budget import Decision
 
 CAMERA = "camera"
 EPOCH_UNIX_S = 1_700_000_000.0
 SIZE_SIGMA = 0.3
-# A packet that is not through after so long never is.
-GIVEN_UP_S = 600.0
 
 
 class Budget(Protocol):
@@ -56,16 +54,21 @@ class Clip:
 
 
 def clip_for(
-    link: Link,
+    trace: Trace,
     points: Sequence[OperatingPoint],
     *,
+    seed: str,
     fps: float,
     deadline_s: float,
     overhead_bytes: int,
 ) -> Clip:
-    """As long as the link's trace."""
-    chance = random.Random(link.name)
-    frames = int(link.seconds * fps)
+    """As long as the trace, before it begins again. Raises ``ConfigError`` where that is less than
+    a frame.
+    """
+    chance = random.Random(seed)
+    frames = int(trace.period_s * fps)
+    if frames < 1:
+        raise ConfigError(f"a trace of {trace.period_s:g} s: no frame at {fps:g} a second")
     shift = -(SIZE_SIGMA**2) / 2  # so that the mean is 1
     factors = tuple(chance.lognormvariate(shift, SIZE_SIGMA) for _ in range(frames))
     return Clip(tuple(points), factors, 1 / fps, deadline_s, overhead_bytes)
@@ -83,34 +86,19 @@ class Outcome:
 class Queue:
     """The link: in order, one packet after another."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
         self._position = 0.0  # in the trace's bytes
 
     def deliver(self, wire_bytes: int, now_s: float) -> float:
-        """When the packet arrives at the cloud; infinite where it never does."""
-        self._position = max(self._link.bytes_by(now_s), self._position) + wire_bytes
-        return self._when(self._position, now_s) + self._link.delay_s
-
-    def _when(self, position: float, now_s: float) -> float:
-        """The earliest time at which the trace has come so far, to half a millisecond."""
-        early_s, late_s, step_s = now_s, now_s, 0.25
-        while self._link.bytes_by(late_s) < position:
-            if step_s > GIVEN_UP_S:
-                return math.inf
-            early_s, late_s, step_s = late_s, now_s + step_s, step_s * 2
-        while late_s - early_s > 0.0005:
-            middle_s = (early_s + late_s) / 2
-            if self._link.bytes_by(middle_s) < position:
-                early_s = middle_s
-            else:
-                late_s = middle_s
-        return late_s
+        """When the packet arrives at the cloud."""
+        self._position = max(self._trace.bytes_by(now_s), self._position) + wire_bytes
+        return self._trace.when(self._position) + self._trace.delay_s
 
 
-def simulate(link: Link, clip: Clip, budget: Budget) -> list[Outcome]:
+def simulate(trace: Trace, clip: Clip, budget: Budget) -> list[Outcome]:
     """One outcome for each frame of the clip."""
-    queue = Queue(link)
+    queue = Queue(trace)
     arrivals: list[tuple[float, int, float]] = []  # acknowledged at, frame, at the cloud
     outcomes: list[Outcome] = []
     for frame in range(len(clip.factors)):
@@ -127,17 +115,16 @@ def simulate(link: Link, clip: Clip, budget: Budget) -> list[Outcome]:
         arrived_s = queue.deliver(wire_bytes, now_s)
         packet_bytes = clip.packet_bytes(frame, decision.number)
         budget.sent(frame, packet_bytes, now_s, camera=CAMERA, number=decision.number)
-        if math.isfinite(arrived_s):
-            heapq.heappush(arrivals, (arrived_s + link.delay_s, frame, arrived_s))
+        heapq.heappush(arrivals, (arrived_s + trace.delay_s, frame, arrived_s))
         outcomes.append(Outcome(decision.number, wire_bytes, arrived_s - now_s))
     return outcomes
 
 
-def reachable(link: Link, clip: Clip) -> list[bool]:
+def reachable(trace: Trace, clip: Clip) -> list[bool]:
     """Whether each frame could be on time at the smallest point, alone on the link."""
     captured_s = [frame * clip.interval_s for frame in range(len(clip.factors))]
-    within_s = clip.deadline_s - link.delay_s
+    within_s = clip.deadline_s - trace.delay_s
     return [
-        link.bytes_by(now_s + within_s) - link.bytes_by(now_s) >= clip.wire_bytes(frame, 0)
+        trace.bytes_by(now_s + within_s) - trace.bytes_by(now_s) >= clip.wire_bytes(frame, 0)
         for frame, now_s in enumerate(captured_s)
     ]

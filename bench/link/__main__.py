@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.link.trace import Trace
-from bench.link.trace_files import load, shipped, trace_of
+from bench.link.trace_files import shipped, traces_of
 from bench.link.trial import plot, report
 from bench.link.trial.looped import clip_frames
 from bench.link.trial.pictures import ACCURACY, measured_points
@@ -60,31 +60,6 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--bundle", default="crossing")
     parser.add_argument("--plot", type=Path, help="draw latency over time of the worst link there")
     return parser
-
-
-def traces_of(paths: Sequence[str]) -> dict[str, Trace]:
-    """By name, in order. What is no trace in a folder is named on standard error. Raises
-    ``ConfigError`` where none is left.
-    """
-    found: dict[str, Trace] = {}
-    for text in paths or shipped():
-        if not Path(text).is_dir():
-            found[Path(text).name] = trace_of(text)
-            continue
-        for path in sorted(p for p in Path(text).rglob("*") if p.is_file()):
-            if (trace := _loaded(path)) is not None:
-                found[path.name] = trace
-    if not found:
-        raise ConfigError(f"no trace in {', '.join(paths)}")
-    return found
-
-
-def _loaded(path: Path) -> Trace | None:
-    try:
-        return load(path)
-    except ConfigError as error:
-        print(f"left out: {error}", file=sys.stderr)
-        return None
 
 
 def arms_of(names: Sequence[str], bundle: Bundle, clip: str, fps: float) -> list[Arm]:

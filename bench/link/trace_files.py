@@ -20,8 +20,9 @@ from __future__ import annotations
 import gzip
 import math
 import re
+import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -61,6 +62,36 @@ def trace_of(text: str) -> Trace:
     if mark and run.isdecimal():
         return load(Path(path), run=int(run))
     return load(Path(text))
+
+
+def traces_of(texts: Sequence[str]) -> dict[str, Trace]:
+    """Each as for ``trace_of``, or a folder of files; the shipped traces where there is none. By
+    name, or by path where another file has that name, in order. What is no trace in a folder is
+    named on standard error. Raises ``ConfigError``, also where no trace is left.
+    """
+    found: dict[str, Trace] = {}
+    for text in texts or shipped():
+        path = Path(text)
+        traces = _in_folder(path) if path.is_dir() else [(path, trace_of(text))]
+        for at, trace in traces:
+            found[at.name if at.name not in found else str(at)] = trace
+    if not found:
+        raise ConfigError(f"no trace in {', '.join(texts)}")
+    return found
+
+
+def _in_folder(folder: Path) -> Iterator[tuple[Path, Trace]]:
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if (trace := _loaded(path)) is not None:
+            yield path, trace
+
+
+def _loaded(path: Path) -> Trace | None:
+    try:
+        return load(path)
+    except ConfigError as error:
+        print(f"left out: {error}", file=sys.stderr)
+        return None
 
 
 def rate_of(text: str) -> float:

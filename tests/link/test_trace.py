@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 from bench.link.synthetic import RECIPES, text_of
 from bench.link.trace import Trace
-from bench.link.trace_files import FOLDER, SUFFIX, load, rate_of, shipped, trace_of
+from bench.link.trace_files import (
+    FOLDER,
+    SUFFIX,
+    load,
+    rate_of,
+    shipped,
+    trace_of,
+    traces_of,
+)
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -160,6 +168,32 @@ def test_a_rate_is_a_trace_too(text: str, rate: float) -> None:
 def test_what_is_no_rate_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="give bit/s as 250k"):
         rate_of(text)
+
+
+def test_a_folders_traces_are_found_and_its_other_files_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "b.up.gz").write_bytes(gzip.compress(b"100\n200\n"))
+    (tmp_path / "a.log").write_text("0 1.2\n1 1.2\n")
+    (tmp_path / "README").write_text("Some traces\n")
+    (tmp_path / "binary").write_bytes(b"\xff\x00")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "a.log").write_text("0 2.4\n1 2.4\n")
+    traces = traces_of([str(tmp_path), "steady"])
+    again = str(tmp_path / "c" / "a.log")  # a name that was there already
+    assert list(traces) == ["a.log", "b.up.gz", again, "steady"]
+    assert traces[again].mean_bps == pytest.approx(2.4e6)
+    left_out = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[1] for line in left_out] == [
+        f" {tmp_path}/README, line 1",
+        f" {tmp_path}/binary",
+    ]
+    assert tuple(traces_of([])) == shipped()
+
+
+def test_a_folder_without_traces_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no trace in"):
+        traces_of([str(tmp_path)])
 
 
 def test_shipped_traces_are_what_their_seeds_make() -> None:
