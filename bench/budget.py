@@ -89,14 +89,14 @@ def budget_for(arm: Arm, manifest: Manifest, trace: Trace, clip: Clip) -> Budget
 
 
 def score(outcomes: Sequence[Outcome], clip: Clip) -> Score:
-    live = [(o, o.latency_s) for o in outcomes if o.latency_s is not None]
-    on_time = [o for o, latency_s in live if latency_s <= clip.deadline_s]
+    sent = [(o, o.latency_s) for o in outcomes if o.latency_s is not None]
+    on_time = [o for o, latency_s in sent if latency_s <= clip.deadline_s]
     return Score(
         on_time=len(on_time) / len(outcomes),
         utility=math.fsum(clip.points[o.number].agreement for o in on_time) / len(outcomes),
-        spooled=1 - len(live) / len(outcomes),
+        spooled=1 - len(sent) / len(outcomes),
         bytes_per_frame=fmean(o.wire_bytes for o in outcomes),
-        latencies_s=tuple(latency_s for _, latency_s in live),
+        latencies_s=tuple(latency_s for o, latency_s in sent if o.live),
     )
 
 

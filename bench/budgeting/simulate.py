@@ -9,6 +9,7 @@ the policy.
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,11 +77,14 @@ def clip_for(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one frame. ``latency_s``: from capture to the cloud; None: left to the spool."""
+    """Of one frame. ``latency_s``: from capture to the cloud; None: left to the spool. ``live``: it
+    went at once, and was not held.
+    """
 
     number: int
     wire_bytes: int
     latency_s: float | None
+    live: bool = True
 
 
 class Queue:
@@ -98,26 +102,58 @@ class Queue:
 
 def simulate(trace: Trace, clip: Clip, budget: Budget) -> list[Outcome]:
     """One outcome for each frame of the clip."""
-    queue = Queue(trace)
-    arrivals: list[tuple[float, int, float]] = []  # acknowledged at, frame, at the cloud
-    outcomes: list[Outcome] = []
+    run = _Run(trace, clip, budget)
     for frame in range(len(clip.factors)):
-        now_s = frame * clip.interval_s
-        while arrivals and arrivals[0][0] <= now_s:
-            acked_s, sequence, arrived_s = heapq.heappop(arrivals)
-            received_unix_ms = int((EPOCH_UNIX_S + arrived_s) * 1e3)
-            budget.acknowledged(sequence, received_unix_ms, acked_s)
-        decision = budget.decide(now_s, EPOCH_UNIX_S + now_s, CAMERA)
-        if not decision.live:
-            outcomes.append(Outcome(decision.number, 0, None))
-            continue
-        wire_bytes = clip.wire_bytes(frame, decision.number)
-        arrived_s = queue.deliver(wire_bytes, now_s)
-        packet_bytes = clip.packet_bytes(frame, decision.number)
-        budget.sent(frame, packet_bytes, now_s, camera=CAMERA, number=decision.number)
-        heapq.heappush(arrivals, (arrived_s + trace.delay_s, frame, arrived_s))
-        outcomes.append(Outcome(decision.number, wire_bytes, arrived_s - now_s))
-    return outcomes
+        run.capture(frame)
+    run.hear(math.inf)
+    return [run.outcomes[frame] for frame in range(len(clip.factors))]
+
+
+class _Run:
+    """Like the edge: what is held goes, the newest first, once nothing under way is overdue."""
+
+    def __init__(self, trace: Trace, clip: Clip, budget: Budget) -> None:
+        self._clip = clip
+        self._budget = budget
+        self._delay_s = trace.delay_s
+        self._queue = Queue(trace)
+        self._acks: list[tuple[float, int, float]] = []  # heard at, frame, at the cloud
+        self._under_way: dict[int, float] = {}  # frame -> when it was sent
+        self._held: list[tuple[int, int]] = []  # frame, number
+        self.outcomes: dict[int, Outcome] = {}
+
+    def capture(self, frame: int) -> None:
+        now_s = frame * self._clip.interval_s
+        self.hear(now_s)
+        decision = self._budget.decide(now_s, EPOCH_UNIX_S + now_s, CAMERA)
+        self.outcomes[frame] = Outcome(decision.number, 0, None)
+        if decision.live:
+            self._send(frame, decision.number, now_s, live=True)
+        elif decision.held:
+            self._held.append((frame, decision.number))
+
+    def hear(self, until_s: float) -> None:
+        """All acknowledgements by then."""
+        while self._acks and self._acks[0][0] <= until_s:
+            heard_s, frame, arrived_s = heapq.heappop(self._acks)
+            del self._under_way[frame]
+            self._budget.acknowledged(frame, int((EPOCH_UNIX_S + arrived_s) * 1e3), heard_s)
+            oldest_s = heard_s - min(self._under_way.values(), default=heard_s)
+            while self._held and oldest_s <= self._clip.deadline_s:
+                held, number = self._held.pop()
+                if held * self._clip.interval_s + self._clip.deadline_s > heard_s:
+                    self._send(held, number, heard_s, live=False)
+
+    def _send(self, frame: int, number: int, now_s: float, *, live: bool) -> None:
+        clip = self._clip
+        wire_bytes = clip.wire_bytes(frame, number)
+        arrived_s = self._queue.deliver(wire_bytes, now_s)
+        packet_bytes = clip.packet_bytes(frame, number)
+        self._budget.sent(frame, packet_bytes, now_s, camera=CAMERA, number=number)
+        self._under_way[frame] = now_s
+        heapq.heappush(self._acks, (arrived_s + self._delay_s, frame, arrived_s))
+        latency_s = arrived_s - frame * clip.interval_s
+        self.outcomes[frame] = Outcome(number, wire_bytes, latency_s, live)
 
 
 def reachable(trace: Trace, clip: Clip) -> list[bool]:

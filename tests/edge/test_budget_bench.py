@@ -52,7 +52,8 @@ def test_nobody_beats_the_oracle_and_nobody_reaches_the_unreachable() -> None:
     assert all(score.utility <= oracle.utility for score in scores.values())
     assert all(score.on_time <= oracle.on_time for score in scores.values())
     robust = scores["robust"]
-    assert robust.on_time >= oracle.on_time - 6 / 120
+    # Those of the last two seconds of the outage, which were held, came in time.
+    assert robust.on_time >= oracle.on_time - 2 / 120
     assert robust.utility >= 0.93 * oracle.utility
     assert sum(s > 2.0 for s in robust.latencies_s) <= 6  # what was under way when it began
 

@@ -2,11 +2,12 @@
 
 Rules, the first that applies:
 
-1. Without a connection, frames go to the spool.
+1. Without a connection, frames go to the spool, and on from there if it is back in time.
 2. A camera whose bytes of the day are used up sends nothing.
 3. More frames a minute than the cloud takes go to the spool.
 4. While the oldest packet has not been acknowledged for longer than the deadline, frames go to the
-   spool (the age gate): behind it they would only be late. Now and then the smallest goes out.
+   spool (the age gate), and on from there likewise: behind it they would only be late. Now and then
+   the smallest goes out.
 5. Of the points that the cloud's tokens and the day's cap allow, the policy chooses.
 
 No clock and no I/O: ``now_s`` is any monotonic clock in seconds, ``unix_s`` the time of day. A
