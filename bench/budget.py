@@ -19,17 +19,16 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-
-import numpy as np
 
 from bench.budgeting.simulate import Budget, Clip, Outcome, clip_for, reachable, simulate
 from bench.common import table
 from bench.link.oracle import Oracle
 from bench.link.trace import Trace
 from bench.link.trace_files import shipped, traces_of
+from bench.link.trial.fates import quantiles
 from saccade.bundle import Bundle
 from saccade.errors import SaccadeError
 from saccade.manifest import Manifest
@@ -100,36 +99,48 @@ def score(outcomes: Sequence[Outcome], clip: Clip) -> Score:
     )
 
 
-def summary(scores: Sequence[Score]) -> dict[str, float]:
-    """A mean over links, each as heavy as the others; latencies of all live frames together."""
-    latencies = np.concatenate([s.latencies_s for s in scores])
-    p50, p95, p99 = np.percentile(latencies, [50, 95, 99], method="higher")
-    worst_p95 = max(np.percentile(s.latencies_s, 95, method="higher") for s in scores)
+def summary(scores: Sequence[Score]) -> dict[str, float | None]:
+    """A mean over links, each as heavy as the others; latencies of all live frames together, None
+    where there was none.
+    """
+    p50, p95, p99 = quantiles([latency_s for s in scores for latency_s in s.latencies_s])
+    worst_p95 = max(
+        (quantiles(s.latencies_s)[1] for s in scores if s.latencies_s), default=math.nan
+    )
     return {
         "on_time": round(fmean(s.on_time for s in scores), 4),
         "on_time_worst": round(min(s.on_time for s in scores), 4),
         "utility": round(fmean(s.utility for s in scores), 4),
-        "p50_s": round(float(p50), 3),
-        "p95_s": round(float(p95), 3),
-        "p99_s": round(float(p99), 3),
-        "p95_worst_s": round(float(worst_p95), 3),
+        "p50_s": _rounded(p50),
+        "p95_s": _rounded(p95),
+        "p99_s": _rounded(p99),
+        "p95_worst_s": _rounded(worst_p95),
         "spooled": round(fmean(s.spooled for s in scores), 4),
         "bytes_per_frame": round(fmean(s.bytes_per_frame for s in scores), 1),
     }
 
 
-def cells(record: dict[str, float]) -> dict[str, str]:
+def cells(record: Mapping[str, float | None]) -> dict[str, str]:
     return {
         "on time, %": f"{record['on_time']:.1%}"[:-1],
         "worst link, %": f"{record['on_time_worst']:.1%}"[:-1],
         "utility": f"{record['utility']:.3f}",
-        "latency p50, s": f"{record['p50_s']:.2f}",
-        "latency p95, s": f"{record['p95_s']:.2f}",
-        "latency p99, s": f"{record['p99_s']:.2f}",
-        "p95, worst link": f"{record['p95_worst_s']:.2f}",
+        "latency p50, s": _seconds(record["p50_s"]),
+        "latency p95, s": _seconds(record["p95_s"]),
+        "latency p99, s": _seconds(record["p99_s"]),
+        "p95, worst link": _seconds(record["p95_worst_s"]),
         "spooled, %": f"{record['spooled']:.1%}"[:-1],
         "wire bytes a frame": f"{record['bytes_per_frame']:.0f}",
     }
+
+
+def _rounded(seconds: float) -> float | None:
+    """JSON knows no NaN."""
+    return None if math.isnan(seconds) else round(seconds, 3)
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def show_each(results: dict[str, list[Score]], links: Sequence[str]) -> None:
@@ -176,11 +187,12 @@ def run(options: argparse.Namespace) -> None:
         f"out of reach of any policy: {fmean(out_of_reach):.1%} of frames, "
         f"{max(out_of_reach):.1%} on the worst link"
     )
+    ours, best = (fmean(s.utility for s in results[title]) for title in ("robust", ORACLE))
     record = {
         "links": len(links),
         "out_of_reach": round(fmean(out_of_reach), 4),
         "out_of_reach_worst": round(max(out_of_reach), 4),
-        "robust_of_oracle": round(records["robust"]["utility"] / records[ORACLE]["utility"], 4),
+        "robust_of_oracle": round(ours / best, 4) if best else None,
         "policies": records,
     }
     print(json.dumps(record))

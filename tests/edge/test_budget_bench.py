@@ -71,6 +71,12 @@ def test_the_command_prints_a_table_and_json(
     assert any(line.startswith("on time, %") for line in lines)
 
 
+def test_a_link_on_which_nothing_goes_has_no_latency() -> None:
+    score = bench.Score(0.0, 0.0, 1.0, 0.0, ())
+    assert bench.summary([score])["p95_s"] is None
+    assert bench.cells(bench.summary([score]))["latency p95, s"] == "-"
+
+
 def test_what_is_no_link_is_said(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=f"error: no trace in {tmp_path}"):
         bench.main(["--traces", str(tmp_path)])
