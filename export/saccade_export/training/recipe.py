@@ -59,15 +59,15 @@ CPU = Recipe(
 )
 GPU = replace(
     CPU,
-    frames=200_000,
+    frames=100_000,
     device="cuda",
-    see=loop.Plan(minutes=7, batch=1024, rate=2e-3),
-    answer=loop.Plan(minutes=9, batch=96, rate=1.5e-3),
-    registers=loop.Plan(minutes=2, batch=96, rate=1e-3),
-    blind=loop.Plan(minutes=1, batch=96),
+    see=loop.Plan(minutes=5, batch=1024, rate=2e-3),
+    answer=loop.Plan(minutes=7, batch=96, rate=1.5e-3),
+    registers=loop.Plan(minutes=1.5, batch=96, rate=1e-3),
+    blind=loop.Plan(minutes=0.5, batch=96),
     detector_epochs=30,
     detector_batch=128,
-    detector_hours=None,
+    detector_hours=0.04,
 )
 RECIPES = {"cpu": CPU, "gpu": GPU}
 
