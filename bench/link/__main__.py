@@ -1,6 +1,6 @@
 """One edge, one cloud, real gRPC, an emulated link: what each budget policy makes of it.
 
-    python -m bench.link [--traces PATH ...] [--seconds 60] [--parallel 4] [--rates 0.1,1,20]
+    python -m bench.link [--traces PATH ...] [--seconds 180] [--parallel 7] [--rates 0.1,1,20]
 
 For each trace and arm an edge process watches a looped clip at 2 frames a second and asks a
 question about each; a cloud process answers; between them is `bench.link.proxy`, in real time.
@@ -48,15 +48,19 @@ def _arguments() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--arms", default=",".join(ARMS), help="default %(default)s")
     parser.add_argument(
-        "--seconds", type=float, default=60.0, help="of each trace, 0: all; default %(default)g"
+        "--seconds", type=float, default=180.0, help="of each trace, 0: all; default %(default)g"
     )
     parser.add_argument("--fps", type=float, default=2.0)
     parser.add_argument("--deadline", type=float, default=2.0, help="seconds")
     parser.add_argument(
         "--rates", default=",".join(f"{rate:g}" for rate in RATES), help="Mbit/s; empty: none"
     )
-    parser.add_argument("--rate-seconds", type=float, default=20.0)
-    parser.add_argument("--parallel", type=int, default=4, help="trials at a time")
+    parser.add_argument("--rate-seconds", type=float, default=10.0)
+    parser.add_argument("--parallel", type=int, default=7, help="trials at a time")
+    parser.add_argument(
+        "--rate-parallel", type=int, default=2, help="likewise, at constant rates; few, as "
+        "milliseconds count there; default %(default)d",
+    )  # fmt: skip
     parser.add_argument("--bundle", default="crossing")
     parser.add_argument("--plot", type=Path, help="draw latency over time of the worst link there")
     return parser
@@ -102,7 +106,7 @@ def _run(options: argparse.Namespace) -> None:
         for rate in rates
     }  # fmt: skip
     jobs = [(arm, stretch) for stretch in constant.values() for arm in compared]
-    at_constant = run_all(jobs, setting, options.parallel)
+    at_constant = run_all(jobs, setting, options.rate_parallel)
     at = {r: [t for t in at_constant if t.link == s.name] for r, s in constant.items()}
     if at_constant:
         print(report.rates(at_constant), "", sep="\n")

@@ -13,6 +13,8 @@ from bench.link.trial.fates import Trial
 from bench.link.trial.running import Arm, Setting, trial
 from bench.link.trial.stretch import Stretch
 
+AGAIN_S = 1.0
+
 
 def run_all(jobs: Sequence[tuple[Arm, Stretch]], setting: Setting, parallel: int) -> list[Trial]:
     """In the order of the jobs, ``parallel`` at a time, each in a process of its own."""
@@ -28,9 +30,16 @@ def run_all(jobs: Sequence[tuple[Arm, Stretch]], setting: Setting, parallel: int
             return [each.result() for each in found]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for worker in active_children():
-                worker.terminate()
+            _end_workers()
             raise
+
+
+def _end_workers() -> None:
+    """Again and again: a worker that was interrupted begins what it has fetched already."""
+    while workers := active_children():
+        for worker in workers:
+            worker.terminate()
+        workers[0].join(AGAIN_S)
 
 
 def interruptible() -> None:
