@@ -100,6 +100,44 @@ def test_live_goes_before_the_backlog_and_the_newest_first(bundle: Bundle, tmp_p
     play(test)
 
 
+def test_what_is_held_goes_in_time_once_the_link_moves_again(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """And it is on disk meanwhile: where the link does not move, nothing is lost."""
+    release = asyncio.Event()
+
+    async def stuck(line: Line) -> None:
+        await line.greet()
+        first = await line.hear()
+        assert first is not None
+        await release.wait()
+        await line.ack(first.packet)
+        await serve(line)
+
+    async def test() -> None:
+        async with (
+            scripted_cloud(bundle, stuck) as cloud,
+            spooled_edge(cloud.address, bundle, tmp_path / "spool", deadline_s=2.0) as edge,
+        ):
+            await edge.until(lambda: edge.told(Connected) != [])
+            await edge.send()
+            await edge.until(lambda: edge.uplink.state.unacknowledged_s > 2.0)
+            await edge.send("what was it?", held=True)
+            await edge.until(lambda: edge.uplink.state.waiting == 0)  # too late, to the spool
+            for _ in range(2):
+                await edge.send("what is it?", held=True)
+            assert sequences(cloud) == [1]
+            assert edge.spool.report().waiting == 4
+            release.set()
+            assert await edge.end()
+            assert sequences(cloud) == [1, 4, 3, 2]
+            lived = {a.sequence: a.live for a in edge.told(Acknowledged)}
+            assert lived == {1: True, 4: True, 3: True, 2: False}
+            assert edge.spool.report().counts == {"handed": 4, DELIVERED: 4}
+
+    play(test)
+
+
 def test_what_is_not_said_in_time_falls_behind_and_comes_all_the_same(
     bundle: Bundle, tmp_path: Path
 ) -> None:
