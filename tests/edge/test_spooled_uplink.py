@@ -127,7 +127,7 @@ def test_what_is_held_goes_in_time_once_the_link_moves_again(
             for _ in range(2):
                 await edge.send("what is it?", held=True)
             assert sequences(cloud) == [1]
-            assert edge.spool.report().waiting == 4
+            assert edge.spool.waiting == 4
             release.set()
             assert await edge.end()
             assert sequences(cloud) == [1, 4, 3, 2]
