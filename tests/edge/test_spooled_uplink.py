@@ -120,6 +120,7 @@ def test_what_is_held_goes_in_time_once_the_link_moves_again(
             spooled_edge(cloud.address, bundle, tmp_path / "spool", deadline_s=2.0) as edge,
         ):
             await edge.until(lambda: edge.told(Connected) != [])
+            edge.uplink.pace_backlog(0)  # as the budget says while a packet is overdue
             await edge.send()
             await edge.until(lambda: edge.uplink.state.unacknowledged_s > 2.0)
             await edge.send("what was it?", held=True)
@@ -129,6 +130,8 @@ def test_what_is_held_goes_in_time_once_the_link_moves_again(
             assert sequences(cloud) == [1]
             assert edge.spool.waiting == 4
             release.set()
+            await edge.until(lambda: len(edge.told(Answered)) == 2)
+            edge.uplink.pace_backlog(1e6)
             assert await edge.end()
             assert sequences(cloud) == [1, 4, 3, 2]
             lived = {a.sequence: a.live for a in edge.told(Acknowledged)}
