@@ -39,7 +39,6 @@ from saccade_edge.spool.nouns import (
 from saccade_edge.spool.rows import COLUMNS, INSERT, cost, from_row, one, to_row
 from saccade_edge.spool.schema import (
     VERSION,
-    connect,
     names_of,
     read_counts,
     read_meta,
@@ -90,7 +89,7 @@ class SpoolFile:
 
         Raises ``ConfigError`` for a spool of another device or format, or of 64 other cameras.
         """
-        connection = connect(settings.path)
+        connection = settings.connect(settings.path)
         try:
             file = cls(connection, settings, _identity(read_meta(connection), fresh))
             with file.transaction():
