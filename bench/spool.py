@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from pathlib import Path
 from bench.common import quantiles, table
 from saccade_edge.spool import Entry, Identity, Spool, SpoolSettings
 from saccade_edge.spool.file import SpoolFile
+from saccade_edge.spool.schema import connect
 
 DIGEST = bytes(32)
 
@@ -58,10 +60,11 @@ def entry(sequence: int, size: int) -> Entry:
 
 async def spooled(folder: Path, packets: int, at_once: int, size: int) -> Cost:
     """Through the spool's thread."""
-    spool = Spool.open(SpoolSettings(folder / "spool"), "bench", DIGEST, "camera")
-    spool.listen(print, lambda sequence: True)
     commits: list[str] = []
-    spool._worker.file.connection.set_trace_callback(_commits(commits))
+    settings = SpoolSettings(folder / "spool", connect=_counting(commits))
+    spool = Spool.open(settings, "bench", DIGEST, "camera")
+    spool.listen(print, lambda sequence: True)
+    commits.clear()  # of opening it
     times: list[float] = []
 
     async def put(sequence: int) -> None:
@@ -83,9 +86,10 @@ async def spooled(folder: Path, packets: int, at_once: int, size: int) -> Cost:
 async def in_the_loop(folder: Path, packets: int, size: int) -> Cost:
     """The baseline."""
     fresh = Identity("bench", 1, 0, ("camera",))
-    file = SpoolFile.open(SpoolSettings(folder / "spool"), DIGEST, fresh)
     commits: list[str] = []
-    file.connection.set_trace_callback(_commits(commits))
+    settings = SpoolSettings(folder / "spool", connect=_counting(commits))
+    file = SpoolFile.open(settings, DIGEST, fresh)
+    commits.clear()
     times: list[float] = []
     absences = Absences()
     began = time.perf_counter()
@@ -101,12 +105,19 @@ async def in_the_loop(folder: Path, packets: int, size: int) -> Cost:
     return cost
 
 
-def _commits(found: list[str]) -> Callable[[str], None]:
-    def trace(statement: str) -> None:
-        if statement == "COMMIT":
-            found.append(statement)
+def _counting(commits: list[str]) -> Callable[[Path], sqlite3.Connection]:
+    """Opens a spool's database, whose commits are added from then on."""
 
-    return trace
+    def hear(statement: str) -> None:
+        if statement == "COMMIT":
+            commits.append(statement)
+
+    def opened(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.set_trace_callback(hear)
+        return connection
+
+    return opened
 
 
 def main() -> None:

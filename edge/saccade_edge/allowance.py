@@ -10,6 +10,7 @@ import math
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from saccade.errors import ConfigError
@@ -27,6 +28,9 @@ from saccade_edge.uplink.events import (
     UplinkEvent,
 )
 
+# Of a bundle, by the user's settings; the policy is the user's own, if there is one.
+MakeController = Callable[[Manifest, BudgetSettings, Policy | None], Controller]
+
 # A day, counted from 1970, and bytes.
 SPENT = re.compile(r"([0-9]{1,6}) ([0-9]{1,15})")
 
@@ -42,6 +46,7 @@ class Terms:
 
 class Allowance:
     """Of one camera; belongs to the event loop. ``asked``: somebody wants ``settings`` kept.
+    ``make`` is called where there is a budget.
 
     Raises ``ConfigError`` where a budget is asked for and there is nothing to choose from.
     """
@@ -55,6 +60,7 @@ class Allowance:
         *,
         asked: bool = False,
         policy: Policy | None = None,
+        make: MakeController = Controller,
     ) -> None:
         self.camera = camera
         self._bound: int | None = None  # the cloud's, where there is no budget
@@ -67,7 +73,7 @@ class Allowance:
         if fixed and (asked or policy is not None):
             raise ConfigError(f"there is no budget to keep: {fixed}")
         if not fixed:
-            self._controller = Controller(manifest, settings, policy)
+            self._controller = make(manifest, settings, policy)
             self._plans = [
                 settle(manifest, replace(pipeline, point=number))
                 for number in range(len(manifest.points))

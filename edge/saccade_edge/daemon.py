@@ -3,6 +3,8 @@
 Without a spool, when the cloud or the link is slow, the loop waits before it takes the next frame:
 a camera then gives its newest, a file waits. With one only a file waits: a camera's frames go to
 the spool.
+
+A program that watches something else, or decides otherwise, gives `Watch` or `run` its own `Parts`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from saccade_edge.events import Event, Summary
 from saccade_edge.feed import Feed
 from saccade_edge.intake import Intake
 from saccade_edge.ledger import Ledger
-from saccade_edge.pipeline import Pipeline
+from saccade_edge.parts import USUAL, Parts
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.source import Source, open_source, redact
 from saccade_edge.spool import Spool, SpoolEvent, SpoolFault, SpoolSettings, SpoolTroubled
@@ -75,18 +77,23 @@ class WatchSettings:
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
 
 
-def run(bundle: Bundle, settings: WatchSettings, show: Callable[[Event], None]) -> Summary:
+def run(
+    bundle: Bundle,
+    settings: WatchSettings,
+    show: Callable[[Event], None],
+    parts: Parts = USUAL,
+) -> Summary:
     """Watch until the source ends; SIGINT and SIGTERM end it early, a second one at once."""
     # Coding a frame multiplies small matrices: on a box with other work, BLAS threads that wait for
     # each other take twenty times as long as one.
     with threadpool_limits(1, "blas"):
-        return asyncio.run(_run_until_signal(bundle, settings, show))
+        return asyncio.run(_run_until_signal(bundle, settings, show, parts))
 
 
 async def _run_until_signal(
-    bundle: Bundle, settings: WatchSettings, show: Callable[[Event], None]
+    bundle: Bundle, settings: WatchSettings, show: Callable[[Event], None], parts: Parts
 ) -> Summary:
-    watch = Watch(bundle, settings, show)
+    watch = Watch(bundle, settings, show, parts)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, watch.stop)
@@ -101,11 +108,16 @@ class Watch:
     """One source, one cloud. ``run`` once; ``show`` hears every event in the event loop."""
 
     def __init__(
-        self, bundle: Bundle, settings: WatchSettings, show: Callable[[Event], None]
+        self,
+        bundle: Bundle,
+        settings: WatchSettings,
+        show: Callable[[Event], None],
+        parts: Parts = USUAL,
     ) -> None:
         self._bundle = bundle
         self._settings = settings
         self._show = show
+        self._parts = parts
         self._ledger = Ledger(show, len(settings.questions))
         self._stopped = asyncio.Event()
         self._hurried = asyncio.Event()
@@ -133,11 +145,10 @@ class Watch:
         return summary
 
     def _open_source(self) -> Source:
+        if self._parts.source is not None:
+            return self._parts.source()
         settings = self._settings
         return open_source(settings.source, settings.camera, live=settings.live, fps=settings.fps)
-
-    def _make_pipeline(self, stages: PipelineSettings) -> Pipeline:
-        return Pipeline(self._bundle, stages)
 
     async def _open_spool(self) -> Spool | None:
         """None also where the disk is out of order: the watch goes on without it, and says so."""
@@ -171,7 +182,7 @@ class Watch:
                 epoch_unix_ms=identity.epoch_unix_ms,
                 camera_index=identity.cameras.index(settings.camera),
             )
-            pipeline = self._make_pipeline(stages)
+            pipeline = self._parts.pipeline(self._bundle, stages)
             feed = Feed(source, pipeline, spool.next_sequence if spool else None)
             intake = Intake(
                 feed,
@@ -227,7 +238,7 @@ class Watch:
 
     def _allowed(self, live: bool) -> Allowance:
         settings = self._settings
-        asked = settings.budget is not None
+        asked = settings.budget is not None or self._parts.controller is not USUAL.controller
         point = settings.pipeline.point
         budget = settings.budget or BudgetSettings(
             usual_policy(live=live, point=point),
@@ -242,6 +253,7 @@ class Watch:
             budget,
             asked=asked,
             policy=settings.policy,
+            make=self._parts.controller,
         )
 
     def _uplink_settings(self, live: bool) -> UplinkSettings:

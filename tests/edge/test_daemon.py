@@ -14,14 +14,21 @@ import pytest
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError, SourceError, Unreachable
 from saccade.limits import Limits
+from saccade.manifest import Manifest, OperatingPoint, TokensByKind
+from saccade.nouns import Frame
 from saccade.packet import unpack
 from saccade.v1 import vision_pb2 as pb
+from saccade_edge.budget import BudgetSettings, Controller, Policy
+from saccade_edge.budget.fixed import Fixed
 from saccade_edge.daemon import Watch, WatchSettings
 from saccade_edge.events import Event, FrameAnswered, FrameSent, FrameSkipped, Summary
 from saccade_edge.gate import GateSettings
+from saccade_edge.parts import Parts
+from saccade_edge.pipeline import Look, Pipeline
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.report import to_line, to_record
 from saccade_edge.runtime import RuntimeSettings
+from saccade_edge.source.base import RecordedSource
 from saccade_testing.scripted_cloud import Line, scripted_cloud, serve
 
 T = TypeVar("T")
@@ -219,5 +226,73 @@ def test_every_event_is_a_line_or_a_record(bundle: Bundle, make_video: MakeVideo
         assert by_kind["FrameSent"]["regions"][0]["label"] == "car"
         assert by_kind["FrameAnswered"]["answer"] == "blue car"
         assert by_kind["Summary"]["complete"] is True
+
+    play(test)
+
+
+def with_points(bundle: Bundle, *tokens: int) -> Bundle:
+    """The bundle with an operating point for each; its own is the last."""
+    points = [
+        OperatingPoint(3, TokensByKind.alike(kept), "f16", 1, 40.0 * kept, kept / 40)
+        for kept in tokens
+    ]
+    selection = replace(bundle.manifest.selection, point=len(points) - 1)
+    manifest = replace(bundle.manifest, points=tuple(points), selection=selection)
+    return Bundle(bundle.folder, manifest)
+
+
+def test_a_program_brings_parts_of_its_own(
+    bundle: Bundle, make_frame: Callable[..., Frame]
+) -> None:
+    closed: list[bool] = []
+    looked_at: list[int] = []
+    asked: list[Policy | None] = []
+
+    class Mirrored(Pipeline):
+        def look(self, frame: Frame, **how: Any) -> Look:
+            looked_at.append(frame.sequence)
+            return super().look(replace(frame, picture=frame.picture[:, ::-1].copy()), **how)
+
+    def smallest(manifest: Manifest, settings: BudgetSettings, policy: Policy | None) -> Controller:
+        asked.append(policy)
+        return Controller(manifest, settings, Fixed(0))
+
+    parts = Parts(
+        source=lambda: RecordedSource(
+            (make_frame(step) for step in range(3)), lambda: closed.append(True)
+        ),
+        pipeline=Mirrored,
+        controller=smallest,
+    )
+
+    async def test() -> None:
+        events: list[Event] = []
+        async with scripted_cloud(bundle) as cloud:
+            free = replace(EVERY_FRAME, codec=None)
+            chosen = settings("frames of our own", cloud.address, pipeline=free)
+            summary = await Watch(with_points(bundle, 4, 16), chosen, events.append, parts).run()
+        assert (summary.sent, summary.complete) == (3, True)
+        assert looked_at == [1, 2, 3]
+        assert (closed, asked) == ([True], [None])
+        assert [e.decision and e.decision.number for e in kinds(events, FrameSent)] == [0, 0, 0]
+
+    play(test)
+
+
+def test_a_controller_of_ones_own_wants_something_to_choose(
+    bundle: Bundle, make_video: MakeVideo
+) -> None:
+    """As a budget does: `EVERY_FRAME` names its codec."""
+
+    def never(*_: object) -> Controller:
+        raise AssertionError
+
+    async def test() -> None:
+        async with scripted_cloud(bundle) as cloud:
+            chosen = settings(make_video(), cloud.address)
+            watch = Watch(bundle, chosen, lambda event: None, Parts(controller=never))
+            with pytest.raises(ConfigError, match="with codec given, every frame is coded alike"):
+                await watch.run()
+            assert cloud.lines == []
 
     play(test)

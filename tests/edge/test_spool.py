@@ -96,7 +96,7 @@ def test_writes_that_wait_together_share_a_commit(tmp_path: Path) -> None:
     async def test() -> None:
         async with opened(tmp_path / "spool") as it:
             statements: list[str] = []
-            it.spool._worker.file.connection.set_trace_callback(statements.append)
+            it.database.trace(statements.append)
             puts = (it.spool.put(entry(n), saying=False) for n in range(1, 101))
             assert await asyncio.gather(*puts) == [None] * 100
             assert 1 <= statements.count("COMMIT") <= 20
@@ -208,15 +208,14 @@ def test_a_file_that_becomes_corrupt_costs_what_is_only_there(tmp_path: Path) ->
                 it.spool.release(sequence)  # 31 to 40 are also in memory
             await it.spool.saying(40)  # by then that is done
             boot = it.spool.identity.boot
-            file = it.spool._worker.file
-            file.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            it.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             pages = path.stat().st_size // 4096
             with path.open("r+b") as raw:
                 for page in range(1, pages):  # all but the first
                     raw.seek(page * 4096)
                     raw.write(os.urandom(4096))
-            file.connection.execute("PRAGMA cache_size = 0")
-            file.connection.execute("PRAGMA shrink_memory")
+            it.database.execute("PRAGMA cache_size = 0")
+            it.database.execute("PRAGMA shrink_memory")
             assert await it.spool.put(entry(41), saying=True) is None
             event = await it.told(SpoolReborn)
             assert isinstance(event, SpoolReborn)
@@ -443,12 +442,12 @@ def test_a_database_that_may_not_be_written_is_told(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with opened(tmp_path / "spool") as it:
-            it.spool._worker.file.connection.execute("PRAGMA query_only = ON")
+            it.database.execute("PRAGMA query_only = ON")
             assert await it.spool.put(entry(1), saying=True) is Fate.READ_ONLY
             event = await it.told(SpoolTroubled)
             assert isinstance(event, SpoolTroubled)
             assert event.fate is Fate.READ_ONLY
-            it.spool._worker.file.connection.execute("PRAGMA query_only = OFF")
+            it.database.execute("PRAGMA query_only = OFF")
             await it.told(SpoolMended)
             assert await it.spool.put(entry(2), saying=True) is None
 

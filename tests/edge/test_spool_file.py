@@ -185,14 +185,15 @@ class SpoolMachine(RuleBasedStateMachine):
     @invariant()
     def it_is_as_promised(self) -> None:
         rows, counts = self.model.rows, self.model.counts
+        packets = self.file.packets
         assert self.file.counts == counts
-        assert (self.file.rows, self.file.bytes) == (len(rows), sum(map(cost, rows.values())))
-        assert self.file.held == self.model.held
+        assert (packets.rows, packets.bytes) == (len(rows), sum(map(cost, rows.values())))
+        assert packets.held == self.model.held
         stored = self.file.connection.execute("SELECT sequence FROM packet ORDER BY sequence")
         assert [row[0] for row in stored] == sorted(rows)
         ended = sum(n for name, n in counts.items() if name != "handed")
         assert counts["handed"] == ended + len(rows)
-        assert self.file.bytes <= QUOTA
+        assert packets.bytes <= QUOTA
 
 
 TestSpoolMachine = SpoolMachine.TestCase
@@ -236,7 +237,7 @@ def test_a_damaged_row_is_counted_and_the_others_come(file: SpoolFile) -> None:
     with file.transaction():
         assert [e.sequence for e in file.page(8, 1 << 20)] == [3]
     assert file.counts == {"handed": 3, Fate.DAMAGED.value: 2}
-    assert file.rows == 1
+    assert file.packets.rows == 1
 
 
 def test_packets_of_another_bundle_wait_for_theirs(file: SpoolFile, tmp_path: Path) -> None:
@@ -246,7 +247,7 @@ def test_packets_of_another_bundle_wait_for_theirs(file: SpoolFile, tmp_path: Pa
     other = SpoolFile.open(settings(tmp_path / "spool"), bytes(32), FRESH)
     with other.transaction():
         assert other.page(8, 1 << 20) == []
-    assert (other.rows, other.others) == (1, 1)
+    assert (other.packets.rows, other.packets.others) == (1, 1)
     other.close()
     again = open_file(tmp_path / "spool")
     with again.transaction():
@@ -311,7 +312,7 @@ def test_a_full_file_takes_deletes_and_then_packets_again(file: SpoolFile) -> No
 
     kept = next(n for n in range(1000) if fails(partial(put, n + 1)) is Fate.DISK_FULL)
     assert 5 < kept < 100
-    assert (file.rows, file.counts["handed"]) == (kept, kept)
+    assert (file.packets.rows, file.counts["handed"]) == (kept, kept)
     for sequence in range(1, kept + 1):
         with file.transaction():
             file.settle(sequence, DELIVERED)

@@ -427,13 +427,12 @@ def test_while_the_disk_fails_live_frames_go_from_memory_and_the_rest_is_counted
             spooled_edge(cloud.address, bundle, tmp_path / "spool") as edge,
         ):
             await edge.until(lambda: edge.told(Connected) != [])
-            database = edge.spool._worker.file.connection
-            database.execute("PRAGMA query_only = ON")
+            edge.database.execute("PRAGMA query_only = ON")
             for _ in range(10):
                 await edge.send("what is it?")
             await edge.until(lambda: len(edge.told(Answered)) == 10)
             assert edge.told(SpoolTroubled)[0].fate is Fate.READ_ONLY
-            database.execute("PRAGMA query_only = OFF")
+            edge.database.execute("PRAGMA query_only = OFF")
             await edge.until(lambda: edge.told(SpoolMended) != [])
             await edge.send()
             assert await edge.end()
@@ -448,13 +447,12 @@ def test_with_neither_disk_nor_cloud_memory_keeps_some_and_counts_the_rest(
     async def test() -> None:
         path = tmp_path / "spool"
         async with spooled_edge(NOBODY, bundle, path, deadline_s=0.2) as edge:
-            database = edge.spool._worker.file.connection
-            database.execute("PRAGMA query_only = ON")
+            edge.database.execute("PRAGMA query_only = ON")
             for _ in range(200):
                 await edge.send()
             await edge.until(lambda: edge.spool.report().counts.get("read_only", 0) >= 136)
             assert edge.spool.report().counts == {"handed": 200, "read_only": 136}
-            database.execute("PRAGMA query_only = OFF")
+            edge.database.execute("PRAGMA query_only = OFF")
             await edge.until(lambda: edge.spool.report().packets == 64)
             assert accounted(edge.spool)  # what memory still had is on disk now
             await edge.end(retire=True)
@@ -469,8 +467,7 @@ def test_with_neither_disk_nor_cloud_memory_keeps_some_and_counts_the_rest(
 def test_what_only_memory_has_at_the_end_is_counted(bundle: Bundle, tmp_path: Path) -> None:
     async def test() -> None:
         async with spooled_edge(NOBODY, bundle, tmp_path / "spool") as edge:
-            database = edge.spool._worker.file.connection
-            database.execute("PRAGMA query_only = ON")
+            edge.database.execute("PRAGMA query_only = ON")
             for _ in range(5):
                 await edge.send()
             await edge.end(retire=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from bench.link.trace import Trace
 from bench.link.trace_files import shipped, trace_of
+from bench.link.trial.account import Account
 from bench.link.trial.fates import FATES, Seen, Trial, crossover, quantiles, score
 from bench.link.trial.report import avif_crossover, summary
 from bench.link.trial.stretch import LEAD_BPS, LEAD_S, TAIL_S, cut, gaps, stretch_of
@@ -173,3 +174,47 @@ def test_the_last_line_is_of_the_default_policy() -> None:
         "avif_crossover_mbit": 20.0,
     }
     assert avif_crossover({}) is None
+
+
+def told(event: str, **fields: object) -> dict[str, object]:
+    """A record of the edge, half a second after the first capture unless it says when."""
+    return {"event": event, "at_ns": 100_500_000_000, **fields}
+
+
+def sent(sequence: int, captured_s: float) -> dict[str, object]:
+    captured_ns = round((100 + captured_s) * 1e9)
+    fields = {"sequence": sequence, "live": True, "point": 1, "packet_bytes": 90}
+    return told("FrameSent", captured_ns=captured_ns, **fields)
+
+
+def test_an_account_knows_a_frame_by_its_capture_and_an_answer_by_its_packet() -> None:
+    account = Account(4, 0.5, begin_unix_s=100.0)
+    for record in (
+        told("Connected"),
+        sent(7, 0.0),
+        sent(8, 1.0),
+        sent(9, 1.5),
+        told("FirstToken", sequence=7),
+        told("FirstToken", sequence=7, at_ns=103_000_000_000),
+        told("FrameAnswered", sequence=7, stages_ms={"prefill": 3.0}),
+        told("Refused", sequence=9),
+        told("Summary", spool={"packets": 1, "lost": 2}),
+        told("Source", replaced=1),
+    ):
+        account.hear(record)
+    assert account.failure() == ""
+    first, missed, second, third = account.frames
+    assert (first.sequence, first.packet_bytes) == (7, 90)
+    assert first.latency_s == pytest.approx(0.5)
+    assert first.stages_ms == {"prefill": 3.0}
+    assert not missed.taken
+    assert (second.captured_s, second.refused, second.latency_s) == (1.0, False, math.inf)
+    assert third.refused
+    assert (account.waiting, account.lost, account.replaced) == (1, 2, 1)
+
+
+def test_an_account_misses_frames_that_the_source_did_not_replace() -> None:
+    account = Account(3, 0.5, begin_unix_s=100.0)
+    account.hear(sent(1, 0.0))
+    account.hear(told("Source", replaced=1))
+    assert account.failure() == "2 frames were never heard of, the source replaced 1"

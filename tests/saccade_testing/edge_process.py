@@ -31,6 +31,7 @@ from saccade_edge.spool import Spool, SpoolEvent, SpoolFault, SpoolSettings
 from saccade_edge.uplink import Acknowledged, Uplink, UplinkEvent, UplinkSettings, conversation
 from saccade_testing.commands import importing
 from saccade_testing.journal import Identity, Journal, JournalWriter
+from saccade_testing.spools import Database
 
 DEVICE, CAMERA = "kerb", "north"
 NO_SPOOL = 3  # exit status
@@ -167,7 +168,14 @@ class EdgeProcess:
 class _Edge:
     """The child."""
 
-    def __init__(self, plan: EdgePlan, bundle: Bundle, spool: Spool, told: JournalWriter) -> None:
+    def __init__(
+        self,
+        plan: EdgePlan,
+        bundle: Bundle,
+        spool: Spool,
+        database: Database,
+        told: JournalWriter,
+    ) -> None:
         self._plan = plan
         self._journal = told
         self._packets = [bytes.fromhex(each) for each in json.loads(plan.packets.read_text())]
@@ -183,6 +191,7 @@ class _Edge:
             **EAGER,  # type: ignore[arg-type]
         )
         self._spool = spool
+        self._database = database
         self._uplink = Uplink(settings, bundle, self._hear, spool)
 
     async def run(self) -> None:
@@ -197,18 +206,16 @@ class _Edge:
                 elif word == "clock":
                     _set_clock(float(value))
                 elif word == "readonly":
-                    self._pragma(f"query_only = {int(value)}")
+                    self._database.execute(f"PRAGMA query_only = {int(value)}")
                 elif word == "full":
-                    self._pragma(f"max_page_count = {1 if value == '1' else MOST_PAGES}")
+                    most = 1 if value == "1" else MOST_PAGES
+                    self._database.execute(f"PRAGMA max_page_count = {most}")
                 else:
                     return await self._end(running, word == "drain")
         finally:
             steady.cancel()
             await asyncio.wait({steady})
             await self._spool.close()
-
-    def _pragma(self, words: str) -> None:
-        self._spool._worker.file.connection.execute(f"PRAGMA {words}")
 
     async def _end(self, running: asyncio.Future[None], drain: bool) -> None:
         complete = await self._uplink.finish(55.0 if drain else 1.0, retire=not drain)
@@ -267,13 +274,19 @@ async def _child(plan: EdgePlan) -> int:
     _compress(plan.speed)
     journal = JournalWriter(plan.journal)
     bundle = Bundle.open(plan.bundle)
-    kept = SpoolSettings(plan.spool, quota_bytes=plan.quota_bytes, reserve_bytes=0)
+    database = Database()
+    kept = SpoolSettings(
+        plan.spool,
+        quota_bytes=plan.quota_bytes,
+        reserve_bytes=0,
+        connect=database.connect,
+    )
     try:
         spool = Spool.open(kept, plan.device, bundle.digest, CAMERA)
     except SpoolFault as fault:
         journal.note("told", ["SpoolFault", fault.fate.value])
         return NO_SPOOL
-    await _Edge(plan, bundle, spool, journal).run()
+    await _Edge(plan, bundle, spool, database, journal).run()
     return 0
 
 

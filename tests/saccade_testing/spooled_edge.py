@@ -13,20 +13,23 @@ from saccade.bundle import Bundle
 from saccade.v1 import tokens_pb2
 from saccade_edge.spool import Spool, SpoolEvent
 from saccade_edge.uplink import Uplink, UplinkEvent, UplinkSettings
-from saccade_testing.spools import settings
+from saccade_testing.spools import Database, settings
 
 T = TypeVar("T")
 
 
 class SpooledEdge:
-    """An uplink that runs, its spool, and the events that both have told."""
+    """An uplink that runs, its spool and database, and the events that both have told."""
 
-    def __init__(self, cloud: str, bundle: Bundle, spool: Spool, **changes: Any) -> None:
+    def __init__(
+        self, cloud: str, bundle: Bundle, spool: Spool, database: Database, **changes: Any
+    ) -> None:
         quick = {"backoff_first_s": 0.02, "backoff_most_s": 0.05, "live": True}
         chosen = UplinkSettings(cloud, "kerb", ("north",), **{**quick, **changes})
         self.events: list[UplinkEvent | SpoolEvent] = []
         self._told = asyncio.Event()
         self.spool = spool
+        self.database = database
         self.uplink = Uplink(chosen, bundle, self._hear, spool)
         self.running = asyncio.ensure_future(self.uplink.run())
 
@@ -71,8 +74,10 @@ async def spooled_edge(
     """``changes`` of the uplink's settings; those of the spool begin with ``spool_``."""
     spooled = {k.removeprefix("spool_"): v for k, v in changes.items() if k.startswith("spool_")}
     linked = {k: v for k, v in changes.items() if not k.startswith("spool_")}
-    spool = Spool.open(settings(path, **spooled), "kerb", bundle.digest, "north")
-    edge = SpooledEdge(cloud, bundle, spool, **linked)
+    database = Database()
+    chosen = settings(path, connect=database.connect, **spooled)
+    spool = Spool.open(chosen, "kerb", bundle.digest, "north")
+    edge = SpooledEdge(cloud, bundle, spool, database, **linked)
     try:
         yield edge
     finally:

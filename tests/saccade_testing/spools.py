@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from saccade.v1 import tokens_pb2
 from saccade_edge.spool import Asked, Entry, Identity, Spool, SpoolEvent, SpoolSettings
 from saccade_edge.spool.file import SpoolFile
+from saccade_edge.spool.schema import connect
 
 DIGEST = bytes(range(32))
 NOW_MS = 1_800_000_000_000
@@ -41,11 +43,34 @@ def open_file(path: Path, **changes: Any) -> SpoolFile:
     return SpoolFile.open(settings(path, **changes), DIGEST, FRESH)
 
 
-class Opened:
-    """A spool in the running event loop, and what it has told."""
+class Database:
+    """A spool's connection to its database, for tests that break it or look at it: ``connect`` is
+    for the spool's settings.
+    """
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self) -> None:
+        self.connection: sqlite3.Connection | None = None
+
+    def connect(self, path: Path) -> sqlite3.Connection:
+        self.connection = connect(path)
+        return self.connection
+
+    def execute(self, statement: str) -> None:
+        assert self.connection is not None
+        self.connection.execute(statement)
+
+    def trace(self, hear: Callable[[str], object]) -> None:
+        """``hear`` every statement from now on."""
+        assert self.connection is not None
+        self.connection.set_trace_callback(hear)
+
+
+class Opened:
+    """A spool in the running event loop, its database, and what it has told."""
+
+    def __init__(self, spool: Spool, database: Database) -> None:
         self.spool = spool
+        self.database = database
         self.events: list[SpoolEvent] = []
         self.late: list[int] = []
         spool.listen(self.events.append, self._kept_late)
@@ -66,9 +91,11 @@ class Opened:
 
 @asynccontextmanager
 async def opened(path: Path, *, device: str = "kerb", **changes: Any) -> AsyncIterator[Opened]:
-    spool = Spool.open(settings(path, **changes), device, DIGEST, "north")
+    database = Database()
+    chosen = settings(path, connect=database.connect, **changes)
+    spool = Spool.open(chosen, device, DIGEST, "north")
     try:
-        yield Opened(spool)
+        yield Opened(spool, database)
     finally:
         await spool.close()
 

@@ -14,7 +14,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,15 @@ from bench.link.trial.foresight import Foresight
 from bench.link.trial.looped import LoopedSource
 from bench.link.trial.pictures import PicturePipeline, live_codec, with_points
 from saccade.bundle import Bundle
-from saccade.manifest import OperatingPoint, TokensByKind
-from saccade_edge.allowance import Allowance
-from saccade_edge.budget import BudgetSettings
+from saccade.manifest import Manifest, OperatingPoint, TokensByKind
+from saccade_edge.budget import BudgetSettings, Policy
 from saccade_edge.daemon import Watch, WatchSettings
 from saccade_edge.events import Event, FrameSent
 from saccade_edge.gate import GateSettings
-from saccade_edge.pipeline import Pipeline
+from saccade_edge.parts import Parts
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.report import decision_record, to_record
 from saccade_edge.runtime import RuntimeSettings
-from saccade_edge.source.base import Source
 from saccade_edge.spool import SpoolSettings
 from saccade_edge.uplink.events import AnswerPiece
 
@@ -77,45 +76,35 @@ class EdgePlan:
         return cls(**fields, points=tuple(OperatingPoint(**point) for point in points))
 
 
-class TrialWatch(Watch):
-    """A `Watch` whose source, pipeline and budget are the plan's."""
+def _source(plan: EdgePlan, camera: str) -> LoopedSource:
+    return LoopedSource(
+        plan.clip,
+        camera,
+        count=plan.frames,
+        interval_s=1 / plan.fps,
+        begin_unix_s=plan.begin_unix_s,
+    )
 
-    def __init__(self, plan: EdgePlan, show: Callable[[Event], None]) -> None:
-        bundle = Bundle.open(plan.bundle)
-        super().__init__(
-            with_points(bundle, plan.points) if plan.points else bundle, _settings(plan), show
-        )
-        self._plan = plan
-        self.source: LoopedSource | None = None
 
-    def _open_source(self) -> Source:
-        plan, camera = self._plan, self._settings.camera
-        self.source = LoopedSource(
-            plan.clip,
-            camera,
-            count=plan.frames,
-            interval_s=1 / plan.fps,
-            begin_unix_s=plan.begin_unix_s,
-        )
-        return self.source
+def _parts(plan: EdgePlan, source: LoopedSource) -> Parts:
+    parts = Parts(source=lambda: source)
+    if plan.codec:
+        parts = replace(parts, pipeline=partial(PicturePipeline, codec=live_codec(plan.codec)))
+    if plan.policy == ORACLE:
+        parts = replace(parts, controller=partial(_foresight, plan))
+    return parts
 
-    def _make_pipeline(self, stages: PipelineSettings) -> Pipeline:
-        if self._plan.codec:
-            return PicturePipeline(self._bundle, stages, live_codec(self._plan.codec))
-        return super()._make_pipeline(stages)
 
-    def _allowed(self, live: bool) -> Allowance:
-        allowance = super()._allowed(live)
-        plan = self._plan
-        if plan.policy == ORACLE:
-            allowance._controller = Foresight(
-                self._bundle.manifest,
-                allowance.settings,
-                Trace(np.array(plan.times_s), np.array(plan.through), delay_s=plan.delay_s),
-                lambda: time.time() - plan.link_unix_s,
-                plan.frames,
-            )
-        return allowance
+def _foresight(
+    plan: EdgePlan, manifest: Manifest, settings: BudgetSettings, _: Policy | None
+) -> Foresight:
+    return Foresight(
+        manifest,
+        settings,
+        Trace(np.array(plan.times_s), np.array(plan.through), delay_s=plan.delay_s),
+        lambda: time.time() - plan.link_unix_s,
+        plan.frames,
+    )
 
 
 def _settings(plan: EdgePlan) -> WatchSettings:
@@ -165,13 +154,16 @@ def tell(record: dict[str, Any]) -> None:
 
 
 async def _watch(plan: EdgePlan) -> None:
-    watch = TrialWatch(plan, _printer())
+    bundle, settings = Bundle.open(plan.bundle), _settings(plan)
+    if plan.points:
+        bundle = with_points(bundle, plan.points)
+    source = _source(plan, settings.camera)
+    watch = Watch(bundle, settings, _printer(), _parts(plan, source))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, watch.stop)
     await watch.run()
-    if watch.source is not None:
-        tell({"event": "Source", "captured": plan.frames, "replaced": watch.source.replaced})
+    tell({"event": "Source", "captured": plan.frames, "replaced": source.replaced})
 
 
 if __name__ == "__main__":

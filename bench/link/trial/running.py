@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.link.proxy import LinkProxy
 from bench.link.running import running_link
+from bench.link.trial.account import Account
 from bench.link.trial.edge import EdgePlan
-from bench.link.trial.fates import Seen, Trial
+from bench.link.trial.fates import Trial
 from bench.link.trial.foresight import wire_bytes
 from bench.link.trial.stretch import LEAD_S, Stretch
 from bench.link.wire import Shape
@@ -49,7 +48,7 @@ class Setting:
 
 def trial(arm: Arm, stretch: Stretch, setting: Setting) -> Trial:
     """Takes as long as the stretch and half a minute. Call it in a process's main thread. Raises
-    ``RemoteError`` where a process fails.
+    ``RemoteError`` where a process fails or frames are missing.
     """
     with tempfile.TemporaryDirectory(prefix="saccade-trial-") as folder:
         words, module = _cloud(arm, setting, Path(folder))
@@ -62,11 +61,11 @@ def trial(arm: Arm, stretch: Stretch, setting: Setting) -> Trial:
                 path = Path(folder) / "plan.json"
                 plan.write(path)
                 with running("edge", (str(path),), "bench.link.trial.edge") as edge:
-                    records = list(_lines(edge))
-                    if failure := edge.failure():
+                    account = _account(edge, plan)
+                    if failure := edge.failure() or account.failure():
                         raise RemoteError(f"{arm.name} over {stretch.name}: {failure}")
                 passed = link.report()["up"]["bytes"]
-    return of_records(records, arm, stretch, plan, passed)
+    return _trial(account, arm, stretch, plan, passed)
 
 
 def _cloud(arm: Arm, setting: Setting, folder: Path) -> tuple[tuple[str, ...], str]:
@@ -100,61 +99,28 @@ def _plan(
     )
 
 
-def _lines(edge: Process) -> Iterable[dict[str, Any]]:
+def _account(edge: Process, plan: EdgePlan) -> Account:
+    """Of all that the edge tells until it ends."""
+    account = Account(plan.frames, 1 / plan.fps, plan.begin_unix_s)
     while line := edge.line(SILENCE_S):
-        yield json.loads(line[1])
+        account.hear(json.loads(line[1]))
+    return account
 
 
-def of_records(
-    records: Iterable[Mapping[str, Any]],
-    arm: Arm,
-    stretch: Stretch,
-    plan: EdgePlan,
-    passed_bytes: int,
+def _trial(
+    account: Account, arm: Arm, stretch: Stretch, plan: EdgePlan, passed_bytes: int
 ) -> Trial:
-    """What an edge's records say of every frame. Raises ``RemoteError`` where they don't add up."""
-    interval_s = 1 / plan.fps
-    frames = [Seen(number * interval_s) for number in range(plan.frames)]
-    by_sequence: dict[int, Seen] = {}
-    waiting = lost = replaced = 0
-    for record in records:
-        at_s = record["at_ns"] / 1e9 - plan.begin_unix_s
-        match record["event"]:
-            case "FrameSent":
-                since_s = record["captured_ns"] / 1e9 - plan.begin_unix_s
-                seen = frames[round(since_s / interval_s)]
-                seen.taken, seen.sequence = True, record["sequence"]
-                seen.live, seen.point = record["live"], record["point"]
-                seen.packet_bytes = record["packet_bytes"]
-                by_sequence[seen.sequence] = seen
-            case "FirstToken":
-                seen = by_sequence[record["sequence"]]
-                seen.first_token_s = min(seen.first_token_s, at_s)
-            case "FrameAnswered":
-                by_sequence[record["sequence"]].stages_ms = record["stages_ms"]
-            case "Refused":
-                by_sequence[record["sequence"]].refused = True
-            case "Summary":
-                waiting, lost = record["spool"]["packets"], record["spool"]["lost"]
-            case "Source":
-                replaced = record["replaced"]
-    not_taken = sum(not frame.taken for frame in frames)
-    if not_taken != replaced:
-        raise RemoteError(
-            f"{arm.name} over {stretch.name}: {not_taken} frames were never heard of, the source "
-            f"replaced {replaced}"
-        )
     smallest = wire_bytes(min(p.bytes for p in arm.points), BudgetSettings().overhead_bytes)
     within_s = plan.deadline_s - 2 * plan.delay_s
     return Trial(
         arm=arm.name,
         link=stretch.name,
         deadline_s=plan.deadline_s,
-        frames=tuple(frames),
-        waiting=waiting,
-        lost=lost,
+        frames=tuple(account.frames),
+        waiting=account.waiting,
+        lost=account.lost,
         wire_bytes=passed_bytes,
-        within_reach=stretch.within_reach(plan.frames, interval_s, round(smallest), within_s),
+        within_reach=stretch.within_reach(plan.frames, 1 / plan.fps, round(smallest), within_s),
         outages=tuple(stretch.outages()),
         qualities=tuple(point.agreement for point in arm.points),
     )

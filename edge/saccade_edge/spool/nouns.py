@@ -6,10 +6,13 @@ counter; until then it is in the spool, or, where the disk does not take it, in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+
+from saccade_edge.spool.schema import connect
 
 GIB = 1 << 30
 PRIORITIES = range(4)  # the higher, the longer kept and the sooner sent
@@ -46,12 +49,16 @@ def refused(code: str) -> str:
 class SpoolSettings:
     """``quota_bytes``: of packets, questions and some 100 bytes for each; the file is up to a fifth
     larger. ``reserve_bytes``: what the spool leaves free on its disk, for its own bookkeeping too.
+
+    ``connect`` opens the database, also the one in a corrupt one's place. A function of your own
+    that calls it can watch the connection or bound it; what makes a commit durable must stay.
     """
 
     path: Path
     quota_bytes: int = GIB
     keep_hours: float = 72.0
     reserve_bytes: int = 16 << 20
+    connect: Callable[[Path], sqlite3.Connection] = connect
 
 
 @dataclass(frozen=True, slots=True)

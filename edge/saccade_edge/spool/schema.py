@@ -116,6 +116,15 @@ def read_counts(connection: sqlite3.Connection) -> dict[str, int]:
     return {str(name): int(n) for name, n in connection.execute("SELECT * FROM counter")}
 
 
+def write_counts(connection: sqlite3.Connection, counts: Mapping[str, int]) -> None:
+    """Set some of them."""
+    connection.executemany(
+        "INSERT INTO counter VALUES (?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET packets = excluded.packets",
+        list(counts.items()),
+    )
+
+
 def names_of(text: str | None) -> tuple[str, ...]:
     """A list of names as it stands in the meta table."""
     return tuple(str(name) for name in json.loads(text or "[]"))

@@ -22,7 +22,7 @@ from typing import TypeVar
 from saccade.errors import ConfigError
 from saccade.tasks import within
 from saccade_edge.spool.faults import SpoolFault, at_opening, fault_of
-from saccade_edge.spool.file import SpoolFile, move_aside, open_or_replace
+from saccade_edge.spool.file import SpoolFile
 from saccade_edge.spool.lock import Lock
 from saccade_edge.spool.nouns import (
     HANDED,
@@ -37,6 +37,7 @@ from saccade_edge.spool.nouns import (
     SpoolTroubled,
 )
 from saccade_edge.spool.numbers import Numbers
+from saccade_edge.spool.replacing import move_aside, open_or_replace
 from saccade_edge.spool.worker import Job, Worker
 
 # A packet whose write takes longer goes out from memory; cards pause for seconds to tidy up.
@@ -209,8 +210,8 @@ class Spool:
     @property
     def waiting(self) -> int:
         """Packets on disk that this bundle's cloud can have."""
-        file = self._worker.file
-        return file.rows - file.others
+        packets = self._worker.file.packets
+        return packets.rows - packets.others
 
     def report(self) -> SpoolReport:
         """What is in it now, and what became of what was."""
@@ -225,9 +226,9 @@ class Spool:
             device=self.identity.device,
             boot=f"{self.identity.boot:016x}",
             cameras=self.identity.cameras,
-            packets=file.rows,
-            bytes=file.bytes,
-            other_bundle=file.others,
+            packets=file.packets.rows,
+            bytes=file.packets.bytes,
+            other_bundle=file.packets.others,
             quota_bytes=self._settings.quota_bytes,
             counts={name: n for name, n in sorted(counts.items()) if n},
             trouble=self.trouble.value if self.trouble else "",
