@@ -6,7 +6,7 @@ remembers nothing and may be shared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from saccade import codecs
@@ -60,7 +60,7 @@ class Pipeline:
         self._detector = make_detector(self.settings.detector, bundle, self.settings.runtime)
         self._cutter = Cutter.of(bundle.manifest.encoder)
         self._codecs = codecs.of(bundle)
-        self._gate = Gate(self.settings.gate)
+        self.gate = Gate(self.settings.gate)
         self._most_per_view = bundle.manifest.limits.tokens_per_view
 
     def look(
@@ -74,7 +74,7 @@ class Pipeline:
         plan = plan or self.plan
         watch = Stopwatch()
         with watch.stage("gate"):
-            verdict = self._gate.judge(frame)
+            verdict = self.gate.judge(frame)
         if verdict.kind == "skip":
             return Look(frame, verdict, watch.timing())
         sight = self.see(frame, watch, plan=plan, tokens_per_frame=tokens_per_frame)
@@ -100,17 +100,26 @@ class Pipeline:
         """The frame's tokens, whether or not they are new."""
         plan = plan or self.plan
         overview = _Overview(self, frame, watch)
-        with watch.stage("detect"):
-            regions = prioritise(self._detector.find(frame, overview))
-        with watch.stage("views"):
-            crops = plan.cropped(regions)
-            views = self._cutter.views(frame, crops, plan.closeups(regions, crops))
+        regions, views = self.find(frame, watch, plan, overview)
         with watch.stage("encode"):
             grids = self._encode(views, overview.grid)
         with watch.stage("select"):
             budgets = self._budgets(plan, views, grids, tokens_per_frame)
             tokens = _select(frame, plan, views, grids, budgets)
         return Sight(tuple(regions), tuple(views), tokens)
+
+    def find(
+        self, frame: Frame, watch: Stopwatch, plan: Plan, overview: Callable[[], TokenGrid]
+    ) -> tuple[list[Region], list[View]]:
+        """The frame's regions, the most important first, and the views that show them.
+        ``overview``: the first view's tokens, for detectors that ask for them.
+        """
+        with watch.stage("detect"):
+            regions = prioritise(self._detector.find(frame, overview))
+        with watch.stage("views"):
+            crops = plan.cropped(regions)
+            views = self._cutter.views(frame, crops, plan.closeups(regions, crops))
+        return regions, views
 
     def _encode(self, views: Sequence[View], overview: TokenGrid | None) -> list[TokenGrid]:
         """All views, but the overview only where the detector has not asked for it already."""

@@ -10,14 +10,13 @@ from statistics import fmean
 
 from bench.pixels import PictureCodec, codecs, cut, decode, mosaic
 from saccade.bundle import Bundle
-from saccade.errors import PacketError
+from saccade.errors import ConfigError, PacketError
 from saccade.limits import Limits, check
 from saccade.manifest import OperatingPoint, TokensByKind
-from saccade.nouns import Frame, FrameTokens, View, ViewTokens
+from saccade.nouns import Frame, FrameTokens, TokenGrid, View, ViewTokens
 from saccade.selection import select
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import ViewsHeader, wire_window
-from saccade_edge.detect import prioritise
 from saccade_edge.encode import Encoder
 from saccade_edge.pipeline import Look, Pipeline
 from saccade_edge.plan import PipelineSettings, Plan
@@ -50,7 +49,7 @@ def measured_points(bundle: Bundle, name: str, frames: Sequence[Frame]) -> list[
     """
     codec, manifest = live_codec(name), bundle.manifest
     eye = Pipeline(bundle, PipelineSettings())
-    seen = [(frame, _views(eye, eye.plan, frame, Stopwatch())) for frame in frames]
+    seen = [(frame, eye.find(frame, Stopwatch(), eye.plan, _no_overview)[1]) for frame in frames]
     whole = TokensByKind.alike(manifest.limits.tokens_per_view)
     return [
         OperatingPoint(
@@ -90,10 +89,10 @@ class PicturePipeline(Pipeline):
         plan = plan or self.plan
         watch = Stopwatch()
         with watch.stage("gate"):
-            verdict = self._gate.judge(frame)
+            verdict = self.gate.judge(frame)
         if verdict.kind == "skip":
             return Look(frame, verdict, watch.timing())
-        views = _views(self, plan, frame, watch)
+        _, views = self.find(frame, watch, plan, _no_overview)
         codec = self._picture_codec
         with watch.stage("code"):
             packet = _packet(frame, views, codec, codec.qualities[(plan.layers or 1) - 1])
@@ -102,12 +101,8 @@ class PicturePipeline(Pipeline):
         return Look(frame, verdict, watch.timing(), packet=packet)
 
 
-def _views(eye: Pipeline, plan: Plan, frame: Frame, watch: Stopwatch) -> list[View]:
-    with watch.stage("detect"):
-        regions = prioritise(eye._detector.find(frame, lambda: eye.encoder.encode([])[0]))
-    with watch.stage("views"):
-        crops = plan.cropped(regions)
-        return eye._cutter.views(frame, crops, plan.closeups(regions, crops))
+def _no_overview() -> TokenGrid:
+    raise ConfigError("this detector asks for tokens, and nothing here makes them")
 
 
 def _packet(
