@@ -13,7 +13,7 @@ SOAK_ARGS ?= --minutes 60
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .PHONY: demo test certs fuzz lint protos protos-check soak clean
-.PHONY: $(addprefix bench-,accuracy budget codec end-to-end link link-rate rate reconnect selection spool store streams)
+.PHONY: $(addprefix bench-,accuracy budget codec end-to-end link link-rate load rate reconnect selection spool store streams)
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
@@ -52,6 +52,9 @@ bench-link: .venv/ready  ## an edge and a cloud over bad links, every policy; 15
 
 bench-link-rate: .venv/ready  ## the emulated link: rate and delay asked and delivered
 	.venv/bin/python -m bench.link_rate
+
+bench-load: .venv-demo/ready  ## cameras that ask more than the engine answers, with and without a bound
+	.venv-demo/bin/python -m bench.load $(BENCH_ARGS)
 
 bench-rate: .venv/ready  ## bytes a frame against right answers, image codecs beside tokens; an hour
 	.venv/bin/python -m bench.rate_accuracy $(BENCH_ARGS)

@@ -77,7 +77,9 @@ def watch(bundle: Bundle, clip: str, words: Sequence[str]) -> Run:
     """One edge process and one cloud process, from start to end."""
     found = Run()
     folder = str(bundle.folder)
-    serve = ("cloud", "serve", "--listen=127.0.0.1:0", f"--bundle={folder}", "--store=memory:")
+    # Every frame is to go, however slow the machine is.
+    free = ("--store=memory:", "--answer-wait=0")
+    serve = ("cloud", "serve", "--listen=127.0.0.1:0", f"--bundle={folder}", *free)
     with running("cloud", serve) as cloud, Wiretap(address_of(cloud)) as tap:
         common = ("edge", "run", "--json", f"--cloud={tap.address}", f"--bundle={folder}")
         asked = (f"--ask={QUESTION}", "--gate=0", *words, clip)

@@ -35,7 +35,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     serve.add_argument(
         "--answer-wait", type=_wait, default=ServerSettings().answer_wait_s, metavar="SECONDS",
-        help="for the engine; longer, and edges send fewer frames; 0: never (default %(default)s)",
+        help="of a camera; longer, and edges send fewer frames; 0: never (default %(default)s)",
     )  # fmt: skip
     _add_security(serve)
     serve.add_argument("--verbose", action="store_true", help="log refused calls too")

@@ -127,7 +127,6 @@ class Conversation:
             if kind == "packet":
                 await self._take(message.packet, hello)
             elif kind == "question":
-                self._hub.load.asked(self, time.monotonic())
                 self._owed.add(self._start(self._answer(message.question, hello)))
             else:
                 return
@@ -162,9 +161,11 @@ class Conversation:
         await self._say(pb.CloudMessage(ack=ack))
 
     async def _answer(self, question: pb.Question, hello: pb.Hello) -> None:
+        load, sequence = self._hub.load, question.sequence
+        number = load.asks(self, sequence, time.monotonic(), recording=hello.recording)
         try:
-            frame = await frame_of(self._hub, hello.device, hello.boot, question.sequence)
-            answer = self._hub.posted_answer(frame, question.text, question.max_tokens)
+            frame = await frame_of(self._hub, hello.device, hello.boot, sequence)
+            answer = self._hub.posted_answer(frame, question.text, question.max_tokens, number)
             async with aclosing(answer) as chunks:
                 async for chunk in chunks:
                     await self._say(_answer_chunk(question, chunk))
@@ -172,6 +173,8 @@ class Conversation:
             raise
         except SaccadeError as error:
             await self._say(_failure(error, question_id=question.id))
+        finally:
+            load.leaves(number)
 
     async def _bound(self) -> None:
         """Tell the edge what the cloud's load allows it, whenever that changes."""

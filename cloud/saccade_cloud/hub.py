@@ -91,25 +91,23 @@ class Hub:
         )
 
     async def answer(
-        self, frame: StoredFrame, question: str, max_tokens: int
+        self, frame: StoredFrame, question: str, max_tokens: int, number: int | None = None
     ) -> AsyncGenerator[TokenChunk, None]:
         """The answer's chunks; the last one's timing has every stage of the frame's way.
+        ``number``: the question's, in the load.
 
         Raises what ``Answerer.stream`` raises, and ``LimitExceeded`` when it takes too long.
         """
         limit_s = self.settings.answer_timeout_s
         ends = time.monotonic() + limit_s
         tokens, timing = await self._tokens(frame)
-        waiting = self.load.waits(time.monotonic())
         async with aclosing(self.answerer.stream(tokens, question, max_tokens)) as chunks:
             try:
                 while chunk := await within(ends - time.monotonic(), next_or_none(chunks)):
-                    self.load.begins(waiting, time.monotonic())
+                    self.load.begins(number, time.monotonic())
                     yield _after(timing, chunk)
             except asyncio.TimeoutError:
                 raise LimitExceeded(f"no whole answer within {limit_s:g} s") from None
-            finally:
-                self.load.leaves(waiting)
 
     async def _tokens(self, frame: StoredFrame) -> tuple[FrameTokens, Timing]:
         """The frame's tokens, and its stages with the time that this took."""
@@ -130,14 +128,14 @@ class Hub:
         return await asyncio.get_running_loop().run_in_executor(self.unpacking, work)
 
     async def posted_answer(
-        self, frame: StoredFrame, question: str, max_tokens: int
+        self, frame: StoredFrame, question: str, max_tokens: int, number: int | None = None
     ) -> AsyncGenerator[TokenChunk, None]:
         """``answer``; before its last chunk it is stored and on the board.
 
         Who heard the last chunk may forget the question, so the answer must be safe by then.
         """
         texts: list[str] = []
-        async with aclosing(self.answer(frame, question, max_tokens)) as chunks:
+        async with aclosing(self.answer(frame, question, max_tokens, number)) as chunks:
             async for chunk in chunks:
                 texts.append(chunk.text)
                 if chunk.finish is not None:

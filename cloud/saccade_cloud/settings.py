@@ -72,7 +72,7 @@ class ServerSettings:
     max_cameras: int = 2048
     hello_timeout_s: float = 10.0
     answer_timeout_s: float = 60.0  # of one answer, from question to last chunk
-    answer_wait_s: float = 0.0  # for the engine; beyond it edges are bounded, 0: never
+    answer_wait_s: float = 1.0  # for the engine; beyond it edges are bounded, 0: never
     stalled_timeout_s: float = 60.0  # how long a peer may leave its messages unread
     store_timeout_s: float = 5.0  # a packet that is not durable by then is not acknowledged
     drain_s: float = 10.0  # for running answers, once the server stops

@@ -7,6 +7,7 @@ operating points, there is no budget: frames go that way, within the cloud's bou
 from __future__ import annotations
 
 import math
+import random
 import re
 import time
 from collections import Counter
@@ -122,6 +123,8 @@ class Allowance:
         """What the uplink tells, in its order."""
         if isinstance(event, Bounded):
             self._bound = event.tokens_per_frame or None
+        if isinstance(event, Connected):
+            self._bound = None
         if isinstance(event, Said) and event.point is not None:
             self.points[event.point] += 1
         if self._controller is not None:
@@ -145,7 +148,8 @@ class Allowance:
             if not event.question:
                 controller.refused(event.sequence)
         elif isinstance(event, Bounded):
-            controller.bounded(event.tokens_per_frame, event.frames_per_minute, event.reason)
+            bounds = event.tokens_per_frame, event.frames_per_minute, event.reason
+            controller.bounded(*bounds, phase=random.random())
         elif isinstance(event, Connected):
             controller.connected(now_s)
         elif isinstance(event, Lost):

@@ -219,6 +219,23 @@ def test_a_bound_on_frames_keeps_its_average_when_frames_come_a_little_late() ->
     assert taken == 30
 
 
+def test_edges_that_hear_of_a_bound_at_once_send_one_after_the_other() -> None:
+    clouds = [CloudBound() for _ in range(10)]
+    for frames in (12, 6, 20, 12):  # whatever bounds came between
+        for number, cloud in enumerate(clouds):
+            cloud.set(0, frames, "", phase=number / 10)
+            cloud.takes_frame(0.0)
+    sent_s: list[float] = []
+    for now_s in (tick / 10 for tick in range(1, 300)):
+        for cloud in clouds:
+            if cloud.takes_frame(now_s):
+                cloud.sent(now_s)
+                sent_s.append(now_s)
+    for second in range(5, 25, 5):  # 12 a minute: each once in 5 s, and two in a second
+        assert 9 <= sum(second <= at_s < second + 5 for at_s in sent_s) <= 11
+    assert max(sum(at <= at_s < at + 1 for at_s in sent_s) for at in range(29)) <= 3
+
+
 @given(told=st.lists(deliveries, min_size=1, max_size=30), backlog=st.integers(0, 20_000))
 def test_robust_is_down_at_once_and_at_most_one_step_up(told: list[Delivery], backlog: int) -> None:
     robust = Robust(2.0)

@@ -223,6 +223,14 @@ class BudgetContract:
         edge.controller.bounded(0, 0, "")
         assert all(d.live for d in edge.steady(10))
 
+    def test_a_new_stream_says_its_bounds_anew(self) -> None:
+        edge = self.edge()
+        edge.controller.bounded(0, 1, "busy")
+        edge.steady(3)
+        edge.controller.lost_connection(edge.now_s)
+        edge.controller.connected(edge.now_s)
+        assert all(d.live for d in edge.steady(10))
+
     def test_before_the_first_acknowledgement_frames_are_small(self) -> None:
         if self.policy == "fixed":
             pytest.skip("fixed has one point by its name")

@@ -7,8 +7,9 @@ import random
 from dataclasses import replace
 
 import pytest
-from bench import soak, streams
+from bench import load, soak, streams
 from bench.common import percentile
+from bench.simulated.cameras import Fate
 from bench.simulated.edges import Heard, share
 from bench.slope import slope
 from bench.soak import Findings, Sample, Soaked, Tally
@@ -50,6 +51,22 @@ def test_every_edge_has_one_process_and_no_process_is_without() -> None:
         assert [n for part in parts for n in part] == list(range(edges))
         assert all(parts)
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_a_frame_is_on_time_if_all_its_answers_came_within_two_seconds() -> None:
+    fates = [
+        Fate(edge=0, captured_s=1.0, live=True, answered_s=[1.5, 2.5]),  # counts
+        Fate(edge=0, captured_s=2.0, live=True, answered_s=[2.5, 4.5]),  # late
+        Fate(edge=1, captured_s=2.0, live=True, answered_s=[2.5]),  # one answer did not come
+        Fate(edge=1, captured_s=2.5, live=False, answered_s=[]),  # to the spool
+        Fate(edge=0, captured_s=0.5, live=True, answered_s=[0.6, 0.7]),  # before
+        Fate(edge=0, captured_s=3.0, live=True, answered_s=[3.1, 3.2]),  # after
+    ]
+    found = load.outcome(fates, asked=2, begin_s=1.0, end_s=3.0)
+    assert (found.on_time, found.live, found.fairness) == (0.25, 0.75, 0)
+    assert found.answers_per_s == 2.0  # those of 1.5, 2.5, 2.5 and 2.5
+    assert (found.p50_s, found.p95_s) == (2.5, math.inf)
+    assert found.live_unanswered == pytest.approx(1 / 3)
 
 
 def test_a_step_counts_the_missing_as_never_acknowledged() -> None:

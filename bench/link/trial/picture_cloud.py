@@ -81,7 +81,7 @@ async def serve(ours: Bundle, store: str) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    settings = ServerSettings(Address("127.0.0.1", 0))
+    settings = ServerSettings(Address("127.0.0.1", 0), answer_wait_s=0)
     hub = PictureHub(
         digest=ours.digest,
         limits=Limits.of(ours.manifest),

@@ -74,9 +74,12 @@ class Controller:
         self._live_s = math.inf  # when the last live frame was sent, or the stream began
 
     def connected(self, now_s: float) -> None:
-        """A new stream: what is said again on it is told anew by ``sent``."""
+        """A new stream: what is said again on it is told anew by ``sent``, and the cloud, which
+        may be another, says its bounds anew.
+        """
         self._tick(now_s)
         self._forget()
+        self._cloud.set(0, 0, "")
         self._connected = True
         self._live_s = self._now_s
 
@@ -86,9 +89,13 @@ class Controller:
         self._forget()
         self._connected = False
 
-    def bounded(self, tokens_per_frame: int, frames_per_minute: int, reason: str) -> None:
-        """The cloud's bound as it says it: 0 does not bind."""
-        self._cloud.set(tokens_per_frame, frames_per_minute, reason)
+    def bounded(
+        self, tokens_per_frame: int, frames_per_minute: int, reason: str, phase: float = 0.0
+    ) -> None:
+        """The cloud's bound as it says it: 0 does not bind. ``phase``: of 0..1, by chance, so that
+        not all edges that hear of a bound send their next frame at once.
+        """
+        self._cloud.set(tokens_per_frame, frames_per_minute, reason, phase)
 
     def sent(
         self,

@@ -249,6 +249,7 @@ class Uplink:
             cameras=identity.cameras,
             epoch_unix_ms=identity.epoch_unix_ms,
             in_doubt=self._outbox.doubts,
+            recording=not self._settings.live,
         )
 
     def _check_known(self, resume_after: int) -> None:

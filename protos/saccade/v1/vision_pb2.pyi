@@ -101,12 +101,15 @@ class Hello(google.protobuf.message.Message):
     EPOCH_UNIX_MS_FIELD_NUMBER: builtins.int
     SOFTWARE_FIELD_NUMBER: builtins.int
     IN_DOUBT_FIELD_NUMBER: builtins.int
+    RECORDING_FIELD_NUMBER: builtins.int
     protocol: builtins.int
     device: builtins.str
     boot: builtins.int
     bundle_digest: builtins.bytes
     epoch_unix_ms: builtins.int
     software: builtins.str
+    recording: builtins.bool
+    """Its frames can wait, as a camera's cannot: it sends as fast as it is answered."""
     @property
     def cameras(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     @property
@@ -126,8 +129,9 @@ class Hello(google.protobuf.message.Message):
         epoch_unix_ms: builtins.int = ...,
         software: builtins.str = ...,
         in_doubt: collections.abc.Iterable[builtins.int] | None = ...,
+        recording: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["boot", b"boot", "bundle_digest", b"bundle_digest", "cameras", b"cameras", "device", b"device", "epoch_unix_ms", b"epoch_unix_ms", "in_doubt", b"in_doubt", "protocol", b"protocol", "software", b"software"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["boot", b"boot", "bundle_digest", b"bundle_digest", "cameras", b"cameras", "device", b"device", "epoch_unix_ms", b"epoch_unix_ms", "in_doubt", b"in_doubt", "protocol", b"protocol", "recording", b"recording", "software", b"software"]) -> None: ...
 
 Global___Hello: typing_extensions.TypeAlias = Hello
 

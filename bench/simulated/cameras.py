@@ -1,0 +1,201 @@
+"""Cameras and recordings without pictures, many in one process: everything of an edge but its eyes.
+
+The real intake, budget, uplink and spool; the feed gives packets that were made before, each a
+frame of its own. What became of each frame is returned once all is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from saccade.bundle import Bundle
+from saccade.nouns import Frame, Timing
+from saccade.tasks import end
+from saccade.v1 import tokens_pb2
+from saccade_edge.allowance import Allowance, usual_policy
+from saccade_edge.budget import BudgetSettings
+from saccade_edge.events import Event, FrameAnswered, FrameSent
+from saccade_edge.feed import Feed, Taken
+from saccade_edge.gate import Verdict
+from saccade_edge.intake import Intake
+from saccade_edge.ledger import Ledger
+from saccade_edge.pipeline import Look
+from saccade_edge.plan import PipelineSettings, Plan
+from saccade_edge.spool import Spool, SpoolEvent, SpoolSettings
+from saccade_edge.standing import Standing
+from saccade_edge.tending import Tending
+from saccade_edge.uplink import Connected, Uplink, UplinkEvent, UplinkSettings
+
+CAMERA = "camera"
+CONNECT_S = 60.0
+LATE_S = 2.0  # how long answers may still come once the last frame was captured
+CLOSE_S = 5.0
+NO_PICTURE = np.zeros((1, 1, 3), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """What the edges of one process do. ``numbers``: of all edges, from 0; ``packets``: serialised,
+    more than are sent within a minute; ``questions``: each edge asks ``asked`` of them about every
+    frame. ``fps`` 0: recordings, as fast as they go and without a spool; else cameras.
+    """
+
+    cloud: str
+    bundle: str
+    packets: tuple[bytes, ...]
+    numbers: range
+    questions: tuple[str, ...]
+    asked: int
+    fps: float
+    seconds: float
+
+
+@dataclass(slots=True)
+class Fate:
+    """Of one frame. Times in seconds since all edges of the process were connected; ``live``: it
+    went to the cloud at once, not to the spool.
+    """
+
+    edge: int
+    captured_s: float
+    live: bool
+    answered_s: list[float]
+
+
+def live(shift: Shift) -> list[Fate]:
+    """The whole life of a process's edges."""
+    with tempfile.TemporaryDirectory(prefix="saccade-load-") as folder:
+        return asyncio.run(_live(shift, Path(folder)))
+
+
+async def _live(shift: Shift, folder: Path) -> list[Fate]:
+    bundle = Bundle.open(shift.bundle)
+    edges = [await _Edge.open(shift, bundle, number, folder) for number in shift.numbers]
+    running = [asyncio.ensure_future(edge.run()) for edge in edges]
+    try:
+        await asyncio.wait_for(asyncio.gather(*(e.connected.wait() for e in edges)), CONNECT_S)
+        began_s = time.monotonic()
+        for edge in edges:
+            edge.feed.begin(began_s)
+        await asyncio.sleep(shift.seconds + LATE_S)
+        for task in running:
+            if task.done():
+                task.result()  # an edge that ended before its time
+    finally:
+        await end(*running)
+        await asyncio.gather(*(edge.close() for edge in edges))
+    return [edge.fate(began_s, *told) for edge in edges for told in edge.told.values()]
+
+
+class _Edge:
+    """``told``: when a frame was captured, whether it went at once, when its answers came."""
+
+    def __init__(self, shift: Shift, bundle: Bundle, number: int, spool: Spool | None) -> None:
+        live = shift.fps > 0
+        self.number = number
+        self.connected = asyncio.Event()
+        self.told: dict[int, tuple[float, bool, list[float]]] = {}
+        turn = number % len(shift.questions)
+        asked = (shift.questions[turn:] + shift.questions[:turn])[: shift.asked]
+        self._ledger = Ledger(self._show, len(asked))
+        self._spool = spool
+        interval_s = 1 / shift.fps if live else BudgetSettings().interval_s
+        budget = BudgetSettings(usual_policy(live=False, point=None), interval_s=interval_s)
+        self._allowance = Allowance(bundle.manifest, PipelineSettings(), CAMERA, budget)
+        settings = UplinkSettings(shift.cloud, f"edge-{number}", (CAMERA,), live=live)
+        self._uplink = Uplink(settings, bundle, self._hear, spool)
+        self.feed = _Premade(shift, number, self._uplink, spool)
+        self._intake = Intake(
+            self.feed,
+            self._uplink,
+            self._allowance,
+            self._ledger,
+            asked,
+            waits=not live,
+            spooled=spool is not None,
+        )
+        standing = Standing({})
+        self._tending = Tending(self._uplink, self._allowance, self._ledger, standing, spool, None)
+
+    @classmethod
+    async def open(cls, shift: Shift, bundle: Bundle, number: int, folder: Path) -> _Edge:
+        spool = None
+        if shift.fps:
+            kept = SpoolSettings(folder / f"{number}.spool", reserve_bytes=0)
+            device = f"edge-{number}"
+            spool = await asyncio.to_thread(Spool.open, kept, device, bundle.digest, CAMERA)
+        return cls(shift, bundle, number, spool)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await asyncio.gather(self._uplink.run(), self._tending.run(), self._intake.run())
+
+    async def close(self) -> None:
+        self._uplink.abandon()
+        if self._spool is not None:
+            await self._spool.close()
+
+    def fate(self, began_s: float, captured_s: float, live: bool, answered_s: list[float]) -> Fate:
+        since = [at_s - began_s for at_s in answered_s]
+        return Fate(self.number, captured_s - began_s, live, since)
+
+    def _hear(self, event: UplinkEvent | SpoolEvent) -> None:
+        if isinstance(event, Connected):
+            self.connected.set()
+        self._allowance.heard(event)
+        self._ledger.heard(event)
+
+    def _show(self, event: Event) -> None:
+        if isinstance(event, FrameSent):
+            frame, decision = event.look.frame, event.decision
+            at_once = decision is None or decision.live or decision.held
+            self.told[frame.sequence] = (frame.captured_ns / 1e9, at_once, [])
+        elif isinstance(event, FrameAnswered) and event.answer.sequence in self.told:
+            self.told[event.answer.sequence][2].append(time.monotonic())
+
+
+class _Premade(Feed):
+    """Frames whose ``captured_ns`` is of the monotonic clock, without a picture."""
+
+    def __init__(self, shift: Shift, number: int, uplink: Uplink, spool: Spool | None) -> None:
+        self._shift = shift
+        self._uplink = uplink
+        own: Callable[[], int] = itertools.count(1).__next__
+        self._sequence = spool.next_sequence if spool else own
+        # Cameras are not in step; the same phases in every run.
+        self._phase = random.Random(number).random()
+        self._packets = itertools.islice(
+            itertools.cycle(shift.packets), number * len(shift.packets) // 97, None
+        )
+        self._began_s: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._turn = 0
+
+    def begin(self, at_s: float) -> None:
+        self._began_s.set_result(at_s)
+
+    async def next(self) -> Taken | None:
+        at_s = await self._began_s
+        if self._shift.fps:
+            at_s += (self._turn + self._phase) / self._shift.fps
+            await asyncio.sleep(at_s - time.monotonic())
+        else:
+            at_s = time.monotonic()
+        self._turn += 1
+        return Taken(Frame(NO_PICTURE, round(at_s * 1e9), CAMERA, self._sequence()), at_s)
+
+    async def look(self, frame: Frame, plan: Plan | None, tokens_per_frame: int | None) -> Look:
+        packet = tokens_pb2.FramePacket.FromString(next(self._packets))
+        age_s = time.monotonic() - frame.captured_ns / 1e9
+        captured_ms = round((time.time() - age_s) * 1e3)
+        packet.sequence = frame.sequence
+        packet.captured_ms = captured_ms - self._uplink.identity.epoch_unix_ms
+        return Look(frame, Verdict("key", "first", 0.0), Timing({}), packet=packet)
