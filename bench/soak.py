@@ -5,7 +5,8 @@
 Both processes as a user starts them. The edge plays the bundle's clip over and over as a camera
 (`--live`), asks standing questions about every frame, and loses its connection now and then. After
 a warm-up (a third of the time, at most ten minutes) the growth of resident memory is fitted by
-`bench.slope`, which a few jumps don't bend.
+`bench.slope`, which a few jumps don't bend. In the warm-up many questions come at once: what the
+engine takes for its largest batch it may keep, and is not to take while memory is measured.
 
 It fails, with status 1, where a process
 
@@ -21,6 +22,7 @@ none), answers a second.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
 import time
@@ -36,6 +38,7 @@ from bench.common import table
 from bench.process import bytes_in, descriptors, memory, state_folder
 from bench.slope import slope
 from bench.wiretap import Wiretap
+from saccade import connect_async
 from saccade.bundle import Bundle
 from saccade.errors import RemoteError
 from saccade_export.demo.processes import Process, address_of, running
@@ -50,6 +53,8 @@ SLOPE_LIMIT_MB_H = 10.0
 GROWTH_LIMIT_MB = 8.0
 MORE_DESCRIPTORS = 4
 SPOOL_LIMIT_BYTES = 64 * 10**6
+CROWD = 64
+CROWDS = (0.5, 0.7, 0.9)  # of the warm-up
 PROGRESS_EVERY = 20  # lines of one run
 
 
@@ -113,9 +118,10 @@ class Soaked:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The two processes and what lies between them."""
+    """The two processes and what lies between them; ``address``: the cloud's own."""
 
     cloud: Process
+    address: str
     edge: Process
     tap: Wiretap
     state: Path
@@ -140,7 +146,7 @@ def started(bundle: Bundle, options: argparse.Namespace) -> Iterator[Running]:
     with state_folder() as state:
         source = looped(bundle.folder / CLIP, state, options.minutes * 60)
         serve = ("cloud", "serve", "--listen=127.0.0.1:0", folder, *options.cloud_args.split())
-        with running("cloud", serve) as cloud, Wiretap(address_of(cloud)) as tap:
+        with running("cloud", serve) as cloud, Wiretap(address := address_of(cloud)) as tap:
             watch = (
                 *("edge", "run", str(source), "--live", "--json", "--threads=1", folder),
                 *(f"--cloud={tap.address}", f"--fps={options.fps:g}", "--gate=0"),
@@ -148,7 +154,7 @@ def started(bundle: Bundle, options: argparse.Namespace) -> Iterator[Running]:
                 *options.edge_args.replace("STATE", str(state)).split(),
             )
             with running("edge", watch) as edge:
-                yield Running(cloud, edge, tap, state)
+                yield Running(cloud, address, edge, tap, state)
 
 
 def looped(clip: Path, folder: Path, seconds: float) -> Path:
@@ -170,6 +176,8 @@ def soak(both: Running, seconds: float, cut_every_s: float) -> Soaked:
     interval_s = max(seconds / SAMPLES, 1.0)
     started_s = time.monotonic()
     next_s, next_cut_s = 0.0, cut_every_s
+    warm_s = min(seconds / 3, WARM_UP_S)
+    crowds = [warm_s * share for share in CROWDS]
     while (at_s := time.monotonic() - started_s) < seconds:
         line = both.edge.line(SILENCE_S)
         if line is None:
@@ -179,11 +187,24 @@ def soak(both: Running, seconds: float, cut_every_s: float) -> Soaked:
             next_s = at_s + interval_s
             samples.append(both.sample(at_s, tally.answers))
             _progress(samples, seconds)
+        if crowds and at_s >= crowds[0]:
+            crowds.pop(0)
+            asyncio.run(_crowd(both.address))
         if at_s >= next_cut_s:
             next_cut_s = at_s + cut_every_s
             cuts_s.append(at_s)
             both.tap.cut()
-    return Soaked(tuple(samples), tuple(cuts_s), tally, min(seconds / 3, WARM_UP_S))
+    return Soaked(tuple(samples), tuple(cuts_s), tally, warm_s)
+
+
+async def _crowd(cloud: str) -> None:
+    """More questions at once than the engine decodes together."""
+    async with connect_async(cloud) as vision:
+        (camera,) = await vision.cameras()
+        asked = [
+            vision.ask_camera(camera.name, QUESTIONS[i % len(QUESTIONS)]) for i in range(CROWD)
+        ]
+        await asyncio.gather(*asked)
 
 
 def findings(run: Soaked) -> Findings:

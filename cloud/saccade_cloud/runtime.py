@@ -46,6 +46,8 @@ class Graph:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        # An arena keeps for good what the largest batch took; malloc is as fast and gives it back.
+        options.enable_cpu_mem_arena = False
         options.log_severity_level = 3
         try:
             session = ort.InferenceSession(

@@ -72,7 +72,7 @@ class UplinkSettings:
     connect_timeout_s: float = 5.0
     patience_s: float = math.inf
     backoff_first_s: float = 0.5
-    backoff_most_s: float = 30.0
+    backoff_most_s: float = 8.0  # what a camera may miss of a link that is back
 
 
 class Uplink:
