@@ -28,11 +28,10 @@ _BLUE, _RED = "#1d3557", "#e63946"
 
 def draw(path: Path) -> None:
     """Write the PNG: a panel a trace, outages shaded."""
-    figure, panels = plt.subplots(len(ORDER), 1, figsize=(10, 8.4), dpi=90, sharex=True)
+    figure, panels = plt.subplots(len(ORDER), 1, figsize=(10, 9), dpi=90)
     for panel, name in zip(panels, ORDER, strict=True):
         _panel(panel, name, trace_of(name))
     panels[-1].set_xlabel("seconds")
-    panels[-1].set_xlim(0, 300)
     figure.supylabel("Mbit/s", fontsize=10)
     figure.tight_layout()
     figure.savefig(path)
@@ -51,7 +50,7 @@ def _panel(panel: Axes, name: str, trace: Trace) -> None:
         if end - begin >= 10:
             panel.text((begin + end) / 2, top * 0.5, f"{end - begin:g} s", color=_RED,
                        ha="center", va="center", fontsize=8)  # fmt: skip
-    panel.axvspan(trace.period_s, 300, color="#f4f4f4", lw=0)
+    panel.set_xlim(0, trace.period_s)
     panel.set_ylim(0, top)
     panel.set_title(f"{name}: {RECIPES[name].title}", loc="left", fontsize=9.5)
     panel.set_title(
