@@ -31,6 +31,9 @@ SUMMARIES: Mapping[str, tuple[str, str]] = {
     "export": ("train a model, turn a checkpoint into a bundle", "export"),
 }
 
+# What only a part of a command imports comes with an extra of its own.
+EXTRAS: Mapping[str, str] = {"ultralytics": "detector"}
+
 Handler = Callable[[argparse.Namespace], int]
 
 
@@ -76,7 +79,8 @@ def _run(words: Sequence[str]) -> int:
     try:
         return _run_command(entry, parser, words[1:])
     except ModuleNotFoundError as error:
-        extra = SUMMARIES.get(entry.name, ("", ""))[1]
+        missing = (error.name or "").partition(".")[0]
+        extra = EXTRAS.get(missing) or SUMMARIES.get(entry.name, ("", ""))[1]
         hint = f": pip install 'saccade[{extra}]'" if extra else ""
         raise ConfigError(
             f"'saccade {entry.name}' needs the package {error.name!r}, which is not installed{hint}"

@@ -85,6 +85,14 @@ def test_a_missing_extra_is_named(
     )
 
 
+def test_what_has_an_extra_of_its_own_is_named_by_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer(monkeypatch, export="ultralytics.nowhere:register")
+    assert cli.main(["export", "bundle"]) == 1
+    assert capsys.readouterr().err.endswith("not installed: pip install 'saccade[detector]'\n")
+
+
 def test_a_broken_command_harms_no_other(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
