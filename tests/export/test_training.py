@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from saccade_export.training.shards import (
     write_shard,
 )  # fmt: skip
 from saccade_export.training.targets import IGNORE, targets
+from saccade_export.training.together import Team, together
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,37 @@ def test_an_interrupted_stage_goes_on_from_its_checkpoint(work: Path) -> None:
     after = loop.load(work / "answer.pt")
     assert after["step"] > before["step"]
     assert after["spent_s"] > before["spent_s"]
+
+
+def test_two_processes_train_one_model(work: Path, tmp_path: Path) -> None:
+    """With averaged gradients: both take the same steps, whatever frames each has."""
+    (tmp_path / "shards").symlink_to(work / "shards")
+    shutil.copy(work / "see.pt", tmp_path)
+    recipe.run(replace(_small(seconds=6), threads=2), tmp_path, ("answer", "registers"))
+    for name in ("answer", "registers"):
+        assert loop.load(tmp_path / f"{name}.pt")["step"] > 0
+    model, _ = recipe.trained_language(tmp_path)
+    assert all(bool(p.isfinite().all()) for p in model.parameters())
+
+
+def _meet(team: Team, folder: Path, weight: torch.Tensor) -> None:
+    weight.requires_grad_()
+    (weight * (team.rank + 1)).sum().backward()  # type: ignore[no-untyped-call]
+    done = team.meet([weight], 0.25 + team.rank)
+    assert weight.grad is not None
+    torch.save({"grad": weight.grad, "done": done}, folder / f"{team.rank}.pt")
+    with torch.no_grad():
+        weight += team.rank
+
+
+def test_processes_meet_in_the_mean_of_their_gradients(tmp_path: Path) -> None:
+    weight = torch.ones(2, 3)
+    together(3, _meet, tmp_path, weight)
+    for rank in range(3):
+        said = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert said["grad"].tolist() == torch.full((2, 3), 2.0).tolist()
+        assert said["done"] == 0.25  # the first one's
+    assert weight.tolist() == torch.ones(2, 3).tolist()  # each had its own
 
 
 def test_a_run_can_begin_with_the_weights_of_another(work: Path, tmp_path: Path) -> None:

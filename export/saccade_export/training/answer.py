@@ -27,6 +27,7 @@ from saccade_export.training import loop, sending
 from saccade_export.training.packing import BOS, TextRows, attention_mask, pack, questions_for
 from saccade_export.training.sending import Quantiser
 from saccade_export.training.shards import FRAME_SIZE, Shard, shard_folders
+from saccade_export.training.together import ALONE, Team, together
 
 F16 = npt.NDArray[np.float16]
 Kept = tuple[Tensor, ...]  # what the projector reads, see `sending.keep`
@@ -79,12 +80,12 @@ def cache_features(encoder: Encoder, folder: Path, device: str, stamp: str) -> b
 class Frames:
     """Batches of frames with equal numbers of views, so that no prefix needs padding."""
 
-    def __init__(self, root: Path, tokenizer: Tokenizer, seed: int) -> None:
+    def __init__(self, root: Path, tokenizer: Tokenizer, seed: int, team: Team = ALONE) -> None:
         self.tokenizer, self.random = tokenizer, random.Random(seed)
         self.shards: list[tuple[Shard, F16, npt.NDArray[np.float32], F16]] = []
         # By numbers of crops and close-ups: a batch's frames have the same kinds of views.
         self.by_views: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for folder in shard_folders(root):
+        for folder in shard_folders(root)[team.rank :: team.size]:
             if (folder / "features.npy").exists():
                 self._add(folder)
 
@@ -195,13 +196,32 @@ class Condensed:
 
 def train(
     root: Path, checkpoint: Path, model: Language, tokenizer: Tokenizer, plan: loop.Plan,
-    device: str = "cpu", *, sent: Sender | None,
+    device: str = "cpu", *, sent: Sender | None, processes: int = 1,
 ) -> None:  # fmt: skip
-    """Train until ``plan.minutes`` are spent; resumes. ``sent`` None: the no-picture baseline."""
-    torch.manual_seed(plan.seed)
+    """Train until ``plan.minutes`` are spent; resumes. ``sent`` None: the no-picture baseline.
+
+    ``processes``, each with a batch of its own; at most one for each shard.
+    """
+    size = min(processes, len(shard_folders(root)))
+    together(size, _train, root, checkpoint, model, tokenizer, plan, device, sent)
+    state = loop.load(checkpoint)
+    for name, module in _modules(model, sent).items():
+        module.load_state_dict(state[name])
+
+
+def _modules(model: Language, sent: Sender | None) -> dict[str, nn.Module]:
     modules: dict[str, nn.Module] = {"model": model}
     if sent and sent.learner:
         modules["registers"] = sent.learner
+    return modules
+
+
+def _train(
+    team: Team, root: Path, checkpoint: Path, model: Language, tokenizer: Tokenizer,
+    plan: loop.Plan, device: str, sent: Sender | None,
+) -> None:  # fmt: skip
+    torch.manual_seed(plan.seed + team.rank)
+    modules = _modules(model, sent)
     for module in modules.values():
         module.to(device)
     parameters = [p for module in modules.values() for p in module.parameters()]
@@ -214,18 +234,22 @@ def train(
         descent.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent_s"]
     clock = loop.Clock(plan, spent)
-    rng = random.Random(plan.seed + step)
-    frames = Frames(root, tokenizer, plan.seed + step)
+    seed = plan.seed + step + 1_000_003 * team.rank
+    rng = random.Random(seed)
+    frames = Frames(root, tokenizer, seed, team)
     batches = loop.prefetch(lambda: frames.batch(plan.batch))
 
     losses: list[float] = []
+
+    def meet() -> None:
+        clock.agree(team.meet(parameters, clock.own))
 
     def take_step() -> Callable[[], str]:
         batch = next(batches)
         with torch.autocast(device, dtype=torch.bfloat16):
             kept = sent.draw(batch, clock.done, rng, device) if sent else None
             loss = loss_of(model, batch, kept, device)
-        loop.descend(loss, descent, parameters, plan)
+        loop.descend(loss, descent, parameters, plan, meet)
         losses.append(loss.item())
         return lambda: f"loss {np.mean(losses[-loop.REPORT_STEPS :]):.4f}"
 
@@ -234,4 +258,4 @@ def train(
         state |= {"optimizer": descent.state_dict()}
         loop.save(checkpoint, {**state, "step": steps, "spent_s": clock.spent_s})
 
-    loop.run(checkpoint.stem, clock, descent, step, take_step, store)
+    loop.run(checkpoint.stem, clock, descent, step, take_step, store, silent=not team.leads)

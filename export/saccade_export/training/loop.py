@@ -68,6 +68,7 @@ class Clock:
     def __init__(self, plan: Plan, spent_s: float = 0.0) -> None:
         self.plan, self._before, self._start = plan, spent_s, time.monotonic()
         self._saved = self._start
+        self._agreed: float | None = None
 
     @property
     def spent_s(self) -> float:
@@ -75,6 +76,15 @@ class Clock:
 
     @property
     def done(self) -> float:
+        """What was agreed, see ``agree``, else as the own time says; 0..1."""
+        return self.own if self._agreed is None else self._agreed
+
+    def agree(self, done: float) -> None:
+        """Go by the clock of another process, until this is called again."""
+        self._agreed = done
+
+    @property
+    def own(self) -> float:
         planned_s = 60 * self.plan.minutes
         return min(self.spent_s / planned_s, 1.0) if planned_s > 0 else 1.0
 
@@ -95,11 +105,16 @@ def prefetch(make: Callable[[], T], ahead: int = 3) -> Iterator[T]:
 
 
 def descend(
-    loss: Tensor, descent: torch.optim.Optimizer, parameters: Iterable[Tensor], plan: Plan
+    loss: Tensor,
+    descent: torch.optim.Optimizer,
+    parameters: Iterable[Tensor],
+    plan: Plan,
+    meet: Callable[[], None] = lambda: None,
 ) -> None:
-    """One step down the gradient, clipped."""
+    """One step down the gradient, clipped. ``meet``: what happens to the gradients before."""
     descent.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    meet()
     torch.nn.utils.clip_grad_norm_(parameters, plan.clip)
     descent.step()
 
@@ -111,31 +126,35 @@ def run(
     step: int,
     take_step: Callable[[], Callable[[], str]],
     store: Callable[[int], None],
+    *,
+    silent: bool = False,
 ) -> None:
     """Take steps until the clock has run out, with a progress bar and checkpoints.
 
     ``take_step`` gives a description of what it saw; ``store`` gets the number of steps.
+    ``silent``: another process shows and saves.
     """
-    with progress() as bar:
+    with progress(disable=silent) as bar:
         task = bar.add_task(name, total=1000, note="")
         while clock.done < 1.0:
             for group in descent.param_groups:
                 group["lr"] = learning_rate(clock.plan, clock.done)
             describe = take_step()
             step += 1
-            if step % REPORT_STEPS == 0:
+            if step % REPORT_STEPS == 0 and not silent:
                 bar.update(task, completed=int(1000 * clock.done), note=f"step {step}")
                 line = f"{name} {step:6d} {clock.spent_s:6.0f}s {describe()}"
                 bar.console.print(line, soft_wrap=True)
-            if clock.should_save():
+            if clock.should_save() and not silent:
                 store(step)
-    store(step)
+    if not silent:
+        store(step)
 
 
-def progress() -> Progress:
+def progress(*, disable: bool = False) -> Progress:
     """A bar with a share done, times and a note."""
     return Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:5.1f} %"),
         TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-        refresh_per_second=1,
+        refresh_per_second=1, disable=disable,
     )  # fmt: skip

@@ -228,4 +228,8 @@ def _language(
     if start:
         model.load_state_dict(loop.load(start)["model"])
     checkpoint = work / f"{name}.pt"
-    answer.train(work / "shards", checkpoint, model, words, plan, recipe.device, sent=sent)
+    processes = recipe.threads if recipe.device == "cpu" else 1
+    answer.train(
+        work / "shards", checkpoint, model, words, plan, recipe.device,
+        sent=sent, processes=processes,
+    )  # fmt: skip
