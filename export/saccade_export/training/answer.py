@@ -98,7 +98,7 @@ class Frames:
             views = (len(meta["subjects"]), len(meta["closeups"]))
             self.by_views.setdefault(views, []).append((len(self.shards) - 1, i))
 
-    def batch(self, size: int) -> Batch:
+    def batch(self, size: int, *, all_easy: bool = False) -> Batch:
         kinds = list(self.by_views)
         # Rarely used slots need practice too: frames with many views weigh a little more.
         weights = [len(self.by_views[k]) * (1.1 + 0.1 * sum(k)) for k in kinds]
@@ -106,7 +106,7 @@ class Frames:
         picks = [self.random.choice(pool) for _ in range(size)]
         rows = [self.frame(*pick) for pick in picks]
         metas = [self.shards[s][0].frames[i] for s, i in picks]
-        asked = [questions_for(meta, self.random) for meta in metas]
+        asked = [questions_for(meta, self.random, all_easy=all_easy) for meta in metas]
         text = pack(asked, self.tokenizer, TEXT_LIMIT)
         return Batch(*columns(rows), text)
 
@@ -176,7 +176,11 @@ class Patches:
         self._quantiser = quantiser
 
     def draw(self, batch: Batch, done: float, rng: random.Random, device: str) -> Kept:
-        counts = sending.budgets(batch.kinds[0].tolist(), done, rng)
+        kinds = batch.kinds[0].tolist()
+        if done < sending.PLAIN_SHARE:
+            counts = [rng.choice(sending.EARLY_BUDGETS)] * len(kinds)
+            return sending.keep(batch, counts, by_score=True)
+        counts = sending.budgets(kinds, done, rng)
         by_score = rng.random() < sending.SCORED_SHARE
         return sending.keep(batch, counts, by_score, self._quantiser, rng.choice(sending.STAGES))
 
@@ -237,7 +241,9 @@ def _train(
     seed = plan.seed + step + 1_000_003 * team.rank
     rng = random.Random(seed)
     frames = Frames(root, tokenizer, seed, team)
-    batches = loop.prefetch(lambda: frames.batch(plan.batch))
+    batches = loop.prefetch(
+        lambda: frames.batch(plan.batch, all_easy=clock.done < sending.PLAIN_SHARE)
+    )
 
     losses: list[float] = []
 

@@ -46,14 +46,17 @@ class TextRows:
     weight: Tensor
 
 
-def questions_for(meta: dict[str, Any], rng: random.Random) -> list[Question]:
-    """Questions about one stored frame, shuffled: mostly those that are hard to learn."""
+def questions_for(
+    meta: dict[str, Any], rng: random.Random, *, all_easy: bool = False
+) -> list[Question]:
+    """Questions about one stored frame, shuffled: mostly those that are hard to learn, and of the
+    easy ones some, or all.
+    """
+    share = 1.0 if all_easy else EASY_SHARE
     scene = readable(Scene.from_json(meta["scene"]), meta)
     asked = [q for q in ask(scene, meta["subjects"], rng, per_kind=HARD_EACH) if q.kind in HARD]
     asked += [
-        q
-        for q in ask(scene, meta["subjects"], rng)
-        if q.kind not in HARD and rng.random() < EASY_SHARE
+        q for q in ask(scene, meta["subjects"], rng) if q.kind not in HARD and rng.random() < share
     ]
     extra = stepping_stones(scene, meta["subjects"], rng)
     rng.shuffle(extra)

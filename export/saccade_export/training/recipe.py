@@ -48,14 +48,14 @@ class Recipe:
 
 CPU = Recipe(
     frames=40_000,
-    see=loop.Plan(minutes=30, batch=128, rate=1.5e-3),
-    answer=loop.Plan(minutes=28, batch=12),
+    see=loop.Plan(minutes=32, batch=128, rate=1.5e-3),
+    answer=loop.Plan(minutes=34, batch=12, rate=8e-4),
     registers=loop.Plan(minutes=7, batch=12, rate=8e-4),
     blind=loop.Plan(minutes=3, batch=12),
     detector_pictures=3000,
     detector_epochs=8,
     detector_batch=16,
-    detector_hours=0.2,
+    detector_hours=0.35,
 )
 GPU = replace(
     CPU,

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 # Kept tokens per view, all views alike. Mostly few: a step is then several times cheaper, and
 # steps are what counting and searching take; the last share of a stage sees the mixture evenly.
+#
+# What tokens say is learned first, from the best ones as they are, with every easy question asked;
+# the second half learns to live with fewer, others and coarser ones. From nothing, in a quarter of
+# an hour on one core, that answered 60 % where all at once answered 46.
+PLAIN_SHARE = 0.5
 EARLY_BUDGETS = (16, 16, 16, 8, 32)
 BUDGETS = (64, 64, 64, 32, 32, 16, 16, 8)
 EARLY_SHARE = 0.7
