@@ -46,8 +46,8 @@ class Recipe:
     threads: int = os.cpu_count() or 1
 
 
-# Batches of the language side are those of one process, of which each core has one. Small ones: from
-# nothing, in 12 to 14 minutes on three busy cores, five rows each answered 72 %, twelve 61 %.
+# Batches of the language side are those of one process, of which each core has one. Small ones:
+# from nothing, in 12 to 14 minutes on three busy cores, five rows each answered 72 %, twelve 61 %.
 CPU = Recipe(
     frames=40_000,
     see=loop.Plan(minutes=32, batch=128, rate=1.5e-3),
