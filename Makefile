@@ -47,7 +47,7 @@ fuzz: .venv/ready  ## hostile packets and tables, FUZZ_SECONDS=300; keeps its co
 bench-codec: .venv/ready  ## bytes, distortion and time of every codec
 	.venv/bin/python -m bench.codec $(BENCH_ARGS)
 
-bench-link: .venv/ready  ## an edge and a cloud over bad links, every policy; 15 min; BENCH_ARGS="--traces DIR"
+bench-link: .venv/ready  ## an edge and a cloud over bad links, every policy; 25 min; BENCH_ARGS="--traces DIR"
 	.venv/bin/python -m bench.link $(BENCH_ARGS)
 
 bench-link-rate: .venv/ready  ## the emulated link: rate and delay asked and delivered

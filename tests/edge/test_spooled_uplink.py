@@ -40,6 +40,22 @@ async def silent(line: Line) -> None:
         pass
 
 
+def silent_until(
+    release: asyncio.Event, **limits: int
+) -> Callable[[Line], Coroutine[Any, Any, None]]:
+    """Hears one packet, and acknowledges it and serves only once it may."""
+
+    async def play_it(line: Line) -> None:
+        await line.greet(limits=pb.Limits(**limits))
+        first = await line.hear()
+        assert first is not None
+        await release.wait()
+        await line.ack(first.packet)
+        await serve(line)
+
+    return play_it
+
+
 def test_what_was_captured_without_a_cloud_comes_when_there_is_one(
     bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -71,14 +87,7 @@ def test_what_was_captured_without_a_cloud_comes_when_there_is_one(
 
 def test_live_goes_before_the_backlog_and_the_newest_first(bundle: Bundle, tmp_path: Path) -> None:
     release = asyncio.Event()
-
-    async def slow(line: Line) -> None:
-        await line.greet(limits=pb.Limits(in_flight_packets=1))
-        first = await line.hear()
-        assert first is not None
-        await release.wait()
-        await line.ack(first.packet)
-        await serve(line)
+    slow = silent_until(release, in_flight_packets=1)
 
     async def test() -> None:
         async with spooled_edge(NOBODY, bundle, tmp_path / "spool") as edge:
@@ -105,14 +114,7 @@ def test_what_is_held_goes_in_time_once_the_link_moves_again(
 ) -> None:
     """And it is on disk meanwhile: where the link does not move, nothing is lost."""
     release = asyncio.Event()
-
-    async def stuck(line: Line) -> None:
-        await line.greet()
-        first = await line.hear()
-        assert first is not None
-        await release.wait()
-        await line.ack(first.packet)
-        await serve(line)
+    stuck = silent_until(release)
 
     async def test() -> None:
         async with (
@@ -145,14 +147,7 @@ def test_what_is_not_said_in_time_falls_behind_and_comes_all_the_same(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     release = asyncio.Event()
-
-    async def slow(line: Line) -> None:
-        await line.greet(limits=pb.Limits(in_flight_packets=1))
-        first = await line.hear()
-        assert first is not None
-        await release.wait()
-        await line.ack(first.packet)
-        await serve(line)
+    slow = silent_until(release, in_flight_packets=1)
 
     async def test() -> None:
         async with (

@@ -155,7 +155,11 @@ def loss_of(model: Language, batch: Batch, kept: Kept | None, device: str) -> Te
 
 
 class Sender(Protocol):
-    """How views reach the language side."""
+    """How views reach the language side. ``plain_share``: of the stage, from its begin, in which
+    easy things are learned, see `sending.PLAIN_SHARE`.
+    """
+
+    plain_share: float
 
     @property
     def learner(self) -> Registers | None:
@@ -172,12 +176,13 @@ class Patches:
 
     learner: Registers | None = None
 
-    def __init__(self, quantiser: Quantiser) -> None:
+    def __init__(self, quantiser: Quantiser, plain_share: float = sending.PLAIN_SHARE) -> None:
         self._quantiser = quantiser
+        self.plain_share = plain_share
 
     def draw(self, batch: Batch, done: float, rng: random.Random, device: str) -> Kept:
         kinds = batch.kinds[0].tolist()
-        if done < sending.PLAIN_SHARE:
+        if done < self.plain_share:
             counts = [rng.choice(sending.EARLY_BUDGETS)] * len(kinds)
             return sending.keep(batch, counts, by_score=True)
         counts = sending.budgets(kinds, done, rng)
@@ -186,7 +191,11 @@ class Patches:
 
 
 class Condensed:
-    """Some registers, with noise: they still move, and codebooks that fit them come later."""
+    """Some registers, with noise: they still move, and codebooks that fit them come later. The
+    language side has learned easy things by then.
+    """
+
+    plain_share = 0.0
 
     def __init__(self, registers: Registers) -> None:
         self.learner: Registers | None = registers
@@ -241,9 +250,8 @@ def _train(
     seed = plan.seed + step + 1_000_003 * team.rank
     rng = random.Random(seed)
     frames = Frames(root, tokenizer, seed, team)
-    batches = loop.prefetch(
-        lambda: frames.batch(plan.batch, all_easy=clock.done < sending.PLAIN_SHARE)
-    )
+    plain_share = sent.plain_share if sent else 0.0
+    batches = loop.prefetch(lambda: frames.batch(plan.batch, all_easy=clock.done < plain_share))
 
     losses: list[float] = []
 

@@ -192,7 +192,8 @@ def _answer(recipe: Recipe, work: Path) -> None:
         (work / TOKEN_BOOKS).unlink(missing_ok=True)  # they fit features of other weights
     start = recipe.start / "answer.pt" if recipe.start else None
     quantiser = sending.quantiser(work / TOKEN_BOOKS, lambda: samples.tokens(work / "shards"))
-    _language(recipe, work, "answer", recipe.answer, start, answer.Patches(quantiser))
+    sent = answer.Patches(quantiser, 0.0) if start else answer.Patches(quantiser)
+    _language(recipe, work, "answer", recipe.answer, start, sent)
 
 
 def _registers(recipe: Recipe, work: Path) -> None:

@@ -1,7 +1,9 @@
 """Several processes train one model: each on frames of its own, their gradients averaged.
 
 A step of the small language side keeps one core busy and not four: with three threads it took as
-long as with one (measured). So each core gets a process, a share of the frames and a batch.
+long as with one (measured). So each core gets a process, a share of the frames and a batch. Not
+torch's ``DistributedDataParallel``: it averages what goes through a module's ``forward``, and the
+loss here goes through parts of the model; the clock has to be agreed on as well.
 """
 
 from __future__ import annotations
