@@ -20,9 +20,9 @@ def draw(run: Soaked, path: Path) -> None:
     axes.plot(minutes, [s.cloud_mb for s in run.samples], color="#1d3557", lw=1.2, label="cloud")
     for cut_s in run.cuts_s:
         axes.axvline(cut_s / 60, color="#cccccc", lw=0.6)
-    axes.axvspan(0, run.warm_s / 60, color="#f4f4f4")
+    axes.axvspan(0, run.from_s / 60, color="#f4f4f4")
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("minutes (grey: warm-up; lines: connection cut)")
+    axes.set_xlabel("minutes (grey: its growth does not count; lines: connection cut)")
     axes.set_ylabel("resident, MB")
     axes.legend(fontsize=8, loc="lower right")
     figure.tight_layout()

@@ -12,7 +12,7 @@ from bench.common import percentile
 from bench.simulated.cameras import Fate
 from bench.simulated.edges import Heard, share
 from bench.slope import slope
-from bench.soak import Findings, Sample, Soaked, Tally
+from bench.soak import Findings, Sample, Soaked, Tally, Watch
 
 
 def test_a_percentile_is_a_value_that_was_seen() -> None:
@@ -108,7 +108,7 @@ def soaked(mb_h: float = 0.0, minutes: float = 3.0, more_fds: int = 0) -> Soaked
         )
         for at in range(seconds)
     ]
-    return Soaked(tuple(samples), (45.0,), Tally(), seconds / 3)
+    return Soaked(tuple(samples), (45.0,), Tally(), seconds / 3, seconds / 3)
 
 
 def test_a_soak_tells_growth_open_files_and_answers_of_the_time_after_the_warm_up() -> None:
@@ -133,6 +133,31 @@ def test_a_soak_fails_for_files_left_open_refusals_silence_and_a_spool_that_grow
     assert said(refused) == ["2 refused, the first: too late"]
     heavy = replace(run, samples=tuple(replace(s, spool_bytes=10**8) for s in run.samples))
     assert said(heavy) == ["the spool has 100,000,000 bytes, limit 64,000,000"]
+
+
+class Scripted(Watch):
+    """Sees what it is given, one run a time."""
+
+    def __init__(self, *runs: Soaked) -> None:
+        self.runs, self.from_s, self.end_s = list(runs), 60.0, 180.0
+
+    def go_on(self) -> Soaked:
+        return self.runs.pop(0)
+
+
+def test_a_soak_goes_on_while_memory_seems_to_grow_and_fails_if_it_still_does() -> None:
+    grows, rests = soaked(mb_h=400), soaked()
+    jumped = Scripted(grows, rests, grows)
+    assert said(soak.soak(jumped, again=2)) == []
+    assert (jumped.from_s, jumped.end_s) == (180, 300)
+    leaks = Scripted(grows, grows, grows, rests)
+    assert "the cloud grows by 400.0 MB an hour" in said(soak.soak(leaks, again=2))[0]
+    assert leaks.runs == [rests], "no longer than it was told to"
+
+
+def test_a_prolonged_soak_counts_growth_of_its_end_and_files_since_the_warm_up() -> None:
+    run = replace(soaked(mb_h=400, more_fds=5), from_s=170.0)
+    assert said(run) == ["the cloud has 22 files open, 17 after the warm-up"]
 
 
 def said(run: Soaked) -> list[str]:
