@@ -247,7 +247,7 @@ def _train(
         descent.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent_s"]
     clock = loop.Clock(plan, spent)
-    seed = plan.seed + step + 1_000_003 * team.rank
+    seed = team.seed(plan.seed + step)
     rng = random.Random(seed)
     frames = Frames(root, tokenizer, seed, team)
     plain_share = sent.plain_share if sent else 0.0

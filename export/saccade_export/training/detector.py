@@ -111,8 +111,11 @@ def train(
     model = YOLO(str(last) if last.exists() else "yolo11n.yaml")
     if start and start.exists() and not last.exists():
         model.load(str(start))
+    # ``nbs``: else gradients of small batches are added up to 64 pictures before each step, and a
+    # short run has a quarter of the steps.
     options: dict[str, Any] = {
         "data": str(write_yaml(root)), "epochs": epochs, "batch": batch, "imgsz": INPUT[1],
+        "nbs": batch,
         "rect": True, "pretrained": False, "amp": False, "device": device, "workers": 0,
         "project": str(work), "name": "detector", "exist_ok": True, "plots": False,
         "optimizer": "AdamW", "lr0": 1.5e-3, "lrf": 0.05, "warmup_epochs": 0.5, "cos_lr": True,

@@ -16,10 +16,12 @@ from saccade_export.tiny.heads import Heads, total
 from saccade_export.training import loop
 from saccade_export.training.shards import Shard, shard_folders
 from saccade_export.training.targets import NAMES
+from saccade_export.training.together import Team, together
 
 Array = npt.NDArray[Any]
 
 SHARDS_PER_BATCH = 8
+LEAST_OF_SHARD = 5  # fewer cannot be shared out as below
 # Reading and finding people are the hardest things to learn, and only one view in ten is a
 # close-up, one in four an overview.
 CLOSEUP_SHARE, OVERVIEW_SHARE = 0.2, 0.4
@@ -45,10 +47,11 @@ class Views:
 
     def batch(self, size: int) -> dict[str, Array]:
         """``size`` views: arrays named as in ``Targets`` and "views"."""
-        picks = self.random.integers(0, len(self.shards), SHARDS_PER_BATCH)
+        count = max(min(SHARDS_PER_BATCH, size // LEAST_OF_SHARD), 1)
+        picks = self.random.integers(0, len(self.shards), count)
         parts: dict[str, list[Array]] = {n: [] for n in ("views", *NAMES)}
-        for pick in picks:
-            rows = self._rows(int(pick), size // SHARDS_PER_BATCH)
+        for i, pick in enumerate(picks):
+            rows = self._rows(int(pick), size // count + (i < size % count))
             for name in parts:
                 parts[name].append(self.shards[pick].arrays[name][rows])
         return {name: np.concatenate(rows) for name, rows in parts.items()}
@@ -84,10 +87,18 @@ def train(
     plan: loop.Plan,
     device: str = "cpu",
     start: Path | None = None,
-) -> Encoder:
+    *,
+    processes: int = 1,
+) -> None:
     """Train until ``plan.minutes`` are spent; resumes from ``checkpoint`` when it is there, else
-    begins with the weights in ``start``.
+    begins with the weights in ``start``. ``processes``, each with a batch of its own.
     """
+    together(processes, _train, root, checkpoint, plan, device, start)
+
+
+def _train(
+    team: Team, root: Path, checkpoint: Path, plan: loop.Plan, device: str, start: Path | None
+) -> None:
     torch.manual_seed(plan.seed)
     config = EncoderConfig()
     encoder = Encoder(config).to(device)
@@ -107,13 +118,17 @@ def train(
         encoder.load_state_dict(state["encoder"])
         heads.load_state_dict(state["heads"])
     clock = loop.Clock(plan, spent)
-    data = Views(root, plan.seed + step)
+    seed = team.seed(plan.seed + step)
+    data = Views(root, seed)
     batches = loop.prefetch(lambda: data.batch(plan.batch))
-    generator = torch.Generator(device).manual_seed(plan.seed + step)
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def meet() -> None:
+        clock.agree(team.meet(parameters, clock.own))
 
     def take_step() -> Callable[[], str]:
         losses = _losses(encoder, heads, next(batches), generator, device)
-        loop.descend(total(losses), descent, parameters, plan)
+        loop.descend(total(losses), descent, parameters, plan, meet)
         return lambda: " ".join(f"{n} {v.item():.3f}" for n, v in losses.items())
 
     def store(steps: int) -> None:
@@ -121,8 +136,7 @@ def train(
         state |= {"optimizer": descent.state_dict(), "step": steps, "spent_s": clock.spent_s}
         loop.save(checkpoint, state)
 
-    loop.run("see", clock, descent, step, take_step, store)
-    return encoder
+    loop.run("see", clock, descent, step, take_step, store, silent=not team.leads)
 
 
 def _losses(

@@ -1,7 +1,7 @@
 """Several processes train one model: each on frames of its own, their gradients averaged.
 
 A step of the small language side keeps one core busy and not four: with three threads it took as
-long as with one (measured). So each core gets a process, a share of the frames and a batch. Not
+long as with one (measured). So each core gets a process, frames of its own and a batch. Not
 torch's ``DistributedDataParallel``: it averages what goes through a module's ``forward``, and the
 loss here goes through parts of the model; the clock has to be agreed on as well.
 """
@@ -30,6 +30,10 @@ class Team:
     def leads(self) -> bool:
         """Whether this process reports and saves."""
         return self.rank == 0
+
+    def seed(self, seed: int) -> int:
+        """Of this process alone: what each draws by it differs."""
+        return seed + 1_000_003 * self.rank
 
     def meet(self, parameters: Sequence[Tensor], done: float) -> float:
         """Average the gradients of all; what the first says is ``done`` goes for everyone."""
