@@ -114,6 +114,15 @@ def decoder(model: Language, path: Path) -> None:
     write(graph, inputs, path, names, ["logits", *after], axes)
 
 
+def forget(path: Path, *keys: str) -> None:
+    """Drop these entries of a file's metadata."""
+    model = onnx.load(str(path))
+    kept = [entry for entry in model.metadata_props if entry.key not in keys]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save(model, str(path))
+
+
 def halve(path: Path) -> None:
     """Store a file's large float32 weights as float16, for half the size; all is still computed in
     float32. ONNX Runtime casts the weights once, when it loads the file.

@@ -242,6 +242,31 @@ def graph_of(weights: dict[str, npt.NDArray[Any]], path: Path) -> None:
     onnx.save(model, str(path))
 
 
+def test_a_file_forgets_what_it_is_told_to_and_keeps_the_rest(work: Path, tmp_path: Path) -> None:
+    model, _ = recipe.trained_language(work)
+    path = tmp_path / "projector.onnx"
+    onnx_files.projector(model, PATCHES, path)
+    known = onnx.load(str(path))
+    helper.set_model_props(known, {"date": "2026-11-21", "names": "car"})
+    onnx.save(known, str(path))
+    onnx_files.forget(path, "date", "description")
+    left = onnx.load(str(path))
+    assert {entry.key: entry.value for entry in left.metadata_props} == {"names": "car"}
+    assert left.graph == known.graph
+
+
+def test_no_file_of_the_demo_bundle_names_a_folder_of_the_machine_that_made_it() -> None:
+    bundle = Bundle.open("crossing")
+    said = [
+        entry.value
+        for name in bundle.manifest.files
+        if name.endswith(".onnx")
+        for entry in onnx.load(str(bundle.file(name))).metadata_props
+    ]
+    assert any("car" in value for value in said), "the detector names its classes"
+    assert [value for value in said if "data.yaml" in value or value.startswith("/")] == []
+
+
 def test_large_float_weights_are_halved_and_no_others(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     weights: dict[str, npt.NDArray[Any]] = {

@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 
+from saccade_export import onnx_files
 from saccade_export.crossing.moving import World
 from saccade_export.crossing.render import Rendered, render, render_world
 from saccade_export.crossing.scene import HEIGHT, KINDS, WIDTH, Box, Scene
@@ -137,3 +138,5 @@ def export(weights: Path, path: Path) -> None:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(made, path)
+    # When it was made, and from which folder: else the same weights are another file every time.
+    onnx_files.forget(path, "date", "description")
