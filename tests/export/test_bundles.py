@@ -255,13 +255,14 @@ def test_a_file_forgets_what_it_is_told_to_and_keeps_the_rest(work: Path, tmp_pa
     assert left.graph == known.graph
 
 
-def test_no_file_of_the_demo_bundle_names_a_folder_of_the_machine_that_made_it() -> None:
-    bundle = Bundle.open("crossing")
+@pytest.mark.parametrize("name", ["crossing", "crossing-registers"])
+def test_no_file_of_a_demo_bundle_names_a_folder_of_the_machine_that_made_it(name: str) -> None:
+    bundle = Bundle.open(name)
     said = [
         entry.value
-        for name in bundle.manifest.files
-        if name.endswith(".onnx")
-        for entry in onnx.load(str(bundle.file(name))).metadata_props
+        for file in bundle.manifest.files
+        if file.endswith(".onnx")
+        for entry in onnx.load(str(bundle.file(file))).metadata_props
     ]
     assert any("car" in value for value in said), "the detector names its classes"
     assert [value for value in said if "data.yaml" in value or value.startswith("/")] == []
