@@ -1,4 +1,4 @@
-"""docs/traces.png: the shipped traces' rate over time.
+"""docs/results/traces.png: the shipped traces' rate over time.
 
 python -m bench.link.plot [PATH]
 """
@@ -20,7 +20,7 @@ from bench.link.synthetic import RECIPES
 from bench.link.trace import Trace
 from bench.link.trace_files import trace_of
 
-PATH = Path(__file__).parents[2] / "docs" / "traces.png"
+PATH = Path(__file__).parents[2] / "docs" / "results" / "traces.png"
 ORDER = ("steady", "step", "driving", "satellite", "subway")
 BIN_S = 0.5
 _BLUE, _RED = "#1d3557", "#e63946"

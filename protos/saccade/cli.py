@@ -81,7 +81,7 @@ def _run(words: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         extra = EXTRAS.get(missing) or SUMMARIES.get(entry.name, ("", ""))[1]
-        hint = f": pip install 'saccade[{extra}]'" if extra else ""
+        hint = f": pip install 'saccade-vlm[{extra}]'" if extra else ""
         raise ConfigError(
             f"'saccade {entry.name}' needs the package {error.name!r}, which is not installed{hint}"
         ) from error
@@ -106,7 +106,7 @@ def _top_parser(commands: Mapping[str, EntryPoint]) -> argparse.ArgumentParser:
         epilog="\n".join(["commands:", *lines, "", "`saccade COMMAND --help` says more."]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"saccade {version('saccade')}")
+    parser.add_argument("--version", action="version", version=f"saccade {version('saccade-vlm')}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument(
         "command", nargs="?", choices=_listed(commands), metavar="COMMAND", help="see below"

@@ -208,7 +208,7 @@ def test_a_client_without_the_edge_half_says_what_to_install(cloud: str) -> None
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.startswith("config encoding a picture needs the package ")
-    assert done.stdout.endswith("which is not installed: pip install 'saccade[edge]'\n")
+    assert done.stdout.endswith("which is not installed: pip install 'saccade-vlm[edge]'\n")
 
 
 def test_applications_follow_an_edge(cloud: str, bundle: Bundle, clip: Path) -> None:

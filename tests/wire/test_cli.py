@@ -81,7 +81,7 @@ def test_a_missing_extra_is_named(
     assert cli.main(["edge", "run"]) == 1
     assert capsys.readouterr().err == (
         "saccade: error: 'saccade edge' needs the package 'saccade_without_edge', "
-        "which is not installed: pip install 'saccade[edge]'\n"
+        "which is not installed: pip install 'saccade-vlm[edge]'\n"
     )
 
 
@@ -90,7 +90,7 @@ def test_what_has_an_extra_of_its_own_is_named_by_it(
 ) -> None:
     offer(monkeypatch, export="ultralytics.nowhere:register")
     assert cli.main(["export", "bundle"]) == 1
-    assert capsys.readouterr().err.endswith("not installed: pip install 'saccade[detector]'\n")
+    assert capsys.readouterr().err.endswith("not installed: pip install 'saccade-vlm[detector]'\n")
 
 
 def test_a_broken_command_harms_no_other(

@@ -1,4 +1,4 @@
-"""docs/link.png: latency of every frame over time, on the link with the longest outage."""
+"""docs/results/link.png: latency of every frame over time, on the link with the longest outage."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def _engine(url: URL) -> Engine:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"PostgreSQL needs the package {error.name!r}, which is not installed: "
-            "pip install 'saccade[postgres]'"
+            "pip install 'saccade-vlm[postgres]'"
         ) from error
 
     @event.listens_for(engine, "connect")

@@ -21,7 +21,7 @@ from saccade_cloud.store.schema import observation, packet, session, signed, tot
 
 log = logging.getLogger(__name__)
 
-# Of a row beside its payload or texts: columns and indexes, as SQLite's pages say (docs/store.md).
+# Of a row beside its payload or texts: columns and indexes, as SQLite's pages say (docs/guide/store.md).
 ROW_BYTES = 130
 DIGEST_BYTES = 16
 

@@ -1,6 +1,6 @@
 """Packets on disk until the cloud has them, for an event loop that never waits for the disk.
 
-What the promises are, and what happens in each failure, is in docs/delivery.md.
+What the promises are, and what happens in each failure, is in docs/design/delivery.md.
 """
 
 from __future__ import annotations

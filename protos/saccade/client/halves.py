@@ -86,7 +86,7 @@ def open_answerer(bundle: Bundle) -> TokenAnswerer:
 
 
 def _load(half: str, purpose: str) -> Any:  # noqa: ANN401 - what an entry point names
-    hint = f"pip install 'saccade[{half}]'"
+    hint = f"pip install 'saccade-vlm[{half}]'"
     entries = list(entry_points(group=GROUP, name=half))
     if not entries:
         raise ConfigError(f"{purpose} needs saccade's {half} half, which is not here: {hint}")

@@ -63,7 +63,7 @@ def connect_async(
 
 
 def local(bundle: AnyBundle = BUNDLE, *, encode: EncodeOptions | None = None) -> Vision:
-    """Both halves in this process; needs ``pip install 'saccade[edge,cloud]'``."""
+    """Both halves in this process; needs ``pip install 'saccade-vlm[edge,cloud]'``."""
     return LocalVision(Eye(bundle, encode or EncodeOptions()))
 
 
