@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from saccade.errors import ConfigError, Unreachable
+from saccade.files import check_ours, replace
 from saccade_edge.source.slot import NewestSlot
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+_WHAT = "the status file"
+_BEGINS = (b'{"format": ',)
 WRITE_S = 1.0
 # An edge that has not written for so long was killed, or hangs.
 STALE_S = 10.0
@@ -43,9 +46,14 @@ def named(folder: Path, device: str, camera: str) -> Path:
 
 
 class StatusFile:
-    """``write`` never waits for the disk: a newer record takes the place of one that waits."""
+    """``write`` never waits for the disk: a newer record takes the place of one that waits.
+
+    Raises ``ConfigError`` where ``path`` is no file, or another program's.
+    """
 
     def __init__(self, path: Path) -> None:
+        with suppress(OSError):  # a disk in trouble is told of when it is written
+            check_status(path)
         self._path = path
         self._slot: NewestSlot[Record] = NewestSlot()
         self._failed = False
@@ -71,10 +79,15 @@ class StatusFile:
         try:
             _replace(self._path, json.dumps(record))
             self._failed = False
-        except OSError as error:
+        except (ConfigError, OSError) as error:
             if not self._failed:
                 log.warning("the status cannot be written: %s", error)
             self._failed = True
+
+
+def check_status(path: Path) -> None:
+    """Raises ``ConfigError`` where ``path`` is no place for a status, ``OSError``."""
+    check_ours(path, _WHAT, _BEGINS)
 
 
 def read_status(path: Path) -> dict[str, Any]:
@@ -106,8 +119,4 @@ def clock(unix_ms: int) -> str:
 
 def _replace(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = Path(f"{path}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    fresh.replace(path)
+    replace(path, text.encode(), _WHAT, _BEGINS)
