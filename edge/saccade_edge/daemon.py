@@ -14,6 +14,7 @@ import math
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from saccade_edge.plan import PipelineSettings
 from saccade_edge.source import Source, open_source, redact
 from saccade_edge.spool import Spool, SpoolEvent, SpoolFault, SpoolSettings, SpoolTroubled
 from saccade_edge.standing import Standing
+from saccade_edge.status import check_status
 from saccade_edge.tending import Tending
 from saccade_edge.uplink import Uplink, UplinkEvent, UplinkSettings
 
@@ -132,6 +134,9 @@ class Watch:
         Raises ``SourceError``, ``ConfigError``, ``BundleError``, or what the uplink raises;
         by then source, thread and connection are closed.
         """
+        if self._settings.status is not None:
+            with suppress(OSError):  # a disk in trouble is told of when it is written
+                check_status(self._settings.status)
         with self._open_source() as source:
             spool = await self._open_spool()
             try:

@@ -11,13 +11,12 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from saccade.errors import ConfigError, Unreachable
-from saccade.files import check_ours, replace
+from saccade.files import check_ours, head, look, replace
 from saccade_edge.source.slot import NewestSlot
 
 log = logging.getLogger(__name__)
@@ -46,14 +45,9 @@ def named(folder: Path, device: str, camera: str) -> Path:
 
 
 class StatusFile:
-    """``write`` never waits for the disk: a newer record takes the place of one that waits.
-
-    Raises ``ConfigError`` where ``path`` is no file, or another program's.
-    """
+    """``write`` never waits for the disk: a newer record takes the place of one that waits."""
 
     def __init__(self, path: Path) -> None:
-        with suppress(OSError):  # a disk in trouble is told of when it is written
-            check_status(path)
         self._path = path
         self._slot: NewestSlot[Record] = NewestSlot()
         self._failed = False
@@ -95,10 +89,9 @@ def read_status(path: Path) -> dict[str, Any]:
     has ended without saying so.
     """
     try:
-        with path.open("rb") as file:
-            record = json.loads(file.read(MOST_BYTES))
-    except FileNotFoundError:
-        raise ConfigError(f"no edge has written its status to {path}") from None
+        if look(path, _WHAT) is None:
+            raise ConfigError(f"no edge has written its status to {path}")
+        record = json.loads(head(path, MOST_BYTES))
     except (OSError, ValueError) as error:
         raise ConfigError(f"the status in {path} cannot be read: {error}") from error
     if not isinstance(record, dict) or not record.keys() >= _NEEDED or record["format"] != FORMAT:

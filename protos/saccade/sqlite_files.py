@@ -68,7 +68,7 @@ def check_sqlite(path: Path, form: Format, *, known: bool = False) -> bool:
         raise ConfigError(f"{form.what} {path} is another program's database: name another")
     if version > form.newest:
         raise ConfigError(
-            f"{form.what} {path} has format {version} and this Saccade knows {form.newest}: "
+            f"{form.what} {path} has schema {version} and this Saccade knows {form.newest}: "
             "a newer one wrote it, and only such a one may open it"
         )
     return True
