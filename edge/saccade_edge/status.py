@@ -13,10 +13,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from saccade.errors import ConfigError, Unreachable
 from saccade.files import check_ours, head, look, replace
+from saccade.text import file_name
 from saccade_edge.source.slot import NewestSlot
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def beside(spool: Path) -> Path:
 
 def named(folder: Path, device: str, camera: str) -> Path:
     """Of an edge without one; names may hold anything."""
-    return folder / f"{quote(device, safe='')}.{quote(camera, safe='')}.status"
+    return folder / f"{file_name(device, camera)}.status"
 
 
 class StatusFile:

@@ -29,9 +29,9 @@ def log_to_stderr(level: int) -> None:
 
 
 def make_output_safe() -> None:
-    """Tracebacks show no secret, and no character of a text ends a process.
+    r"""Tracebacks show no secret, and no character of a text ends a process.
 
-    A terminal that cannot show a character gets its code in its place (``\\U0001f697``).
+    A terminal that cannot show a character gets its code in its place (``\U0001f697``).
     """
     sys.excepthook = _print_exception
     threading.excepthook = _print_thread_exception

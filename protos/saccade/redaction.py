@@ -28,10 +28,13 @@ MOST_REMEMBERED = 1024
 
 # Names whose values are shown. Every camera maker has other names for its secrets.
 SHOWN = frozenset(
-    "channel ch chn stream streamtype subtype profile codec videocodec audio video resolution fps "
-    "framerate camera compression transport transportmode proto unicast tcp udp timeout inst "
-    "dbname host hostaddr port sslmode connect_timeout application_name target_session_attrs "
-    "mode cache".split()
+    {
+        *("channel", "ch", "chn", "stream", "streamtype", "subtype", "profile", "inst", "camera"),
+        *("codec", "videocodec", "audio", "video", "resolution", "fps", "framerate", "compression"),
+        *("transport", "transportmode", "proto", "unicast", "tcp", "udp", "timeout", "mode"),
+        *("dbname", "host", "hostaddr", "port", "sslmode", "connect_timeout", "cache"),
+        *("application_name", "target_session_attrs"),
+    }
 )
 _USERS = frozenset({"user", "usr", "username", "login"})
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -160,7 +163,7 @@ def remember_words(words: Iterable[str]) -> None:
 
 
 def scrub(text: str) -> str:
-    """``text`` without any secret that we were told of, and every URL in it as `redact` shows it."""
+    """``text`` without the secrets that we were told of, its URLs as `redact` shows them."""
     with _lock:
         known = list(_remembered.items())
     for secret, shown in known:
