@@ -68,8 +68,10 @@ def check_ours(path: Path, what: str, begins: Sequence[bytes]) -> bool:
     return True
 
 
-def replace(path: Path, data: bytes, what: str, begins: Sequence[bytes]) -> None:
-    """Put ``data`` in the place of a file of ours, whole or not at all; only we may read it.
+def replace(
+    path: Path, data: bytes, what: str, begins: Sequence[bytes], *, mode: int = 0o600
+) -> None:
+    """Put ``data`` in the place of a file of ours, whole or not at all.
 
     A link is not followed: it would be replaced, so it is refused. The file is not synced. Raises
     ``ConfigError`` as `check_ours` does, and ``OSError``.
@@ -80,7 +82,7 @@ def replace(path: Path, data: bytes, what: str, begins: Sequence[bytes]) -> None
             raise ConfigError(f"{what} {each} is a link: name a file")
         check_ours(each, what, begins)
     fresh.unlink(missing_ok=True)  # of a process that was killed
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
