@@ -8,10 +8,10 @@ from pathlib import Path
 from saccade.bundle import Bundle
 from saccade.client.halves import EncodeOptions
 from saccade.nouns import U8, Frame, FrameTokens, Timing
+from saccade.paths import expand
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.runtime import RuntimeSettings
-from saccade.paths import expand
 from saccade_edge.source.pictures import as_rgb, read_picture
 from saccade_edge.source.uri import local_path
 from saccade_edge.stopwatch import Stopwatch

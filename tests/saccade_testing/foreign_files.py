@@ -19,7 +19,12 @@ def snapshot(folder: Path) -> Snapshot:
     for path in sorted(folder.rglob("*")):
         state = path.lstat()
         content = path.read_bytes() if stat.S_ISREG(state.st_mode) else b""
-        found[str(path.relative_to(folder))] = (state.st_mode, state.st_uid, state.st_mtime_ns, content)
+        found[str(path.relative_to(folder))] = (
+            state.st_mode,
+            state.st_uid,
+            state.st_mtime_ns,
+            content,
+        )
     return found
 
 

@@ -17,7 +17,17 @@ from saccade.redaction import redact, remember, scrub, secrets_of
 SECRET = "S3cret2026"
 ODD = ["@", "/", "[", "]", "#", "?", "%", ":", "&", " ", "é", "\\", "'", '"', "_", "=", ";"]
 NAMES = [
-    *("password", "PASSWORD", "passwd", "pass", "pwd", "token", "access_token", "api_key", "apikey"),
+    *(
+        "password",
+        "PASSWORD",
+        "passwd",
+        "pass",
+        "pwd",
+        "token",
+        "access_token",
+        "api_key",
+        "apikey",
+    ),
     *("key", "secret", "auth", "Authorization", "sig", "signature", "X-Amz-Signature", "loginpas"),
     *("user_password", "sessionid", "jwt", "p"),
 ]
@@ -80,7 +90,12 @@ def test_keys_without_a_name_are_not_shown() -> None:
 
 @given(st.text(max_size=60), st.text(min_size=3, max_size=20))
 def test_no_text_at_all_makes_it_fail(before: str, password: str) -> None:
-    for text in (before, f"rtsp://{before}", f"rtsp://u:{password}@{before}", f"{before}={password}"):
+    for text in (
+        before,
+        f"rtsp://{before}",
+        f"rtsp://u:{password}@{before}",
+        f"{before}={password}",
+    ):
         redact(text)
         secrets_of(text)
         scrub(text)

@@ -14,9 +14,6 @@ from saccade_edge.source.pictures import PICTURE_SUFFIXES, list_pictures, pictur
 from saccade_edge.source.uri import NETWORK, local_path, network_url, scheme_of
 from saccade_edge.source.video import Video, video_frames
 
-# Of what FFmpeg can open, so that no playlist in a file makes this machine connect somewhere.
-_LOCAL_PROTOCOLS = {"protocol_whitelist": "file,crypto,data"}
-
 
 def open_source(
     uri: str, camera: str, *, live: bool | None = None, fps: float | None = None
@@ -72,8 +69,9 @@ def _open_path(path: Path, camera: str, live: bool, fps: float | None) -> Source
         return RecordedSource(picture_frames(list_pictures(path), camera))
     if path.suffix.lower() in PICTURE_SUFFIXES:
         return RecordedSource(picture_frames([path], camera))
-    # "file:", else FFmpeg takes what stands before a colon for a protocol.
-    opening = partial(Video, f"file:{path}", str(path), options=_LOCAL_PROTOCOLS)
+    # "file:", else FFmpeg takes what stands before a colon for a protocol. What a playlist names
+    # is then opened only where it is a file, too.
+    opening = partial(Video, f"file:{path}", str(path))
     video = opening()
     if live:
         video.close()  # opened to have its errors here; the reading thread opens its own

@@ -32,12 +32,12 @@ def local_path(uri: str) -> Path:
     """
     path = _decoded(uri) if scheme_of(uri) else _expanded(uri)
     try:
-        there = path.exists() or scheme_of(uri) == "v4l2"  # a camera may be plugged in later
-    except (OSError, ValueError) as error:  # too long; a NUL in it
-        reason = getattr(error, "strerror", None) or error
-        raise SourceError(f"{redact(uri)[:200]!r} cannot be a path: {reason}") from error
+        # A camera may be plugged in later. A NUL ends a path for the system.
+        there = "\0" not in str(path) and (path.exists() or scheme_of(uri) == "v4l2")
+    except OSError as error:
+        raise SourceError(f"{redact(uri)[:200]!r} cannot be a path: {error.strerror}") from error
     if not there:
-        raise SourceError(f"no such file or folder: {redact(str(path))}")
+        raise SourceError(f"no such file or folder: {_printable(redact(str(path)))}")
     return path
 
 
@@ -70,6 +70,10 @@ def with_credentials(uri: str, credentials: str) -> str:
     if not (user and colon) or not credentials.strip("\r\n").isprintable():
         raise ConfigError("a camera's credentials are one line: user:password")
     return f"{found[1]}://{quote(user, safe='')}:{quote(password, safe='')}@{found[2]}"
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else repr(text)
 
 
 def _expanded(path: str) -> Path:
