@@ -10,6 +10,7 @@ import sys
 from threadpoolctl import threadpool_limits
 
 from saccade.bundle import Bundle
+from saccade.files import write_private
 from saccade.logs import log_to_stderr
 from saccade.paths import expand
 from saccade.tasks import ending_signals
@@ -51,6 +52,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     token.add_argument(
         "--tokens", required=True, metavar="FILE", help="where the cloud finds its hash"
     )
+    token.add_argument(
+        "--out", metavar="FILE",
+        help="write it to this new file, which only you may read (default: print it)",
+    )  # fmt: skip
     token.set_defaults(run=_token)
     register_store(commands)
     register_health(commands)
@@ -112,7 +117,11 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
 def _token(arguments: argparse.Namespace) -> int:
     """The token alone on standard output, for ``TOKEN=$(saccade cloud token ...)``."""
     path = expand(arguments.tokens)
-    print(add_token(path, arguments.name))
+    if arguments.out:
+        out = expand(arguments.out)
+        write_private(out, lambda: add_token(path, arguments.name) + "\n", "the token")
+    else:
+        print(add_token(path, arguments.name))
     print(
         f"{path} has its hash, and a cloud that serves with --tokens {path} knows it from now on; "
         "it is not shown again",

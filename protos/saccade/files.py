@@ -93,6 +93,23 @@ def replace(
         raise
 
 
+def write_private(path: Path, make: Callable[[], str], what: str) -> None:
+    """What ``make`` gives in a new file that only we may read; without a file it is not called.
+
+    Raises ``ConfigError`` where something is there already or cannot be made.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise ConfigError(f"cannot write {what} to {path}: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(make())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def read_private(path: Path, what: str, most_bytes: int) -> str:
     """The text of a file that holds a secret. Raises ``ConfigError``: not there, not a file, not
     UTF-8, too large, or readable by others.

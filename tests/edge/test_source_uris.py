@@ -18,9 +18,9 @@ from saccade_edge.source.uri import network_url, scheme_of, with_credentials
 MakeVideo = Callable[..., Path]
 
 NAMES = [
-    "13:30:00.mp4", "concat:a|b.mp4", "subfile,,start,0,end,9,,:x.mp4", "http:x.mp4", "file:x.mp4",
-    "pipe:0", "data:video.mp4", "-loop.mp4", "100% ?#&.mp4", "my clip.mp4", "caf\udce9.mp4", "摄像头🚗.mp4",
-    "13:30@gate.mp4", "%20.mp4", "a=b;c.mp4", "rtsp:x.mp4",
+    "13:30:00.mp4", "concat:a|b.mp4", "subfile,,start,0,end,9,,:x.mp4", "http:x.mp4",
+    "file:x.mp4", "pipe:0", "data:video.mp4", "-loop.mp4", "100% ?#&.mp4", "my clip.mp4",
+    "caf\udce9.mp4", "摄像头🚗.mp4", "13:30@gate.mp4", "%20.mp4", "a=b;c.mp4", "rtsp:x.mp4",
 ]  # fmt: skip
 
 
@@ -138,7 +138,8 @@ def test_a_playlist_makes_this_machine_connect_nowhere(kind: str, tmp_path: Path
         (tmp_path / kind).write_text(
             {
                 "list.ffconcat": f"ffconcat version 1.0\nfile '{url}'\n",
-                "list.m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{url}\n#EXT-X-ENDLIST\n",
+                "list.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n"
+                f"{url}\n#EXT-X-ENDLIST\n",
             }[kind]
         )
 

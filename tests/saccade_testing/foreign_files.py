@@ -50,7 +50,8 @@ def database(path: Path) -> None:
 def database_with_our_names(path: Path) -> None:
     with closing(sqlite3.connect(path)) as other:
         other.executescript(
-            "CREATE TABLE meta (key TEXT, value TEXT); CREATE TABLE counter (n); CREATE TABLE packet (n)"
+            "CREATE TABLE meta (key TEXT, value TEXT);"
+            "CREATE TABLE counter (n); CREATE TABLE packet (n)"
         )
 
 

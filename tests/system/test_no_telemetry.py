@@ -28,7 +28,8 @@ os.write(1, b"ready\\n")
 while True:
     query, sender = server.recvfrom(4096)
     asked.write(query[12:] + b"\\n")
-    server.sendto(query[:2] + struct.pack("!H", 0x8183) + query[4:6] + bytes(6) + query[12:], sender)
+    head = query[:2] + struct.pack("!H", 0x8183) + query[4:6] + bytes(6)
+    server.sendto(head + query[12:], sender)
 """
 
 
