@@ -14,7 +14,7 @@ from saccade import codecs, tls
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError
 from saccade.files import read_private
-from saccade.logs import log_to_stderr
+from saccade.logs import log_to_stderr, print_line
 from saccade.paths import expand, state_folder
 from saccade.redaction import remember
 from saccade.selection import QUOTAS, UNGUIDED
@@ -329,9 +329,9 @@ def _budget_settings(arguments: argparse.Namespace) -> BudgetSettings | None:
 
 def _print_line(event: Event) -> None:
     if line := to_line(event):
-        print(line, flush=True)
+        print_line(line)
 
 
 def _print_record(event: Event) -> None:
     if record := to_record(event):
-        print(json.dumps(record), flush=True)
+        print_line(json.dumps(record))

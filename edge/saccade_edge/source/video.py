@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from saccade.errors import SourceError
 from saccade.nouns import U8, Frame
+from saccade.redaction import scrub
 from saccade_edge.source.bounds import MAX_PIXELS, check_size
 
 log = logging.getLogger(__name__)
@@ -129,4 +130,5 @@ def video_frames(
 
 
 def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)
+    """Without secrets: FFmpeg's words may repeat the URL."""
+    return scrub(str(getattr(error, "strerror", None) or error))
