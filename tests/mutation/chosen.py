@@ -1,0 +1,94 @@
+"""Which modules get faults, and which tests must notice them, the quickest first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Group:
+    """``modules`` that the files ``tests`` hold to their promises; both from the root."""
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+def _in(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/{name}.py" for name in names)
+
+
+_SELECTION = "protos/saccade/selection"
+_CODECS = "protos/saccade/codecs"
+
+CHOSEN = {
+    "session": Group(("protos/saccade/session.py",), _in("tests/wire", "test_session")),
+    "packet": Group(
+        _in("protos/saccade", "packet", "views_header"),
+        _in("tests/wire", "test_packet", "test_views_header"),
+    ),
+    "ids": Group(
+        _in(_CODECS, "ids", "bits", "places", "owners"),
+        _in("tests/wire", "test_ids", "test_places", "test_packet"),
+    ),
+    "entropy": Group(
+        _in(_CODECS, "rans", "frequencies", "nearest"),
+        _in("tests/wire", "test_rans", "test_nearest"),
+    ),
+    "codecs": Group(
+        _in(_CODECS, "klt", "klt_levels", "klt_table", "rvq", "rvq_table", "table_file")
+        + _in(_CODECS, "int8z", "f16", "base", "registry"),
+        _in("tests/wire", "test_codecs"),
+    ),
+    "selection": Group(
+        _in(_SELECTION, "alive", "apet", "attention", "cdpruner", "cls", "divprune", "dpc_knn")
+        + _in(_SELECTION, "exact", "flashvlm", "merging", "mmr", "mustdrop", "pool2d")
+        + _in(_SELECTION, "positions", "prumerge", "random", "registry", "scope", "tome")
+        + _in(_SELECTION, "uniform", "visionzip", "vispruner"),
+        _in("tests/wire", "test_selection_by_hand", "test_selection"),
+    ),
+    "quotas of tokens": Group(
+        _in(_SELECTION, "quotas"), _in("tests/wire", "test_selection_quotas")
+    ),
+    "budgets": Group(
+        _in("edge/saccade_edge/budget", "awstream", "base", "caps", "cloud", "controller")
+        + _in("edge/saccade_edge/budget", "decision", "ewma", "fixed", "flight", "ladder", "pace")
+        + _in("edge/saccade_edge/budget", "rate", "reasons", "robust", "settings", "trips"),
+        _in("tests/edge", "test_budget_parts", "test_budget"),
+    ),
+    "views and gate": Group(
+        _in("edge/saccade_edge", "views", "gate"),
+        _in("tests/edge", "test_views", "test_closeups", "test_gate"),
+    ),
+    "spool": Group(
+        _in("edge/saccade_edge/spool", "faults", "file", "identity", "inspect", "lock", "nouns")
+        + _in("edge/saccade_edge/spool", "numbers", "packets", "replacing", "room", "rows")
+        + _in("edge/saccade_edge/spool", "schema", "spool", "worker"),
+        _in("tests/edge", "test_spool_file", "test_spool"),
+    ),
+    "uplink": Group(
+        _in("edge/saccade_edge/uplink", "backoff", "bounds", "hearing", "keeping", "outbox")
+        + _in("edge/saccade_edge/uplink", "pace", "parcel", "queues", "underway"),
+        _in("tests/edge", "test_outbox", "test_uplink"),
+    ),
+    "live sources": Group(
+        _in("edge/saccade_edge/source", "live", "slot"), _in("tests/edge", "test_source_live")
+    ),
+    "detectors": Group(
+        _in("edge/saccade_edge/detect", "boxes", "layouts", "letterbox", "priority", "yolo"),
+        _in("tests/edge", "test_boxes", "test_detectors"),
+    ),
+    "quotas of devices": Group(
+        _in("cloud/saccade_cloud", "quotas", "tenancy"), _in("tests/cloud", "test_quotas")
+    ),
+    "load": Group(_in("cloud/saccade_cloud", "load"), _in("tests/cloud", "test_load")),
+    "store": Group(
+        _in("cloud/saccade_cloud/store", "database", "group", "migrations", "nothing", "nouns")
+        + _in("cloud/saccade_cloud/store", "opening", "reading", "retention", "schema", "sql")
+        + _in("cloud/saccade_cloud/store", "sqlite", "writing"),
+        _in("tests/cloud", "test_stores", "test_store_faults"),
+    ),
+    "engine": Group(
+        _in("cloud/saccade_cloud/engines", "batch", "kv", "prefixes", "request", "scheduler"),
+        _in("tests/cloud", "test_onnx_engine"),
+    ),
+}

@@ -1,0 +1,62 @@
+"""Kinds of fault that cosmic-ray has no operator for: a statement that is gone, the wrong bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cosmic_ray.operators.operator import Example, Operator
+from parso.python.tree import Name
+from parso.tree import BaseNode, NodeOrLeaf
+
+Position = tuple[tuple[int, int], tuple[int, int]]
+
+_OTHER_BOUND = {"min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum"}
+
+
+class RemoveStatement(Operator):
+    """A call, a change of an attribute or an item, or a raise becomes ``pass``."""
+
+    def mutation_positions(self, node: NodeOrLeaf) -> Iterator[Position]:
+        if _has_effect(node):
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node: NodeOrLeaf, index: int) -> NodeOrLeaf:
+        return Name("pass", node.start_pos, prefix=node.get_first_leaf().prefix)
+
+    @classmethod
+    def examples(cls) -> Sequence[Example]:
+        return (Example("a.b = 1", "pass"), Example("a(1)", "pass"), Example("a += 1", "pass"))
+
+
+class SwapMinAndMax(Operator):
+    """``min`` for ``max``, ``np.maximum`` for ``np.minimum``, and the other way round."""
+
+    def mutation_positions(self, node: NodeOrLeaf) -> Iterator[Position]:
+        if isinstance(node, Name) and node.value in _OTHER_BOUND:
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node: Any, index: int) -> NodeOrLeaf:
+        return Name(_OTHER_BOUND[node.value], node.start_pos, prefix=node.prefix)
+
+    @classmethod
+    def examples(cls) -> Sequence[Example]:
+        return (Example("min(a, b)", "max(a, b)"),)
+
+
+def _has_effect(node: NodeOrLeaf) -> bool:
+    """Whether ``node`` is a statement that something outside of its function may notice.
+
+    Assignments to local names are left out: without them the next line raises a NameError.
+    """
+    if node.parent is None or node.parent.type != "simple_stmt" or not isinstance(node, BaseNode):
+        return False
+    if node.type == "expr_stmt":
+        target = node.children[0]
+        augmented = isinstance(node.children[1], BaseNode) or "=" != _text(node.children[1])
+        return target.type in ("power", "atom_expr") or (augmented and ":" not in _text(node))
+    return node.type in ("raise_stmt", "power", "atom_expr", "await")
+
+
+def _text(node: NodeOrLeaf) -> str:
+    return str(node.get_code(include_prefix=False))
