@@ -53,7 +53,7 @@ CHOSEN = {
         _in("edge/saccade_edge/budget", "awstream", "base", "caps", "cloud", "controller")
         + _in("edge/saccade_edge/budget", "decision", "ewma", "fixed", "flight", "ladder", "pace")
         + _in("edge/saccade_edge/budget", "rate", "reasons", "robust", "settings", "trips"),
-        _in("tests/edge", "test_budget_parts", "test_budget"),
+        _in("tests/edge", "test_budget_rules", "test_budget_parts", "test_budget"),
     ),
     "views and gate": Group(
         _in("edge/saccade_edge", "views", "gate"),

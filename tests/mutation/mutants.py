@@ -21,6 +21,9 @@ from mutation.operators import RemoveStatement, SwapMinAndMax
 __all__ = ["Mutant", "known_equivalents", "mutants_of", "parso"]
 
 
+_GUARDS = ("frozen", "slots", "strict")
+
+
 @dataclass(frozen=True)
 class Mutant:
     """``source`` is the module ``path`` with one fault; ``change`` shows the lines that differ."""
@@ -76,10 +79,12 @@ def _all_of(source: str) -> Iterator[tuple[Operator, int, tuple[int, int]]]:
 
 
 def _operators() -> Iterator[Operator]:
-    """Those of cosmic-ray that need no arguments, and ours."""
+    """Those of cosmic-ray that need no arguments, and ours. ``is`` in the place of another
+    comparison is left out: whether small numbers are one object is Python's affair.
+    """
     for name in operator_names():
         kind = get_operator(name)
-        if not kind.arguments():
+        if not kind.arguments() and not name.endswith(("_Is", "_IsNot")):
             yield kind()
     yield RemoveStatement()
     yield SwapMinAndMax()
@@ -101,7 +106,12 @@ def _mutant(
 
 
 class _Strip(ast.NodeTransformer):
-    """Takes away what does not run: annotations (the modules import them from __future__)."""
+    """Takes away what changes no result: annotations (the modules import them from __future__),
+    and what only guards against a programming error: ``frozen``, ``slots`` and ``strict``.
+    """
+
+    def visit_keyword(self, node: ast.keyword) -> ast.AST | None:
+        return None if node.arg in _GUARDS else self.generic_visit(node)
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
