@@ -160,7 +160,9 @@ class TestRobust:
         policy.choose(moment())
         policy.delivered(Delivery(round(rate * 10), 0.0, 0.1, 0.01, 10.0))
         assert policy.rate == pytest.approx(rate)
-        assert policy.choose(moment()) == Choice(number, "link", 0.0, pytest.approx(rate))
+        choice = policy.choose(moment())
+        assert (choice.number, choice.bound) == (number, "link")
+        assert choice.room_bytes == pytest.approx(rate)
 
     def test_an_interval_twice_as_long_has_room_for_twice_the_bytes(self) -> None:
         policy = Robust(2.0, start=BEST)
@@ -317,7 +319,8 @@ class TestTrips:
         trips = Trips()
         assert trips.least_round_trip_s == 0.0
         first = trips.measure(10.0, 0, 10.3)
-        assert (first.round_trip_s, first.service_s) == (pytest.approx(0.3), None)
+        assert first.round_trip_s == pytest.approx(0.3)
+        assert first.service_s is None
         assert trips.measure(20.0, 0, 20.1).least_round_trip_s == pytest.approx(0.1)
         assert trips.measure(30.0, 0, 30.9).least_round_trip_s == pytest.approx(0.1)
 
@@ -452,7 +455,11 @@ class TestParts:
         flight.add(Sent(1, 0, 1000, 8.0, None))
         flight.add(Sent(2, 0, 500, 9.5, None))
         it = Moment(10.0, 1.0, 2.0, 1.0, flight, ladder(), (0,))
-        assert (it.overdue_bytes(), it.overdue_bytes(1.0), it.overdue_bytes(1.01)) == (1000, 1000, 0)
+        assert (it.overdue_bytes(), it.overdue_bytes(1.0), it.overdue_bytes(1.01)) == (
+            1000,
+            1000,
+            0,
+        )
         assert it.backlog_bytes(200.0) == 1300
         assert it.backlog_bytes(500.0) == it.backlog_bytes(600.0) == 1000
 

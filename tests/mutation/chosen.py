@@ -68,7 +68,7 @@ CHOSEN = {
     "uplink": Group(
         _in("edge/saccade_edge/uplink", "backoff", "bounds", "hearing", "keeping", "outbox")
         + _in("edge/saccade_edge/uplink", "pace", "parcel", "queues", "underway"),
-        _in("tests/edge", "test_outbox", "test_uplink"),
+        _in("tests/edge", "test_uplink_parts", "test_outbox", "test_spooled_uplink", "test_uplink"),
     ),
     "live sources": Group(
         _in("edge/saccade_edge/source", "live", "slot"), _in("tests/edge", "test_source_live")

@@ -7,21 +7,22 @@ from typing import Any
 
 from cosmic_ray.operators.operator import Example, Operator
 from parso.python.tree import Name
-from parso.tree import BaseNode, NodeOrLeaf
+from parso.tree import BaseNode
 
+Node = Any  # of parso, whose methods have no types
 Position = tuple[tuple[int, int], tuple[int, int]]
 
 _OTHER_BOUND = {"min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum"}
 
 
-class RemoveStatement(Operator):
+class RemoveStatement(Operator):  # type: ignore[misc]  # cosmic-ray has no types
     """A call, a change of an attribute or an item, or a raise becomes ``pass``."""
 
-    def mutation_positions(self, node: NodeOrLeaf) -> Iterator[Position]:
+    def mutation_positions(self, node: Node) -> Iterator[Position]:
         if _has_effect(node):
             yield node.start_pos, node.end_pos
 
-    def mutate(self, node: NodeOrLeaf, index: int) -> NodeOrLeaf:
+    def mutate(self, node: Node, index: int) -> Node:
         return Name("pass", node.start_pos, prefix=node.get_first_leaf().prefix)
 
     @classmethod
@@ -29,14 +30,14 @@ class RemoveStatement(Operator):
         return (Example("a.b = 1", "pass"), Example("a(1)", "pass"), Example("a += 1", "pass"))
 
 
-class SwapMinAndMax(Operator):
+class SwapMinAndMax(Operator):  # type: ignore[misc]  # as above
     """``min`` for ``max``, ``np.maximum`` for ``np.minimum``, and the other way round."""
 
-    def mutation_positions(self, node: NodeOrLeaf) -> Iterator[Position]:
+    def mutation_positions(self, node: Node) -> Iterator[Position]:
         if isinstance(node, Name) and node.value in _OTHER_BOUND:
             yield node.start_pos, node.end_pos
 
-    def mutate(self, node: Any, index: int) -> NodeOrLeaf:
+    def mutate(self, node: Node, index: int) -> Node:
         return Name(_OTHER_BOUND[node.value], node.start_pos, prefix=node.prefix)
 
     @classmethod
@@ -44,7 +45,7 @@ class SwapMinAndMax(Operator):
         return (Example("min(a, b)", "max(a, b)"),)
 
 
-def _has_effect(node: NodeOrLeaf) -> bool:
+def _has_effect(node: Node) -> bool:
     """Whether ``node`` is a statement that something outside of its function may notice.
 
     Assignments to local names are left out: without them the next line raises a NameError.
@@ -53,10 +54,10 @@ def _has_effect(node: NodeOrLeaf) -> bool:
         return False
     if node.type == "expr_stmt":
         target = node.children[0]
-        augmented = isinstance(node.children[1], BaseNode) or "=" != _text(node.children[1])
+        augmented = isinstance(node.children[1], BaseNode) or _text(node.children[1]) != "="
         return target.type in ("power", "atom_expr") or (augmented and ":" not in _text(node))
     return node.type in ("raise_stmt", "power", "atom_expr", "await")
 
 
-def _text(node: NodeOrLeaf) -> str:
+def _text(node: Node) -> str:
     return str(node.get_code(include_prefix=False))

@@ -10,7 +10,9 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,8 +100,6 @@ def _run(tree: Path, tests: tuple[str, ...], *, keep_bytecode: bool) -> None:
         # For the commands that tests start: the copy comes before what is installed.
         os.environ["PYTHONPATH"] = os.pathsep.join(str(tree / folder) for folder in _FOLDERS)
         os.environ["HYPOTHESIS_PROFILE"] = "mutation"
-        import sys
-
         sys.dont_write_bytecode = not keep_bytecode
         if not keep_bytecode:
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -110,7 +110,5 @@ def _run(tree: Path, tests: tuple[str, ...], *, keep_bytecode: bool) -> None:
 
 def _end_group(group: int) -> None:
     """Ends what a killed trial's tests had started."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
