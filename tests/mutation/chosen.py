@@ -24,7 +24,13 @@ CHOSEN = {
     "session": Group(("protos/saccade/session.py",), _in("tests/wire", "test_session")),
     "packet": Group(
         _in("protos/saccade", "packet", "views_header"),
-        _in("tests/wire", "test_packet", "test_views_header"),
+        _in(
+            "tests/wire",
+            "test_packet_bounds",
+            "test_header_layout",
+            "test_packet",
+            "test_views_header",
+        ),
     ),
     "ids": Group(
         _in(_CODECS, "ids", "bits", "places", "owners"),
@@ -78,7 +84,8 @@ CHOSEN = {
         _in("tests/edge", "test_boxes", "test_detectors"),
     ),
     "quotas of devices": Group(
-        _in("cloud/saccade_cloud", "quotas", "tenancy"), _in("tests/cloud", "test_quotas")
+        _in("cloud/saccade_cloud", "quotas", "tenancy"),
+        _in("tests/cloud", "test_quota_rules", "test_quotas"),
     ),
     "load": Group(_in("cloud/saccade_cloud", "load"), _in("tests/cloud", "test_load")),
     "store": Group(
@@ -89,6 +96,6 @@ CHOSEN = {
     ),
     "engine": Group(
         _in("cloud/saccade_cloud/engines", "batch", "kv", "prefixes", "request", "scheduler"),
-        _in("tests/cloud", "test_onnx_engine"),
+        _in("tests/cloud", "test_caches", "test_onnx_engine"),
     ),
 }
