@@ -34,16 +34,16 @@ CHOSEN = {
     ),
     "ids": Group(
         _in(_CODECS, "ids", "bits", "places", "owners"),
-        _in("tests/wire", "test_ids", "test_places", "test_packet"),
+        _in("tests/wire", "test_coding_by_hand", "test_ids", "test_places", "test_packet"),
     ),
     "entropy": Group(
         _in(_CODECS, "rans", "frequencies", "nearest"),
-        _in("tests/wire", "test_rans", "test_nearest"),
+        _in("tests/wire", "test_coding_by_hand", "test_rans", "test_nearest"),
     ),
     "codecs": Group(
         _in(_CODECS, "klt", "klt_levels", "klt_table", "rvq", "rvq_table", "table_file")
         + _in(_CODECS, "int8z", "f16", "base", "registry"),
-        _in("tests/wire", "test_codecs"),
+        _in("tests/wire", "test_coding_by_hand", "test_codecs"),
     ),
     "selection": Group(
         _in(_SELECTION, "alive", "apet", "attention", "cdpruner", "cls", "divprune", "dpc_knn")
