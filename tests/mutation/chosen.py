@@ -74,7 +74,14 @@ CHOSEN = {
     "uplink": Group(
         _in("edge/saccade_edge/uplink", "backoff", "bounds", "hearing", "keeping", "outbox")
         + _in("edge/saccade_edge/uplink", "pace", "parcel", "queues", "underway"),
-        _in("tests/edge", "test_uplink_parts", "test_outbox", "test_spooled_uplink", "test_uplink"),
+        _in(
+            "tests/edge",
+            "test_uplink_parts",
+            "test_outbox",
+            "test_outbox_spooled",
+            "test_spooled_uplink",
+            "test_uplink",
+        ),
     ),
     "live sources": Group(
         _in("edge/saccade_edge/source", "live", "slot"), _in("tests/edge", "test_source_live")
@@ -92,7 +99,7 @@ CHOSEN = {
         _in("cloud/saccade_cloud/store", "database", "group", "migrations", "nothing", "nouns")
         + _in("cloud/saccade_cloud/store", "opening", "reading", "retention", "schema", "sql")
         + _in("cloud/saccade_cloud/store", "sqlite", "writing"),
-        _in("tests/cloud", "test_stores", "test_store_faults"),
+        _in("tests/cloud", "test_store_rules", "test_stores", "test_store_faults"),
     ),
     "engine": Group(
         _in("cloud/saccade_cloud/engines", "batch", "kv", "prefixes", "request", "scheduler"),
