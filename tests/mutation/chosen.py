@@ -94,7 +94,7 @@ CHOSEN = {
         _in("cloud/saccade_cloud", "quotas", "tenancy"),
         _in("tests/cloud", "test_quota_rules", "test_quotas"),
     ),
-    "load": Group(_in("cloud/saccade_cloud", "load"), _in("tests/cloud", "test_load")),
+    "load": Group(_in("cloud/saccade_cloud", "load"), _in("tests/cloud", "test_load_rules", "test_load")),
     "store": Group(
         _in("cloud/saccade_cloud/store", "database", "group", "migrations", "nothing", "nouns")
         + _in("cloud/saccade_cloud/store", "opening", "reading", "retention", "schema", "sql")
