@@ -59,7 +59,8 @@ CHOSEN = {
         _in("edge/saccade_edge/budget", "awstream", "base", "caps", "cloud", "controller")
         + _in("edge/saccade_edge/budget", "decision", "ewma", "fixed", "flight", "ladder", "pace")
         + _in("edge/saccade_edge/budget", "rate", "reasons", "robust", "settings", "trips"),
-        _in("tests/edge", "test_budget_rules", "test_budget_parts", "test_budget"),
+        _in("tests/edge", "test_budget_rules", "test_budget_controller")
+        + _in("tests/edge", "test_budget_parts", "test_budget"),
     ),
     "views and gate": Group(
         _in("edge/saccade_edge", "views", "gate"),
@@ -69,7 +70,7 @@ CHOSEN = {
         _in("edge/saccade_edge/spool", "faults", "file", "identity", "inspect", "lock", "nouns")
         + _in("edge/saccade_edge/spool", "numbers", "packets", "replacing", "room", "rows")
         + _in("edge/saccade_edge/spool", "schema", "spool", "worker"),
-        _in("tests/edge", "test_spool_file", "test_spool"),
+        _in("tests/edge", "test_spool_parts", "test_spool_file", "test_spool"),
     ),
     "uplink": Group(
         _in("edge/saccade_edge/uplink", "backoff", "bounds", "hearing", "keeping", "outbox")
@@ -94,7 +95,9 @@ CHOSEN = {
         _in("cloud/saccade_cloud", "quotas", "tenancy"),
         _in("tests/cloud", "test_quota_rules", "test_quotas"),
     ),
-    "load": Group(_in("cloud/saccade_cloud", "load"), _in("tests/cloud", "test_load_rules", "test_load")),
+    "load": Group(
+        _in("cloud/saccade_cloud", "load"), _in("tests/cloud", "test_load_rules", "test_load")
+    ),
     "store": Group(
         _in("cloud/saccade_cloud/store", "database", "group", "migrations", "nothing", "nouns")
         + _in("cloud/saccade_cloud/store", "opening", "reading", "retention", "schema", "sql")
