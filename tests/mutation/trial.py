@@ -16,16 +16,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import google.protobuf.message
 import grpc.aio
 import hypothesis.stateful
 import numpy as np
 import pytest
+import sqlalchemy
 import zstandard
 
 from mutation.mutants import Mutant
 
-PRELOADED = (google.protobuf.message, grpc.aio, hypothesis.stateful, np, zstandard)
+PRELOADED = (cv2, google.protobuf.message, grpc.aio, hypothesis.stateful, np, sqlalchemy, zstandard)
 
 _FOLDERS = ("protos", "edge", "cloud", "export", "tests", "")
 
