@@ -258,7 +258,7 @@ class TestAwstream:
 
     def test_from_degraded_to_a_probe_it_takes_two_seconds_five_times(self) -> None:
         policy = self._degraded(rate=600.0)
-        steady, probing = None, None
+        steady, probing, number = None, None, 0
         first = policy.choose(moment(now_s=300.0)).number
         for tick in range(1, 200):
             number = policy.choose(moment(now_s=300.0 + tick / 10)).number
@@ -273,11 +273,10 @@ class TestAwstream:
 
     def test_a_probe_without_congestion_becomes_steady_at_its_new_point(self) -> None:
         policy = self._degraded(rate=600.0)
-        for tick in range(200):
-            number = policy.choose(moment(now_s=300.0 + tick / 10)).number
-            if policy.phase is Phase.PROBE:
-                break
-        later = 300.0 + tick / 10
+        number, later = 0, 300.0
+        while policy.phase is not Phase.PROBE:
+            later += 0.1
+            number = policy.choose(moment(now_s=later)).number
         assert policy.choose(moment(now_s=later + 1.9)).number == number
         assert policy.choose(moment(now_s=later + 2.1)).number == number
         assert policy.phase is Phase.STEADY

@@ -63,6 +63,7 @@ class Edge:
 
     async def counts(self, **expected: int) -> None:
         """Once the spool has written them down."""
+        counts: dict[str, int] = {}
         for _ in range(400):
             counts = dict(self.spool.report().counts)
             if counts == expected:

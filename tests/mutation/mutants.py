@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import parso  # before cosmic_ray: parso's modules import each other in this order only
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -63,11 +64,14 @@ def mutants_of(root: Path, path: str, count: int, seed: int) -> list[Mutant]:
 def known_equivalents() -> set[tuple[str, str]]:
     """The keys in ``equivalent.txt``: "path | change | reason" in each line."""
     lines = (Path(__file__).parent / "equivalent.txt").read_text().splitlines()
-    rows = [line.split(" | ") for line in lines if line and not line.startswith("#")]
-    for row in rows:
-        if len(row) != 3 or not row[2].strip():
-            raise ValueError(f"equivalent.txt: {' | '.join(row)!r} is not 'path | change | reason'")
-    return {(path, change) for path, change, _ in rows}
+    keys: set[tuple[str, str]] = set()
+    for line in filter(lambda line: line and not line.startswith("#"), lines):
+        path, _, rest = line.partition(" | ")
+        change, _, reason = rest.rpartition(" | ")
+        if not (change and reason.strip()):
+            raise ValueError(f"equivalent.txt: {line!r} is not 'path | change | reason'")
+        keys.add((path, change))
+    return keys
 
 
 def _all_of(source: str) -> Iterator[tuple[Operator, int, tuple[int, int]]]:
@@ -78,7 +82,7 @@ def _all_of(source: str) -> Iterator[tuple[Operator, int, tuple[int, int]]]:
             yield operator, occurrence, start
 
 
-def _operators() -> Iterator[Operator]:
+def _operators() -> Iterator[Any]:
     """Those of cosmic-ray that need no arguments, and ours. ``is`` in the place of another
     comparison is left out: whether small numbers are one object is Python's affair.
     """

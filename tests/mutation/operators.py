@@ -1,5 +1,8 @@
 """Kinds of fault that cosmic-ray has no operator for: a statement that is gone, the wrong bound."""
 
+# pyright: reportIncompatibleMethodOverride=false
+# cosmic-ray's base class has no types: to pyright its methods return nothing.
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence

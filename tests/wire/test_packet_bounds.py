@@ -8,7 +8,7 @@ import pytest
 
 from saccade.errors import CodecError, LimitExceeded, PacketError
 from saccade.limits import Limits
-from saccade.nouns import FrameTokens
+from saccade.nouns import FrameTokens, ViewKind
 from saccade.packet import CRC_BYTES, MAX_UNIX_MS, pack, unpack
 from saccade.v1 import tokens_pb2 as pb
 from saccade_testing.tables import every_codec
@@ -87,7 +87,7 @@ def test_limits_that_just_hold_the_frame_let_it_pass() -> None:
 def test_a_layer_is_its_codecs_bytes_and_four_of_checksum() -> None:
     frame = usual_frame()
     sets = [view.tokens for view in frame.views]
-    kinds = [view.kind for view in frame.views]
+    kinds: list[ViewKind] = [view.kind for view in frame.views]
     for name in CODECS.names:
         layers = CODECS.get(name).encode(sets, kinds=kinds)
         sealed = packed(frame, name).layers
