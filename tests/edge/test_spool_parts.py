@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from saccade.errors import ConfigError
-from saccade_edge.spool import Asked, Entry, Fate, Identity, SpoolReport, SpoolSettings
+from saccade_edge.spool import Asked, Entry, Fate, Identity, SpoolReborn, SpoolReport, SpoolSettings
 from saccade_edge.spool.faults import at_opening, fault_of
 from saccade_edge.spool.file import EXPIRED_AT_ONCE, RESERVE, SpoolFile
 from saccade_edge.spool.inspect import Waiting, look_into, report_lines
@@ -83,6 +83,7 @@ class TestFaults:
         self, number: int, fate: Fate
     ) -> None:
         fault = fault_of(OSError(number, os.strerror(number)))
+        assert str(fault) == fault.detail
         assert (fault.fate, os.strerror(number) in fault.detail) == (fate, True)
 
     @pytest.mark.parametrize(
@@ -305,6 +306,11 @@ class TestIdentity:
         first = Lock(tmp_path / "spool")
         with pytest.raises(ConfigError, match="is in use by another process"):
             Lock(tmp_path / "spool")
+        open_files = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            with pytest.raises(ConfigError, match="is in use"):
+                Lock(tmp_path / "spool")
+        assert len(os.listdir("/proc/self/fd")) == open_files
         first.release()
         Lock(tmp_path / "spool").release()
         assert stat.S_IMODE((tmp_path / "spool.lock").stat().st_mode) == 0o600
@@ -358,6 +364,9 @@ class TestReports:
         (tmp_path / "text").write_text("no database" * 100)
         with pytest.raises(ConfigError, match="is no spool, or one that cannot be read"):
             connect_read_only(tmp_path / "text")
+
+    def test_a_rebirth_loses_nothing_unless_it_says_so(self) -> None:
+        assert (SpoolReborn("why").lost, SpoolReborn("why", 3).lost) == (0, 3)
 
     def test_the_defaults_are_a_gibibyte_and_three_days(self) -> None:
         usual = SpoolSettings(Path("spool"))

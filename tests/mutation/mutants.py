@@ -98,7 +98,10 @@ def _mutant(
     path: str, source: str, operator: Operator, occurrence: int, line: int
 ) -> Mutant | None:
     """None where the fault changes nothing that runs: in an annotation, say."""
-    changed = mutate_code(source, operator, occurrence)
+    try:
+        changed = mutate_code(source, operator, occurrence)
+    except AttributeError:  # cosmic-ray's operator for exceptions, on a dotted name
+        return None
     if changed is None:
         return None
     try:
