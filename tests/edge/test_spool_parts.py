@@ -123,6 +123,19 @@ class TestRows:
         with file.transaction():
             assert file.page(1, 1000) == [full]
 
+    def test_every_flipped_byte_is_noticed(self, tmp_path: Path) -> None:
+        """Whether the checksum becomes larger or smaller."""
+        file = open_file(tmp_path / "spool")
+        put(file, *(entry(n) for n in range(1, 21)))
+        rows = file.connection.execute("SELECT sequence, packet FROM packet").fetchall()
+        for sequence, packet in rows:
+            damaged = bytes([packet[0] ^ sequence]) + packet[1:]
+            change = "UPDATE packet SET packet = ? WHERE sequence = ?"
+            file.connection.execute(change, (damaged, sequence))
+        with file.transaction():
+            assert file.page(20, 1 << 20) == []
+        assert file.counts[Fate.DAMAGED.value] == 20
+
     def test_a_packet_of_another_sequence_is_damaged(self, tmp_path: Path) -> None:
         file = open_file(tmp_path / "spool")
         put(file, entry(1))
@@ -162,6 +175,13 @@ class TestRoom:
         assert sequences(file) == [3, 4, 5]
         assert put(file, entry(6, priority=0)) == [Fate.QUOTA]
         assert sequences(file) == [3, 4, 5]
+
+    def test_room_that_is_a_byte_short_is_no_room(self, tmp_path: Path) -> None:
+        file = self.quota(tmp_path, 2)
+        put(file, entry(1), hold=True)
+        put(file, entry(2))
+        assert put(file, entry(3, size=101)) == [Fate.QUOTA]
+        assert put(file, entry(4)) == [None]
 
     def test_what_is_held_is_not_dropped(self, tmp_path: Path) -> None:
         file = self.quota(tmp_path, 2)
