@@ -24,48 +24,55 @@ def test_steps_are_whole_numbers_to_10_and_then_r20_to_500() -> None:
     assert list(STEPS) == [*range(1, 10), *(n for n in series if n <= 500)]
 
 
+def served(count: int) -> Load:
+    """So many questions came and were served at once, in two seconds' window."""
+    load = Load(1.0)
+    for number in [load.asks("edge", n, NOW_S) for n in range(1, count + 1)]:
+        load.begins(number, NOW_S)
+    load.bound("edge", NOW_S)
+    return load
+
+
+def wait_said(load: Load, now_s: float) -> str:
+    """The wait, in seconds, in the reason of a bound."""
+    reason = load.bound("edge", now_s)[1]
+    assert reason.startswith("answers wait ")
+    return reason.split()[2]
+
+
 def test_the_wait_is_the_age_of_the_oldest_while_no_rate_is_known() -> None:
     load = Load(1.0)
-    assert load.wait_s(NOW_S) == 0.0
-    first, second = load.asks("a", 1, NOW_S), load.asks("a", 2, NOW_S + 0.5)
-    assert load.wait_s(NOW_S + 0.8) == pytest.approx(0.8)
-    load.begins(first, NOW_S + 0.9)
-    assert load.wait_s(NOW_S + 1.0) == pytest.approx(0.5)
-    load.leaves(second)
-    assert load.wait_s(NOW_S + 1.0) == 0.0
+    first = load.asks("edge", 1, NOW_S)
+    load.asks("edge", 2, NOW_S + 0.5)
+    load.leaves(first)
+    assert wait_said(load, NOW_S + 1.8) == "1.3"
 
 
 def test_the_wait_is_that_of_the_queue_at_the_rate_that_was_served() -> None:
-    load = Load(1.0)
-    for number in [load.asks("a", n, NOW_S) for n in range(8)]:
-        load.begins(number, NOW_S)
-    load.bound("a", NOW_S)  # eight in two seconds: four a second
+    load = served(8)  # four a second
     for n in range(10):
-        load.asks("a", 100 + n, NOW_S)
-    assert load.wait_s(NOW_S) == pytest.approx(2.5)
-    assert load.wait_s(NOW_S + 3.0) == pytest.approx(3.0)
+        load.asks("edge", 100 + n, NOW_S + 0.1)
+    assert wait_said(load, NOW_S + 0.3) == "2.5"
 
 
 def test_a_rate_that_is_not_served_any_more_fades_by_a_fortieth_an_update() -> None:
-    load = Load(1.0)
-    for number in [load.asks("a", n, NOW_S) for n in range(8)]:
-        load.begins(number, NOW_S)
-    load.bound("a", NOW_S)
-    load.bound("a", NOW_S + WINDOW_S + 0.01)  # out of the window: 4 x (1 - 0.25 / 10)
-    load.asks("a", 99, NOW_S + 3.0)
-    assert load.wait_s(NOW_S + 3.0) == pytest.approx(1 / 3.9)
+    load = served(8)
+    load.bound("edge", NOW_S + WINDOW_S + 0.01)  # out of the window
+    for n in range(40):
+        load.asks("edge", 100 + n, NOW_S + 2.2)
+    assert wait_said(load, NOW_S + 2.3) == "10.5"  # 40 at 4 x 0.975 x 0.975 a second
 
 
 def test_a_later_token_or_an_unknown_number_serves_nothing() -> None:
     load = Load(1.0)
-    number = load.asks("a", 1, NOW_S)
+    number = load.asks("edge", 1, NOW_S)
     for _ in range(4):
         load.begins(number, NOW_S)
     load.begins(None, NOW_S)
     load.leaves(None)
-    load.bound("a", NOW_S)
-    load.asks("a", 2, NOW_S)
-    assert load.wait_s(NOW_S) == pytest.approx(2.0)  # one in two seconds
+    for n in (2, 3):
+        load.asks("edge", n, NOW_S)
+    assert wait_said(load, NOW_S + 0.3) == "4.0"  # two, of which one goes in two seconds
 
 
 def test_a_wait_of_exactly_the_longest_is_no_bound_yet() -> None:

