@@ -152,7 +152,7 @@ def test_an_edge_with_impossible_options_is_one_line(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("/nowhere.png", "how many ?"), "cannot read /nowhere.png"),
+        (("/nowhere.png", "how many ?"), "no such file or folder: /nowhere.png"),
         ((__file__, "how many ?"), "neither PNG, JPEG nor WebP"),
         (("PICTURE", ""), "the question is empty"),
         (("PICTURE", "how many ?", "--cloud", NOBODY), f"the cloud at {NOBODY} does not answer"),
