@@ -12,7 +12,7 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends openssl \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin saccade \
- && install -d -o saccade -g saccade -m 0700 /var/lib/saccade /certs
+ && install -d -o saccade -g saccade -m 0700 /var/lib/saccade /keys
 COPY --from=build /opt/saccade /opt/saccade
 COPY deploy/certs/make.sh /opt/saccade/certs/make.sh
 ENV PATH=/opt/saccade/bin:$PATH STATE_DIRECTORY=/var/lib/saccade PYTHONUNBUFFERED=1
