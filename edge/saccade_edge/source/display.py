@@ -28,6 +28,9 @@ from saccade.views_header import MAX_SIDE_PX
 _MATRICES = {1: "bt709", 4: "fcc", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
 _UNSPECIFIED_MATRIX = "bt601"
 _LIMITED, _FULL = 1, 2  # AVColorRange
+# Nothing is converted by these, and FFmpeg refuses frames whose values it does not know.
+_TAGS_LEFT_OUT = ("color_trc", "color_primaries")
+_UNSPECIFIED = 2
 # Exact within 2 of 255 for 8 bits, and five times as fast as the exact one.
 _FAST = "bicubic"
 _EXACT = "bicubic+accurate_rnd+full_chroma_int"
@@ -75,6 +78,9 @@ class Display:
     def _convert(self, frame: VideoFrame, layout: _Layout) -> U8:
         if self._graph is None or layout != self._layout:
             self._graph, self._layout = _graph(layout), layout
+        for name in _TAGS_LEFT_OUT:
+            if hasattr(frame, name):
+                setattr(frame, name, _UNSPECIFIED)
         self._graph.push(frame)
         return cast("VideoFrame", self._graph.pull()).to_ndarray(format="rgb24")
 

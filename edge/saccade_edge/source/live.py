@@ -25,7 +25,7 @@ from saccade_edge.source.video import Damage, Shot, Video, timed
 log = logging.getLogger(__name__)
 
 # Seconds before each further try; the last one repeats. A camera's reboot takes about 30 s.
-RETRY_PAUSES_S = (1.0, 5.0, 10.0, 60.0)
+RETRY_PAUSES_S = (1.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 # A camera that gives no picture for so long is taken for gone.
 SILENCE_LIMIT_S = 20.0
 # A frame that comes by so much of an interval early is on time: networks do not keep time.

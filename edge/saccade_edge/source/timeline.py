@@ -4,7 +4,7 @@ A recording's time stamps come from outside and may be anything: two recordings 
 zero twice, a counter wraps, one value is hours off, values are missing or all the same. `Timeline`
 makes a time of them that always advances and never leaves a frame out:
 
-- an ordinary step ahead counts as it is;
+- an ordinary step ahead, up to ten seconds or like the one before, counts as it is;
 - a stamp that the frames after it do not confirm, or that is missing, counts as one frame interval;
 - a gap that the next frame confirms counts as it is, up to a day;
 - a step back, or one of more than a day, joins the two parts with one frame interval between them.
@@ -41,6 +41,7 @@ class Timeline:
         self._last: Fraction | None = None  # the newest stamp that was believed
         self._last_time_s = 0.0  # the time that belongs to it
         self._since = 0  # frames since it
+        self._step_s = 0.0  # between it and the one before
         self.jumps = 0  # how often two parts were joined
 
     def place(self, stamp: Fraction | None, following: Fraction | None = None) -> float:
@@ -58,6 +59,8 @@ class Timeline:
         if 0 < step_s <= MAX_STEP_S:
             self._interval_s = max(MIN_STEP_S, step_s / self._since)
             return self._advance(stamp, step_s)
+        if 0 < step_s <= 2 * self._step_s:  # a picture a minute, or an hour
+            return self._advance(stamp, step_s)
         if following is not None and 0 < following - self._last <= MAX_STEP_S:
             return self._pass_over()
         if 0 < step_s <= MAX_GAP_S and following is not None and following >= stamp:
@@ -73,11 +76,12 @@ class Timeline:
     def _join(self, stamp: Fraction) -> float:
         """Begin a part at ``stamp``, one interval after the part before."""
         self._pass_over()
-        self._last, self._last_time_s, self._since = stamp, self._time_s, 0
+        self._last, self._last_time_s = stamp, self._time_s
+        self._since, self._step_s = 0, 0.0
         return self._time_s
 
     def _advance(self, stamp: Fraction, step_s: float) -> float:
-        self._last, self._since = stamp, 0
+        self._last, self._since, self._step_s = stamp, 0, step_s
         self._last_time_s += step_s
         # Frames without a stamp may have taken more time than was between their neighbours.
         self._time_s = max(self._time_s + MIN_STEP_S, self._last_time_s)

@@ -89,8 +89,11 @@ class Video:
         self.name = name
         self._timeout_s = timeout_s
         self._interrupted = threading.Event()
+        # Nobody asks a camera's rate: measuring it would hold the first frame back for 20 frames.
+        quick = {"fpsprobesize": "0"} if prompt else {}
+        options = {**quick, **(options or {})}
         try:
-            opened = av.open(url, format=driver, options=options or {}, timeout=timeout_s)
+            opened = av.open(url, format=driver, options=options, timeout=timeout_s)
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(f"cannot open {name}: {self._reason(error)}") from error
         self._container: InputContainer = opened
@@ -104,7 +107,9 @@ class Video:
         self._aspects = _PixelAspects(self._stream)
 
     def _video_stream(self) -> VideoStream:
-        """The one that FFmpeg would take: one that is marked as default, then the largest."""
+        """The one that FFmpeg would take: one that is marked as default, then the largest; of two
+        alike, such as an AVIF sequence and its title picture, the one that is more than a picture.
+        """
         streams = [
             stream
             for stream in self._container.streams.video
@@ -114,7 +119,11 @@ class Video:
             raise SourceError(f"{self.name} holds no video stream")
         stream = max(
             streams,
-            key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height),
+            key=lambda s: (
+                bool(s.disposition & Disposition.default),
+                s.width * s.height,
+                s.frames != 1,
+            ),
         )
         if stream.width or stream.height:  # a camera may say it with the first key frame only
             check_size(stream.height, stream.width, what=self.name)
