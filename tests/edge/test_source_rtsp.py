@@ -46,9 +46,7 @@ CLOCKS: dict[str, Callable[[int], float]] = {
 def watched(
     camera: RtspCamera, timeout_s: float = 20, fps: float | None = None
 ) -> Iterator[LiveSource]:
-    opening = partial(
-        Video, camera.url, camera.url, options=TCP, timeout_s=timeout_s, prompt=True
-    )
+    opening = partial(Video, camera.url, camera.url, options=TCP, timeout_s=timeout_s, prompt=True)
     with LiveSource(opening, "gate", fps=fps, retry_pauses_s=(0.1,)) as source:
         yield source
 

@@ -20,8 +20,8 @@ from av.video.frame import VideoFrame
 
 from saccade.errors import SourceError
 from saccade.nouns import U8
-from saccade_edge.source.bounds import MAX_PIXELS, check_size
 from saccade.views_header import MAX_SIDE_PX
+from saccade_edge.source.bounds import MAX_PIXELS, check_size
 
 # ``AVColorSpace`` (ITU-T H.273, MatrixCoefficients) to the filter's names. What is not said, or not
 # known to the filter, is BT.601, as in FFmpeg and OpenCV.
