@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
+from av.container import OutputContainer
+from av.stream import Disposition
 
 from saccade.errors import SourceError
 from saccade.nouns import Frame
@@ -208,7 +210,7 @@ def _mux(path: Path, container: str, sizes: dict[str, tuple[int, int]], audio: s
             stream.height, stream.width = sizes[name]
             stream.pix_fmt = "yuvj420p" if name == "cover" else "yuv420p"
             if name == "cover":
-                stream.disposition = av.stream.Disposition.attached_pic
+                stream.disposition = Disposition.attached_pic
         if sound is not None:
             _add_silence(out, sound)
         for number in range(COUNT):
@@ -224,7 +226,7 @@ def _mux(path: Path, container: str, sizes: dict[str, tuple[int, int]], audio: s
     return path
 
 
-def _add_silence(out: av.container.OutputContainer, sound: av.AudioStream) -> None:
+def _add_silence(out: OutputContainer, sound: av.AudioStream) -> None:
     size = sound.codec_context.frame_size or 1_024
     for number in range(2 * 16_000 // size):
         frame = av.AudioFrame.from_ndarray(np.zeros((1, size), np.float32), "fltp", "mono")
@@ -254,7 +256,7 @@ def test_a_cover_picture_is_not_the_video(tmp_path: Path) -> None:
     path = _mux(tmp_path / "clip.mp4", "mp4", sizes, audio=None)
     with av.open(str(path)) as container:
         marked = [stream.disposition for stream in container.streams.video]
-    assert any(each & av.stream.Disposition.attached_pic for each in marked)
+    assert any(each & Disposition.attached_pic for each in marked)
     frames = frames_of(path)
     assert {frame.size for frame in frames} == {(96, 160)}
     assert len(frames) == COUNT
