@@ -9,6 +9,7 @@ import struct
 import subprocess
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -210,7 +211,8 @@ def _mux(path: Path, container: str, sizes: dict[str, tuple[int, int]], audio: s
             stream.height, stream.width = sizes[name]
             stream.pix_fmt = "yuvj420p" if name == "cover" else "yuv420p"
             if name == "cover":
-                stream.disposition = Disposition.attached_pic
+                # A number: older versions of PyAV take no other.
+                stream.disposition = cast("Disposition", Disposition.attached_pic.value)
         if sound is not None:
             _add_silence(out, sound)
         for number in range(COUNT):

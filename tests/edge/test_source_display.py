@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import struct
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def expected(
         blue, red = (cb - 128 * scale) / (224 * scale), (cr - 128 * scale) / (224 * scale)
     r, b = luma + 2 * (1 - kr) * red, luma + 2 * (1 - kb) * blue
     g = (luma - kr * r - kb * b) / (1 - kr - kb)
-    return np.clip(255 * np.array([r, g, b]), 0, 255)
+    return np.clip(255 * np.array([r, g, b], np.float64), 0, 255).astype(np.float64)
 
 
 def plain_frame(
@@ -76,7 +77,8 @@ def plain_frame(
 def shown(frame: VideoFrame) -> npt.NDArray[np.int64]:
     picture = Display("clip").picture(frame)
     assert picture.shape == (frame.height, frame.width, 3)
-    return picture[24, 32].astype(np.int64)
+    pixel: npt.NDArray[np.int64] = picture[24, 32].astype(np.int64)
+    return pixel
 
 
 @pytest.mark.parametrize("matrix", MATRICES)
@@ -225,7 +227,7 @@ def test_pixels_whose_shape_changes_in_mid_stream_do_so_at_the_right_frame(tmp_p
 
 
 # The eight orientations of EXIF, by their numbers: how the upright picture is stored.
-STORED = {
+STORED: dict[int, Callable[[U8], U8]] = {
     1: lambda p: p,
     2: lambda p: p[:, ::-1],
     3: lambda p: p[::-1, ::-1],

@@ -152,7 +152,7 @@ def oriented(picture: U8, matrix: tuple[int, ...] | None) -> U8:
 
 def _matrix_of(frame: VideoFrame) -> tuple[int, ...] | None:
     try:
-        data = frame.side_data.get("DISPLAYMATRIX")
+        data = cast("bytes | None", frame.side_data.get("DISPLAYMATRIX"))
     except ValueError:  # a kind of side data that this PyAV has no name for
         return _turned(frame.rotation)
     return None if data is None else struct.unpack("=9i", bytes(data)[:36])

@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 import av.error
@@ -184,7 +185,7 @@ class Video:
                     f"{self.name} broke off: it sends data, but no picture since {waited_s:.0f} s"
                 )
 
-    def _packets(self) -> Iterator[Packet | None]:
+    def _packets(self) -> Iterator[Packet[Any] | None]:
         """Of the stream; None for another stream's, which shows that time passes. At the end, and
         when the video breaks off, an empty one: it has the decoder give what it still holds.
         """
