@@ -49,7 +49,7 @@ class Feed:
 
     async def close(self) -> None:
         """End the source and the thread, also where it waits for a frame."""
-        # Not in the event loop: a camera that hangs ends with its reader's time-out.
+        # Not in the event loop: closing waits a little for a read that is under way.
         await asyncio.to_thread(self._source.close)
         await asyncio.to_thread(self._thread.shutdown)
 
