@@ -124,7 +124,7 @@ class _Edge:
             spooled=spool is not None,
         )
         standing = Standing({})
-        self._tending = Tending(self._uplink, self._allowance, self._ledger, standing, spool, None)
+        self._tending = Tending(self._uplink, self._allowance, self._ledger, standing, spool)
 
     @classmethod
     async def open(cls, shift: Shift, bundle: Bundle, number: int, folder: Path) -> _Edge:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from saccade.nouns import Region, Timing
+from saccade.nouns import Frame, Region, Timing
 from saccade_edge.budget import Decision
 from saccade_edge.events import (
     Event,
     FrameAnswered,
+    FrameFailed,
     FrameSent,
     FrameSkipped,
+    FrameSpooled,
     FrameWithheld,
+    LateFrameSent,
     Summary,
 )
 from saccade_edge.pipeline import Sight
@@ -32,17 +36,26 @@ def to_line(event: Event) -> str | None:
         case Lost(error, retry_in_s):
             return f"{error}; again in {retry_in_s:.1f} s"
         case FrameSent(_, packet_bytes, decision):
-            line = _sent_line(look_record(event), packet_bytes)
-            return f"{line}; {decision.reason}" if decision else line
+            line = f"sent, {_seen(look_record(event), packet_bytes)}"
+            why = f"; {decision.reason}" if decision else ""
+            return _of_frame(event.look.frame.sequence, event.look.frame.name, f"{line}{why}")
+        case FrameSpooled(look, packet_bytes, _, reason):
+            line = f"{_seen(look_record(event), packet_bytes)}; {reason}"
+            return _of_frame(look.frame.sequence, look.frame.name, line)
+        case LateFrameSent(sequence, _, _, packet_bytes, name):
+            return _of_frame(sequence, name, f"sent late, from the spool, {packet_bytes:,} bytes")
         case FrameWithheld(frame, decision):
-            return f"frame {frame.sequence:>5}  {decision.reason}"
-        case FrameAnswered(question, answer):
+            return _of_frame(frame.sequence, frame.name, decision.reason)
+        case FrameFailed(sequence, name, stage, error):
+            return _of_frame(sequence, name, f"failed in {stage}: {error}")
+        case FrameAnswered(question, answer, late, name):
             took_ms = answer.timing.total_ms
-            at = "" if answer.point is None else f", point {answer.point}"
-            text = f"{question} -> {answer.text}"
-            return f"frame {answer.sequence:>5}  {text}  ({took_ms:.0f} ms{at})"
-        case Refused(error, sequence, question):
-            return f"frame {sequence:>5}  refused{f' {question!r}' if question else ''}: {error}"
+            at = ", late" if late else "" if answer.point is None else f", point {answer.point}"
+            text = f"{question} -> {answer.text}  ({took_ms:.0f} ms{at})"
+            return _of_frame(answer.sequence, name, text)
+        case Refused(error, sequence, question, name):
+            asked = f" {question!r}" if question else ""
+            return _of_frame(sequence, name, f"refused{asked}: {error}")
         case Bounded(tokens, reason, frames):
             often = f" and {frames} frames a minute" if frames else ""
             return f"the cloud asks for at most {tokens or 'any number of'} tokens{often}: {reason}"
@@ -68,15 +81,25 @@ def to_record(event: Event) -> dict[str, Any] | None:
     """A JSON object, None for what repeats another event; ``event`` names its kind."""
     name = type(event).__name__
     match event:
-        case FrameSent() | FrameSkipped():
+        case FrameSkipped():
             return {"event": name, **look_record(event)}
+        case FrameSent():
+            return {"event": name, **look_record(event), "live": True, "late": False}
+        case FrameSpooled():
+            why = {"live": False, "reason": event.reason}
+            return {"event": name, **look_record(event), **why}
+        case LateFrameSent():
+            return {"event": FrameSent.__name__, **_fields(event), "live": False, "late": True}
+        case FrameFailed():
+            return {"event": name, **_failure_record(event)}
         case FrameWithheld(frame, decision):
-            told = {"sequence": frame.sequence, "captured_ns": frame.captured_ns}
-            return {"event": name, **told, **decision_record(decision)}
-        case FrameAnswered(question, answer):
+            return {"event": name, **_frame_record(frame), **decision_record(decision)}
+        case FrameAnswered(question, answer, late):
             return {
                 "event": name,
                 "sequence": answer.sequence,
+                "name": event.name,
+                "late": late,
                 "question": question,
                 "answer": answer.text,
                 "finish": answer.finish,
@@ -94,6 +117,7 @@ def to_record(event: Event) -> dict[str, Any] | None:
                 "code": error.code,
                 "error": str(error),
                 "sequence": sequence,
+                "name": event.name,
                 "question": question,
             }
         case Answered():
@@ -119,17 +143,16 @@ def summary_record(summary: Summary) -> dict[str, Any]:
     return {name: value for name, value in _fields(summary).items() if name != "spool"}
 
 
-def look_record(event: FrameSent | FrameSkipped) -> dict[str, Any]:
+def look_record(event: FrameSent | FrameSpooled | FrameSkipped) -> dict[str, Any]:
     """What the edge saw in a frame, without pictures and tokens."""
     look = event.look
     record: dict[str, Any] = {
-        "sequence": look.frame.sequence,
-        "captured_ns": look.frame.captured_ns,
+        **_frame_record(look.frame),
         "gate": look.verdict.reason,
         "difference": round(look.verdict.difference, 2),
         "stages_ms": _rounded(look.timing),
     }
-    if isinstance(event, FrameSent) and look.sight is not None:
+    if not isinstance(event, FrameSkipped) and look.sight is not None:
         record |= {
             "size": list(look.frame.size),
             "regions": [_region_record(region) for region in look.sight.regions],
@@ -158,6 +181,24 @@ def decision_record(decision: Decision | None) -> dict[str, Any]:
     }
 
 
+def _frame_record(frame: Frame) -> dict[str, Any]:
+    return {
+        "sequence": frame.sequence,
+        "name": frame.name,
+        "captured_ns": frame.captured_ns,
+    }
+
+
+def _failure_record(failed: FrameFailed) -> dict[str, Any]:
+    return {
+        "sequence": failed.sequence,
+        "name": failed.name,
+        "stage": failed.stage,
+        "code": failed.error.code,
+        "error": str(failed.error),
+    }
+
+
 def _region_record(region: Region) -> dict[str, Any]:
     """The box in pixels of the frame."""
     box = [round(v, 1) for v in region.box]
@@ -181,30 +222,50 @@ def _view_records(sight: Sight) -> list[dict[str, Any]]:
     ]
 
 
-def _sent_line(record: dict[str, Any], packet_bytes: int) -> str:
+def _of_frame(sequence: int, name: str, text: str) -> str:
+    return f"frame {sequence:>5}  {name}{'  ' if name else ''}{text}"
+
+
+def _seen(record: dict[str, Any], packet_bytes: int) -> str:
     took_ms = sum(record["stages_ms"].values())
     return (
-        f"frame {record['sequence']:>5}  {record['gate']}, {len(record['regions'])} regions, "
+        f"{record['gate']}, {len(record['regions'])} regions, "
         f"{record['tokens']} tokens, {packet_bytes:,} bytes, {took_ms:.0f} ms"
     )
 
 
-def _summary_line(summary: Summary) -> str:
-    mean = summary.packet_bytes // summary.sent if summary.sent else 0
+def counts_line(counts: Mapping[str, Any]) -> str:
+    """``counts``: as in `summary_record`."""
+    mean = counts["packet_bytes"] // counts["sent"] if counts["sent"] else 0
+    late = f" ({counts['late']:,} late)" if counts["late"] else ""
+    late_answers = f" ({counts['late_answers']:,} late)" if counts["late_answers"] else ""
     return (
-        f"{summary.frames} frames, {summary.sent} sent, {summary.answers} answers, "
-        f"{summary.refused} refused, {summary.packet_bytes:,} bytes ({mean:,} a frame)"
-        + "".join(f", {n} withheld ({why})" for why, n in summary.withheld.items())
-        + ("" if summary.complete else "; the cloud did not settle all of it")
-        + (_spool_words(summary.spool) if summary.spool else "")
+        f"{counts['frames']:,} frames, {counts['sent']:,} sent{late}, "
+        f"{counts['answers']:,} answers{late_answers}, {counts['refused']:,} refused, "
+        f"{counts['packet_bytes']:,} bytes ({mean:,} a frame)"
+        + "".join(f", {n:,} withheld ({why})" for why, n in counts["withheld"].items())
+        + "".join(f", {counts[k]:,} {k}" for k in ("spooled", "failed", "unsent") if counts[k])
     )
+
+
+def _summary_line(summary: Summary) -> str:
+    counts = counts_line(summary_record(summary))
+    if summary.spool is not None:
+        return counts + _spool_words(summary.spool)
+    open_ends = {
+        "packets not acknowledged": summary.unacknowledged,
+        "questions not answered": summary.unanswered,
+    }
+    return counts + "".join(f"; {n:,} {what}" for what, n in open_ends.items() if n)
 
 
 def _spool_words(report: SpoolReport) -> str:
     """What is left, and what was lost over the spool's whole life, by reason."""
     ended = {k: n for k, n in report.counts.items() if k not in ("handed", "delivered")}
     told = "".join(f", {n:,} {name}" for name, n in ended.items())
-    return f"; spool: {report.packets:,} waiting, {report.delivered:,} delivered{told} in all"
+    other = f" ({report.other_bundle:,} of another bundle)" if report.other_bundle else ""
+    waiting = f"{report.packets:,} waiting for the next run{other}"
+    return f"; spool: {waiting}, {report.delivered:,} delivered{told} in all"
 
 
 def _fields(event: DataclassInstance) -> dict[str, Any]:

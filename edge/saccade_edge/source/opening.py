@@ -65,9 +65,9 @@ def _open_path(path: Path, camera: str, live: bool, fps: float | None) -> Source
     if not path.exists():
         raise SourceError(f"no such file or folder: {path}")
     if path.is_dir():
-        return RecordedSource(picture_frames(list_pictures(path), camera))
+        return RecordedSource(picture_frames(list_pictures(path), camera), gated=False)
     if path.suffix.lower() in PICTURE_SUFFIXES:
-        return RecordedSource(picture_frames([path], camera))
+        return RecordedSource(picture_frames([path], camera), gated=False)
     video = Video(str(path), str(path))
     if live:
         video.close()  # opened to have its errors here; the reading thread opens its own
