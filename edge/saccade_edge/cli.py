@@ -11,6 +11,7 @@ import socket
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from saccade import codecs, tls
 from saccade.bundle import Bundle
@@ -137,6 +138,15 @@ def _add_budget(watch: argparse.ArgumentParser) -> None:
         help="operating point, see saccade bundle inspect: the only one, or with --budget robust "
         "the first",
     )  # fmt: skip
+    watch.add_argument(
+        "--max-point", type=_max_point, metavar="N|best",
+        help="no frame goes at a better one (default with robust: where more bytes hardly change "
+        "an answer, as the bundle marks it; best: nothing stops it)",
+    )  # fmt: skip
+
+
+def _max_point(text: str) -> int | Literal["best"]:
+    return "best" if text == "best" else int(text)
 
 
 def _positive(text: str) -> float:
@@ -323,12 +333,14 @@ def _settings(arguments: argparse.Namespace) -> WatchSettings:
 
 def _budget_settings(arguments: argparse.Namespace) -> BudgetSettings | None:
     """None where the user leaves it to the watch."""
-    if arguments.budget is None and arguments.bytes_per_day is None:
+    given = (arguments.budget, arguments.bytes_per_day, arguments.max_point)
+    if all(each is None for each in given):
         return None
     live = arguments.live or is_camera(arguments.source)
     return BudgetSettings(
         policy=arguments.budget or usual_policy(live=live, point=arguments.point),
         point=arguments.point,
+        max_point=arguments.max_point,
         deadline_s=arguments.deadline,
         interval_s=1 / arguments.fps if arguments.fps else BudgetSettings().interval_s,
         bytes_per_day=arguments.bytes_per_day,

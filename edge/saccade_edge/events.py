@@ -102,8 +102,8 @@ class Summary:
     ``late_answers`` are about those. ``spool``: what is left in the spool and what became of the
     rest, None without one. ``withheld``: frames that the budget kept back, by what bound them;
     ``spooled``: frames that waited first; ``failed``: see `FrameFailed`; ``unsent``: frames that
-    were looked at when the watch ended, and are lost. ``unacknowledged``: packets that were sent and
-    that the cloud did not confirm; ``unanswered``: open questions about packets that were sent.
+    were looked at when the watch ended, and are lost. ``unacknowledged``: packets that were sent
+    and that the cloud did not confirm; ``unanswered``: open questions about packets that were sent.
     """
 
     frames: int

@@ -35,34 +35,44 @@ def to_line(event: Event) -> str | None:
             return f"connected to {cloud}{again}" + (f", {backlog} in the spool" if backlog else "")
         case Lost(error, retry_in_s):
             return f"{error}; again in {retry_in_s:.1f} s"
-        case FrameSent(_, packet_bytes, decision):
-            line = f"sent, {_seen(look_record(event), packet_bytes)}"
-            why = f"; {decision.reason}" if decision else ""
-            return _of_frame(event.look.frame.sequence, event.look.frame.name, f"{line}{why}")
-        case FrameSpooled(look, packet_bytes, _, reason):
-            line = f"{_seen(look_record(event), packet_bytes)}; {reason}"
-            return _of_frame(look.frame.sequence, look.frame.name, line)
-        case LateFrameSent(sequence, _, _, packet_bytes, name):
-            return _of_frame(sequence, name, f"sent late, from the spool, {packet_bytes:,} bytes")
-        case FrameWithheld(frame, decision):
-            return _of_frame(frame.sequence, frame.name, decision.reason)
-        case FrameFailed(sequence, name, stage, error):
-            return _of_frame(sequence, name, f"failed in {stage}: {error}")
-        case FrameAnswered(question, answer, late, name):
-            took_ms = answer.timing.total_ms
-            at = ", late" if late else "" if answer.point is None else f", point {answer.point}"
-            text = f"{question} -> {answer.text}  ({took_ms:.0f} ms{at})"
-            return _of_frame(answer.sequence, name, text)
-        case Refused(error, sequence, question, name):
-            asked = f" {question!r}" if question else ""
-            return _of_frame(sequence, name, f"refused{asked}: {error}")
         case Bounded(tokens, reason, frames):
             often = f" and {frames} frames a minute" if frames else ""
             return f"the cloud asks for at most {tokens or 'any number of'} tokens{often}: {reason}"
         case Summary():
             return _summary_line(event)
         case _:
-            return _spool_line(event)
+            return _frame_line(event) or _spool_line(event)
+
+
+def _frame_line(event: Event) -> str | None:
+    match event:
+        case FrameSent(look, packet_bytes, decision):
+            why = f"; {decision.reason}" if decision else ""
+            text = f"sent, {_seen(look_record(event), packet_bytes)}{why}"
+            return _of_frame(look.frame.sequence, look.frame.name, text)
+        case FrameSpooled(look, packet_bytes, _, reason):
+            text = f"{_seen(look_record(event), packet_bytes)}; {reason}"
+            return _of_frame(look.frame.sequence, look.frame.name, text)
+        case LateFrameSent(sequence, _, _, packet_bytes, name):
+            return _of_frame(sequence, name, f"sent late, from the spool, {packet_bytes:,} bytes")
+        case FrameWithheld(frame, decision):
+            return _of_frame(frame.sequence, frame.name, decision.reason)
+        case FrameFailed(sequence, name, stage, error):
+            return _of_frame(sequence, name, f"failed in {stage}: {error}")
+        case FrameAnswered():
+            return _answer_line(event)
+        case Refused(error, sequence, question, name):
+            asked = f" {question!r}" if question else ""
+            return _of_frame(sequence, name, f"refused{asked}: {error}")
+        case _:
+            return None
+
+
+def _answer_line(event: FrameAnswered) -> str:
+    answer = event.answer
+    at = "" if answer.point is None else f", point {answer.point}"
+    how = f"{answer.timing.total_ms:.0f} ms{', late' if event.late else at}"
+    return _of_frame(answer.sequence, event.name, f"{event.question} -> {answer.text}  ({how})")
 
 
 def _spool_line(event: Event) -> str | None:
@@ -81,45 +91,8 @@ def to_record(event: Event) -> dict[str, Any] | None:
     """A JSON object, None for what repeats another event; ``event`` names its kind."""
     name = type(event).__name__
     match event:
-        case FrameSkipped():
-            return {"event": name, **look_record(event)}
-        case FrameSent():
-            return {"event": name, **look_record(event), "live": True, "late": False}
-        case FrameSpooled():
-            why = {"live": False, "reason": event.reason}
-            return {"event": name, **look_record(event), **why}
-        case LateFrameSent():
-            return {"event": FrameSent.__name__, **_fields(event), "live": False, "late": True}
-        case FrameFailed():
-            return {"event": name, **_failure_record(event)}
-        case FrameWithheld(frame, decision):
-            return {"event": name, **_frame_record(frame), **decision_record(decision)}
-        case FrameAnswered(question, answer, late):
-            return {
-                "event": name,
-                "sequence": answer.sequence,
-                "name": event.name,
-                "late": late,
-                "question": question,
-                "answer": answer.text,
-                "finish": answer.finish,
-                "packet_bytes": answer.bytes_sent,
-                "point": answer.point,
-                "reason": answer.reason,
-                "stages_ms": _rounded(answer.timing),
-                "total_ms": round(answer.timing.total_ms, 2),
-            }
         case Lost(error, retry_in_s):
             return {"event": name, "code": error.code, "error": str(error), "retry_s": retry_in_s}
-        case Refused(error, sequence, question):
-            return {
-                "event": name,
-                "code": error.code,
-                "error": str(error),
-                "sequence": sequence,
-                "name": event.name,
-                "question": question,
-            }
         case Answered():
             return None  # FrameAnswered says more
         case Summary():
@@ -130,7 +103,51 @@ def to_record(event: Event) -> dict[str, Any] | None:
         case Acknowledged() | Bounded() | Connected() | SpoolMended() | SpoolReborn():
             return {"event": name, **_fields(event)}
         case _:
+            record = _record_of_frame(event)
+            return None if record is None else {"event": name, **record}
+
+
+def _record_of_frame(event: Event) -> dict[str, Any] | None:
+    """``event`` in it replaces the event's own name."""
+    match event:
+        case FrameSkipped():
+            return look_record(event)
+        case FrameSent():
+            return {**look_record(event), "live": True, "late": False}
+        case FrameSpooled():
+            return {**look_record(event), "live": False, "reason": event.reason}
+        case LateFrameSent():
+            # To a program it is one event: a frame went to the cloud.
+            return {"event": FrameSent.__name__, **_fields(event), "live": False, "late": True}
+        case FrameFailed(sequence, frame_name, stage, error):
+            about = {"sequence": sequence, "name": frame_name, "stage": stage}
+            return {**about, "code": error.code, "error": str(error)}
+        case FrameWithheld(frame, decision):
+            return {**_frame_record(frame), **decision_record(decision)}
+        case FrameAnswered():
+            return _answer_record(event)
+        case Refused(error, sequence, question, frame_name):
+            about = {"sequence": sequence, "name": frame_name, "question": question}
+            return {**about, "code": error.code, "error": str(error)}
+        case _:
             return None
+
+
+def _answer_record(event: FrameAnswered) -> dict[str, Any]:
+    answer = event.answer
+    return {
+        "sequence": answer.sequence,
+        "name": event.name,
+        "late": event.late,
+        "question": event.question,
+        "answer": answer.text,
+        "finish": answer.finish,
+        "packet_bytes": answer.bytes_sent,
+        "point": answer.point,
+        "reason": answer.reason,
+        "stages_ms": _rounded(answer.timing),
+        "total_ms": round(answer.timing.total_ms, 2),
+    }
 
 
 def spool_record(report: SpoolReport) -> dict[str, Any]:
@@ -186,16 +203,6 @@ def _frame_record(frame: Frame) -> dict[str, Any]:
         "sequence": frame.sequence,
         "name": frame.name,
         "captured_ns": frame.captured_ns,
-    }
-
-
-def _failure_record(failed: FrameFailed) -> dict[str, Any]:
-    return {
-        "sequence": failed.sequence,
-        "name": failed.name,
-        "stage": failed.stage,
-        "code": failed.error.code,
-        "error": str(failed.error),
     }
 
 

@@ -83,8 +83,8 @@ class Source(Iterator[Frame]):
 
 
 class RecordedSource(Source):
-    """Every frame of a recording, each when it is asked for. ``frames`` yields an error in the place
-    of a frame that cannot be had.
+    """Every frame of a recording, each when it is asked for. ``frames`` yields an error in the
+    place of a frame that cannot be had.
     """
 
     def __init__(
