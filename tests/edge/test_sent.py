@@ -72,7 +72,8 @@ def test_without_a_cloud_frames_are_spooled_and_go_late_in_the_next_run(
         away: list[Event] = []
         chosen = camera(video, "127.0.0.1:9", spool, questions=("what is it?",), drain_s=0.5)
         first = await watched(bundle, chosen, away)
-        assert kinds(away, FrameSent) == kinds(away, LateFrameSent) == []
+        assert kinds(away, FrameSent) == []
+        assert kinds(away, LateFrameSent) == []
         spooled = kinds(away, FrameSpooled)
         assert [e.look.frame.sequence for e in spooled] == sorted(
             {e.look.frame.sequence for e in spooled}

@@ -105,7 +105,7 @@ def test_a_camera_on_a_free_link_stays_where_agreement_is_flat(
     with linked_cloud(bundle, tmp_path / "store") as link:
         edge = start(*live_words(bundle, clip, link.address, tmp_path / "spool"))
         until(edge, lambda r: r.get("bound") == "max_point")
-        frames = []
+        frames: list[Record] = []
         while len(frames) < 15:
             frames.append(until(edge, sent)[-1])
         summary = ended(edge)

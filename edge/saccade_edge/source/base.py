@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING
 from saccade.errors import SourceError
 from saccade.nouns import Frame
 
+# How long `Source.close` waits for a read that is under way. It ends by its own time-out then.
+CLOSE_WAIT_S = 0.3
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -83,8 +86,8 @@ class Source(Iterator[Frame]):
 
 
 class RecordedSource(Source):
-    """Every frame of a recording, each when it is asked for. ``frames`` yields an error in the
-    place of a frame that cannot be had.
+    """Every frame of a recording, each when it is asked for. ``frames`` yields an error in the place
+    of a frame that cannot be had; ``interrupt`` has a step of it that takes long end soon.
     """
 
     def __init__(
@@ -93,9 +96,11 @@ class RecordedSource(Source):
         release: Callable[[], None] | None = None,
         *,
         gated: bool = True,
+        interrupt: Callable[[], None] | None = None,
     ) -> None:
         self._frames = frames
         self._release = release
+        self._interrupt = interrupt
         self._gated = gated
         # A generator that runs in another thread cannot be closed: close waits for its step.
         self._turn = threading.Lock()
@@ -116,6 +121,8 @@ class RecordedSource(Source):
         return item
 
     def close(self) -> None:
+        if self._interrupt is not None:
+            self._interrupt()
         with self._turn:
             self._frames.close()
             if self._release is not None:

@@ -56,7 +56,13 @@ def _open_camera(
         # Over UDP a lost datagram smears the picture until the next key frame.
         url, driver, options = uri, None, {"rtsp_transport": "tcp"}
     opening = partial(
-        Video, url, redact(uri), driver=driver, options=options, timeout_s=SILENCE_LIMIT_S
+        Video,
+        url,
+        redact(uri),
+        driver=driver,
+        options=options,
+        timeout_s=SILENCE_LIMIT_S,
+        prompt=True,
     )
     return LiveSource(opening, camera, fps=fps)
 
@@ -72,7 +78,8 @@ def _open_path(path: Path, camera: str, live: bool, fps: float | None) -> Source
     if live:
         video.close()  # opened to have its errors here; the reading thread opens its own
         return LiveSource(partial(Video, str(path), str(path)), camera, fps=fps, endless=False)
-    return RecordedSource(video_frames(video, camera, time.time_ns(), fps), video.close)
+    frames = video_frames(video, camera, time.time_ns(), fps)
+    return RecordedSource(frames, video.close, interrupt=video.interrupt)
 
 
 def redact(uri: str) -> str:
