@@ -124,7 +124,7 @@ class Watch:
         self._ledger = Ledger(show, len(settings.questions))
         self._stopped = asyncio.Event()
         self._hurried = asyncio.Event()
-        self._complete = False
+        self._settled = False
         self._owed = Owed()
 
     def stop(self) -> None:
@@ -153,7 +153,10 @@ class Watch:
     def _summed_up(self, spool: Spool | None, served: bool) -> Summary:
         self._ledger.ended(spooled=spool is not None)
         report = spool.report() if spool else None
-        summary = self._ledger.summary(complete=self._complete, spool=report, owed=self._owed)
+        # Not before the spool is closed: it writes down only then what was settled last.
+        waiting = report.packets - report.other_bundle if report else 0
+        complete = self._settled and waiting == 0
+        summary = self._ledger.summary(complete=complete, spool=report, owed=self._owed)
         if self._ledger.frames or served:
             self._show(summary)
         return summary
@@ -216,7 +219,7 @@ class Watch:
                 await feed.close()
                 await tending.close()
         finally:
-            self._complete, self._owed = uplink.settled, uplink.owed
+            self._settled, self._owed = uplink.settled, uplink.owed
             uplink.abandon()
 
     async def _watch(self, intake: Intake, uplink: Uplink, tending: Tending) -> None:

@@ -114,8 +114,8 @@ class Uplink:
 
     @property
     def settled(self) -> bool:
-        """Whether the cloud has all that was ever handed over, and has answered."""
-        return self._outbox.empty
+        """Whether the cloud has all that is in memory, and has answered; the spool may have more."""
+        return self._outbox.settled
 
     @property
     def owed(self) -> Owed:

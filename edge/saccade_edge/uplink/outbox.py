@@ -80,6 +80,11 @@ class Outbox:
         return not self._queues.parcels and self._keeping.waiting == 0
 
     @property
+    def settled(self) -> bool:
+        """Whether nothing that is in memory is open."""
+        return not self._queues.parcels
+
+    @property
     def owed(self) -> Owed:
         """What the cloud owes for what has been said."""
         queues = self._queues
