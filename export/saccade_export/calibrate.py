@@ -22,7 +22,7 @@ from saccade.nouns import F32, Frame
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.runtime import RuntimeSettings
-from saccade_edge.source.pictures import PICTURE_SUFFIXES, read_picture
+from saccade_edge.source.pictures import PICTURE_SUFFIXES, is_picture, read_picture
 from saccade_edge.stopwatch import Stopwatch
 from saccade_export import operating_points as points
 from saccade_export.fit_klt import fit_klt
@@ -106,7 +106,7 @@ def _pictures(images: Sequence[Path]) -> Iterator[Path]:
     """Pictures as named; of folders, those that lie in them."""
     for path in images:
         if path.is_dir():
-            yield from sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+            yield from sorted(p for p in path.iterdir() if is_picture(p))
         else:
             yield path
 
