@@ -7,8 +7,8 @@ from types import TracebackType
 
 from saccade.errors import SourceError
 from saccade.nouns import U8, Frame
-from saccade_edge.source import FrameError, open_source
-from saccade_edge.source.opening import redact
+from saccade.redaction import redact
+from saccade_edge.source import FrameError, is_camera, open_source
 
 
 class Pictures:
@@ -18,7 +18,7 @@ class Pictures:
     """
 
     def __init__(self, source: str, fps: float) -> None:
-        if "://" in source and not source.startswith("file://"):
+        if is_camera(source):
             raise SourceError(f"the demo shows recordings, {redact(source)} is none")
         self._source = open_source(source, "demo", fps=fps)
 
