@@ -10,10 +10,16 @@ def read_all(source: Source) -> tuple[list[Frame], list[FrameError]]:
     """Everything until the source ends."""
     frames: list[Frame] = []
     failures: list[FrameError] = []
-    while True:
-        try:
-            frames.append(next(source))
-        except FrameError as error:
-            failures.append(error)
-        except StopIteration:
-            return frames, failures
+    while (item := _next(source)) is not None:
+        if isinstance(item, Frame):
+            frames.append(item)
+        else:
+            failures.append(item)
+    return frames, failures
+
+
+def _next(source: Source) -> Frame | FrameError | None:
+    try:
+        return next(source, None)
+    except FrameError as error:
+        return error

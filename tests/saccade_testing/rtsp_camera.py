@@ -15,11 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import av
 
 from saccade_testing.clips import as_frame, moving
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 RTP_CLOCK_HZ = 90_000
 FRAGMENT_BYTES = 1_400
@@ -53,12 +56,12 @@ class RtspCamera:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._callers: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self.calls = 0
         self.url = f"rtsp://127.0.0.1:{self._listener.getsockname()[1]}/live"
         self._threads[0].start()
 
-    def __enter__(self) -> RtspCamera:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -87,7 +90,7 @@ class RtspCamera:
                 return
             with self._lock:
                 self._callers.append(caller)
-                thread = threading.Thread(target=self._serve, args=(caller,))
+                thread = threading.Thread(target=self._serve, args=(caller,), daemon=True)
                 self._threads.append(thread)
                 thread.start()
 

@@ -86,8 +86,8 @@ class Source(Iterator[Frame]):
 
 
 class RecordedSource(Source):
-    """Every frame of a recording, each when it is asked for. ``frames`` yields an error in the place
-    of a frame that cannot be had; ``interrupt`` has a step of it that takes long end soon.
+    """Every frame of a recording, each when it is asked for. ``frames`` yields an error in the
+    place of a frame that cannot be had; ``interrupt`` has a step of it that takes long end soon.
     """
 
     def __init__(

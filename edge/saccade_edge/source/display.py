@@ -20,8 +20,8 @@ from av.video.frame import VideoFrame
 
 from saccade.errors import SourceError
 from saccade.nouns import U8
-from saccade_edge.source.bounds import MAX_PIXELS, check_size
 from saccade.views_header import MAX_SIDE_PX
+from saccade_edge.source.bounds import MAX_PIXELS, check_size
 
 # ``AVColorSpace`` (ITU-T H.273, MatrixCoefficients) to the filter's names. What is not said, or not
 # known to the filter, is BT.601, as in FFmpeg and OpenCV.
@@ -82,7 +82,8 @@ class Display:
             if hasattr(frame, name):
                 setattr(frame, name, _UNSPECIFIED)
         self._graph.push(frame)
-        return cast("VideoFrame", self._graph.pull()).to_ndarray(format="rgb24")
+        rgb = cast("VideoFrame", self._graph.pull())
+        return cast("U8", rgb.to_ndarray(format="rgb24"))
 
 
 def _layout(frame: VideoFrame, pixel_aspect: Fraction | None) -> _Layout:
@@ -98,8 +99,10 @@ def _layout(frame: VideoFrame, pixel_aspect: Fraction | None) -> _Layout:
 def _graph(layout: _Layout) -> av.filter.Graph:
     graph = av.filter.Graph()
     height, width = layout.size
-    source = graph.add_buffer(
-        width=width, height=height, format=layout.pixel_format, time_base=Fraction(1, 1000)
+    source = graph.add(
+        "buffer",
+        f"video_size={width}x{height}:pix_fmt={layout.pixel_format}"
+        ":time_base=1/1000:pixel_aspect=1/1",
     )
     plain = layout.out == layout.size and layout.pixel_format in ("yuv420p", "yuvj420p")
     scale = graph.add(

@@ -70,9 +70,9 @@ class Video:
     `interrupt` it.
 
     ``driver`` names FFmpeg's input format where the URL does not say it (``v4l2``);
-    ``name`` stands in errors, free of credentials. ``timeout_s``: how long opening, and each packet,
-    may take, and after how long without a frame the video has broken off; None: for ever.
-    ``prompt``: each frame as soon as it can be decoded, instead of many at once on all cores.
+    ``name`` stands in errors, free of credentials. ``timeout_s``: how long opening, and each
+    packet, may take, and after how long without a frame the video has broken off; None: for ever.
+    ``prompt``: the first frame soon, and the frame rate not measured.
     Raises ``SourceError`` when it cannot be opened, holds no video, or has pictures of absurd size.
     """
 
@@ -102,7 +102,9 @@ class Video:
         except SourceError:
             self.close()
             raise
-        self._stream.thread_type = ThreadType.SLICE if prompt else ThreadType.AUTO
+        # Not one thread a frame: that gives each frame later by as many as there are threads, and
+        # damage near the end would take frames with it that PyAV cannot fetch any more.
+        self._stream.thread_type = ThreadType.SLICE
         self._display = Display(name)
         self._aspects = _PixelAspects(self._stream)
 
