@@ -114,10 +114,11 @@ def machine(tmp_path: Path) -> Path:
     """Edges that run, ended and were killed; beside them what is no status."""
     folder = tmp_path / "saccade"
     folder.mkdir()
-    write_edge(named(folder, "kerb", "north"), camera="north")
+    later = -600.0  # they still run however long a test takes
+    write_edge(named(folder, "kerb", "north"), camera="north", age_s=later)
     write_edge(beside(folder / "south.spool"), camera="south", running=False, age_s=9000)
     write_edge(named(folder, "kerb", "east"), camera="east", age_s=60)
-    write_edge(named(folder, "other", "north"), device="other", camera="north")
+    write_edge(named(folder, "other", "north"), device="other", camera="north", age_s=later)
     # The same camera as it ran before, without its spool.
     write_edge(named(folder, "kerb", "south"), camera="south", running=False, age_s=99_000)
     (folder / "torn.status").write_text('{"format": 2, "wri')
