@@ -85,12 +85,14 @@ class DetectorSpec:
 @dataclass(frozen=True, slots=True)
 class SelectionSpec:
     """The selection where nobody chooses. ``point``: index of the operating point; without one,
-    every view has ``tokens_per_view``.
+    every view has ``tokens_per_view``. ``flat_from``: index of the point from which more bytes
+    hardly bring agreement, as calibration marks it; None: it is not marked.
     """
 
     method: str
     tokens_per_view: int
     point: int | None = None
+    flat_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +276,9 @@ def _point_contradictions(manifest: Manifest) -> Iterator[str]:
     default = manifest.selection.point
     if default is not None and not 0 <= default < len(points):
         yield f"selection.point is {default}, there are {len(points)} points"
+    flat = manifest.selection.flat_from
+    if flat is not None and not 0 <= flat < len(points):
+        yield f"selection.flat_from is {flat}, there are {len(points)} points"
     for number, point in enumerate(points):
         where = f"points[{number}]"
         counts = (point.tokens.overview, point.tokens.crop, point.tokens.closeup)

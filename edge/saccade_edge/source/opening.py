@@ -72,9 +72,9 @@ def _open_camera(uri: str, camera: str, live: bool | None, fps: float | None) ->
 
 def _open_path(path: Path, camera: str, live: bool, fps: float | None) -> Source:
     if path.is_dir():
-        return RecordedSource(picture_frames(list_pictures(path), camera))
+        return RecordedSource(picture_frames(list_pictures(path), camera), gated=False)
     if path.suffix.lower() in PICTURE_SUFFIXES:
-        return RecordedSource(picture_frames([path], camera))
+        return RecordedSource(picture_frames([path], camera), gated=False)
     # "file:", else FFmpeg takes what stands before a colon for a protocol. What a playlist names
     # is then opened only where it is a file, too.
     opening = partial(Video, f"file:{path}", str(path))
