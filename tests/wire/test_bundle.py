@@ -18,11 +18,18 @@ from saccade.manifest import digest_of, parse
 from saccade_testing.tables import every_codec, klt_table
 from saccade_testing.tokens import token_set
 
+
+def model(name: bytes) -> bytes:
+    """An ONNX model with an empty graph of that name."""
+    return b"\x08\x08\x3a" + bytes([len(name) + 2]) + b"\x12" + bytes([len(name)]) + name
+
+
+ENCODER = model(b"encoder")
 FILES = {
-    "edge/encoder.onnx": b"encoder",
-    "cloud/projector.onnx": b"projector",
-    "cloud/embed.onnx": b"embed",
-    "cloud/decoder.onnx": b"decoder",
+    "edge/encoder.onnx": ENCODER,
+    "cloud/projector.onnx": model(b"projector"),
+    "cloud/embed.onnx": model(b"embed"),
+    "cloud/decoder.onnx": model(b"decoder"),
     "cloud/tokenizer.json": b"{}",
 }
 
@@ -91,7 +98,7 @@ class TestWhole:
         bundle.verify()
         assert bundle.manifest.encoder.view_size == (96, 160)
         assert bundle.manifest.detector is None
-        assert bundle.file("edge/encoder.onnx").read_bytes() == b"encoder"
+        assert bundle.file("edge/encoder.onnx").read_bytes() == ENCODER
         assert len(bundle.digest) == 32
 
     def test_the_digest_is_of_the_content_alone(self, folder: Path) -> None:
@@ -102,7 +109,7 @@ class TestWhole:
 
     def test_another_file_is_another_digest(self, folder: Path) -> None:
         before = Bundle.open(folder).digest
-        (folder / "edge/encoder.onnx").write_bytes(b"Encoder")
+        (folder / "edge/encoder.onnx").write_bytes(model(b"Encoder"))
         write_manifest(folder, fields())
         assert Bundle.open(folder).digest != before
 
@@ -190,7 +197,7 @@ def with_tables(folder: Path, tables: dict[str, bytes]) -> Path:
 
 class TestDamaged:
     def test_a_changed_file_is_named(self, folder: Path) -> None:
-        (folder / "cloud/embed.onnx").write_bytes(b"EMBED")
+        (folder / "cloud/embed.onnx").write_bytes(model(b"EMBED"))
         bundle = Bundle.open(folder)
         with pytest.raises(DigestMismatch, match="'paper': cloud/embed.onnx has SHA-256"):
             bundle.file("cloud/embed.onnx")
@@ -202,7 +209,7 @@ class TestDamaged:
         with pytest.raises(BundleError) as caught:
             Bundle.open(folder).verify()
         assert "cloud/embed.onnx is missing" in str(caught.value)
-        assert "edge/encoder.onnx has 3 bytes, the manifest says 7" in str(caught.value)
+        assert "edge/encoder.onnx has 3 bytes, the manifest says 13" in str(caught.value)
 
     def test_a_manifest_edited_by_hand_is_refused(self, folder: Path) -> None:
         text = (folder / MANIFEST).read_text().replace('"views": 5', '"views": 6')
@@ -218,7 +225,7 @@ class TestDamaged:
         ("text", "message"),
         [
             ("{", "is not JSON"),
-            ("[" * 100_000, "is not JSON"),
+            ("[" * 100_000, "is nested deeper than 32 levels"),
             ("[]", "the manifest is an object, not"),
             ('{"format": 2}', "manifest format 2, this version reads format 1"),
             ('{"format": 1, "dim": NaN}', "NaN, which is not JSON"),
@@ -319,7 +326,7 @@ class TestFolder:
 
     def test_a_link_out_of_the_bundle_is_refused(self, folder: Path, tmp_path: Path) -> None:
         outside = tmp_path.parent / "outside.onnx"
-        outside.write_bytes(b"encoder")
+        outside.write_bytes(ENCODER)
         (folder / "edge/encoder.onnx").unlink()
         (folder / "edge/encoder.onnx").symlink_to(outside)
         with pytest.raises(BundleError, match="edge/encoder.onnx is a link out of the bundle"):
