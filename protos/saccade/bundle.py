@@ -6,7 +6,6 @@ the entry-point group ``saccade.bundles``, whose entries name packages that hold
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,17 +16,16 @@ from typing import Any
 
 from saccade import bounded_json
 from saccade import manifest as manifests
-from saccade.bundle_files import ListedFile, ModelFile, open_inside
+from saccade.bundle_files import ListedFile, ModelFile, measure, open_inside
 from saccade.errors import BundleError, DigestMismatch
 from saccade.manifest import Manifest
 
-__all__ = ["Bundle", "Manifest", "find", "read_fields", "sha256_of", "write_manifest"]
+__all__ = ["Bundle", "Manifest", "find", "read_fields", "write_manifest"]
 
 GROUP = "saccade.bundles"
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 20  # a manifest is a few kilobytes; this bounds what is parsed
 MAX_NAME_CHARS = 200  # of a file's path in the bundle
-_CHUNK_BYTES = 1 << 20
 
 
 class Bundle:
@@ -142,8 +140,10 @@ def write_manifest(folder: Path, fields: Mapping[str, Any]) -> Manifest:
         path = folder / name
         if not path.is_file():
             raise BundleError(f"{path} is listed and doesn't exist")
-        measured = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
-        files[name] = {**measured, "license": entry["license"]}
+        measured = measure(folder, name)
+        files[name] = {
+            "sha256": measured.sha256, "bytes": measured.bytes, "license": entry["license"],
+        }  # fmt: skip
     # What is written is what JSON keeps: tuples become lists before the check.
     text = _to_json({"format": manifests.FORMAT, **fields, "files": files})
     complete = bounded_json.loads(text.encode(), MANIFEST)
@@ -152,15 +152,6 @@ def write_manifest(folder: Path, fields: Mapping[str, Any]) -> Manifest:
     manifest = manifests.parse(complete)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     return manifest
-
-
-def sha256_of(path: Path) -> str:
-    """64 hex digits, read in chunks: models are larger than memory should be."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _to_json(fields: Mapping[str, Any]) -> str:

@@ -144,6 +144,21 @@ class ModelFile:
             yield str(model)
 
 
+def unlisted_model(path: Path) -> ModelFile:
+    """A model that no manifest lists, as it is now; one with external data can't be opened."""
+    return ModelFile(ListedFile(path.parent, path.name, measure(path.parent, path.name)), {})
+
+
+def measure(folder: Path, name: str) -> FileEntry:
+    """What a manifest says of a file but its licence. Raises ``BundleError``, ``OSError``."""
+    digest, size = sha256(), 0
+    with open_inside(folder, name) as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    return FileEntry(digest.hexdigest(), size, "unknown")
+
+
 def open_inside(folder: Path, name: str) -> BinaryIO:
     """``name`` in ``folder`` for reading. Raises ``BundleError`` for what is no regular file or
     lies outside, ``OSError`` where it can't be opened.

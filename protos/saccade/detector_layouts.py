@@ -17,6 +17,15 @@ BOXES = (
     *("xyxy-normalised", "yxyx-normalised", "cxcywh-normalised"),
 )
 SCORES = ("as-is", "sigmoid")
+# Fields of the manifest's detector that take one of a list.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "channels": CHANNELS,
+    "range": RANGES,
+    "fit": FITS,
+    "axes": AXES,
+    "boxes": BOXES,
+    "scores": SCORES,
+}
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

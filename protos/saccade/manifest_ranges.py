@@ -55,19 +55,8 @@ def _bounds(manifest: Manifest) -> Iterator[tuple[str, float, float, float]]:
         yield f"points[{number}].agreement", point.agreement, 0, 1
 
 
-_CHOICES = {
-    "layout": tuple(layouts.LAYOUTS),
-    "channels": layouts.CHANNELS,
-    "range": layouts.RANGES,
-    "fit": layouts.FITS,
-    "axes": layouts.AXES,
-    "boxes": layouts.BOXES,
-    "scores": layouts.SCORES,
-}
-
-
 def _detector(spec: DetectorSpec) -> Iterator[str]:
-    for name, known in _CHOICES.items():
+    for name, known in {"layout": tuple(layouts.LAYOUTS), **layouts.CHOICES}.items():
         value = getattr(spec, name)
         if value is not None and value not in known:
             yield f"detector.{name} {shown(value)} is unknown, known are: {', '.join(known)}"
