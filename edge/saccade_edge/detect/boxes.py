@@ -33,7 +33,8 @@ def to_corners(boxes: F32, written: str, size: tuple[int, int]) -> F32:
     how, _, unit = written.partition("-")
     first, second = boxes[:, :2], boxes[:, 2:]
     if how == "cxcywh":
-        first, second = first - second / 2, first + second / 2
+        half = second / np.float32(2)
+        first, second = first - half, first + half
     elif how == "yxyx":
         first, second = first[:, ::-1], second[:, ::-1]
     scale = np.asarray((size[1], size[0]) * 2 if unit == "normalised" else (1,) * 4, np.float32)

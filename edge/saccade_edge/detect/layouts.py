@@ -54,8 +54,8 @@ def pick(layout: str, outputs: Outputs, model: Model) -> list[str]:
     hint = f"the shapes fit {' or '.join(others)}" if others else "no known layout has these shapes"
     raise BundleError(
         f"{model.name} gives {shapes(outputs)}, which is not layout {layout} "
-        f"({LAYOUTS[layout].outputs}) for {model.labels} labels; {hint}: state the layout in the "
-        "manifest's detector.layout, or with `saccade bundle detector --layout`"
+        f"({LAYOUTS[layout].outputs}; L, the number of labels, is {model.labels}); {hint}: state "
+        "the layout in the manifest's detector.layout, or with `saccade bundle detector --layout`"
     )
 
 
@@ -187,25 +187,19 @@ def _read_nms_rows(arrays: Sequence[F32], model: Model) -> Found:
     return found(rows[:, 1:5], chances(rows[:, 6], model.scores, model.name), rows[:, 5])
 
 
-def _by_shape(
-    *wanted: Callable[[tuple[int, ...], Model], bool],
-) -> Callable[[Outputs, Model], list[str] | None]:
-    """One output for each shape, and no more."""
-
-    def pick_several(outputs: Outputs, model: Model) -> list[str] | None:
-        if len(outputs) != len(wanted):
-            return None
-        names = [
-            [name for name, array in outputs.items() if fits(array.shape, model)] for fits in wanted
-        ]
-        chosen = [several[0] for several in names if len(several) == 1]
-        return chosen if len(set(chosen)) == len(wanted) else None
-
-    return pick_several
-
-
-def _is_boxes(shape: tuple[int, ...], model: Model) -> bool:
-    return len(shape) == 3 and shape[0] == 1 and shape[2] == 4
+def _pick_indices(outputs: Outputs, model: Model) -> list[str] | None:
+    """Boxes and scores by shape, in whichever order alone they fit each other."""
+    flat = [name for name, array in outputs.items() if array.ndim == 2 and array.shape[1] == 3]
+    deep = [name for name, array in outputs.items() if array.ndim == 3 and array.shape[0] == 1]
+    if len(outputs) != 3 or len(flat) != 1 or len(deep) != 2:
+        return None
+    fits = [
+        [boxes, scores]
+        for boxes, scores in (deep, deep[::-1])
+        if outputs[boxes].shape[2] == 4
+        and outputs[scores].shape == (1, model.labels, outputs[boxes].shape[1])
+    ]
+    return [*fits[0], *flat] if len(fits) == 1 else None
 
 
 def _read_indices(arrays: Sequence[F32], model: Model) -> Found:
@@ -241,7 +235,7 @@ def _pick_deploy(outputs: Outputs, model: Model) -> list[str] | None:
     if len(outputs) != 3 or not all(names) or len(set(names)) != 3:
         return None
     labels, boxes, scores = (outputs[name].shape for name in names)
-    fits = _is_boxes(boxes, model) and labels == boxes[:2] and scores == boxes[:2]
+    fits = len(boxes) == 3 and boxes[::2] == (1, 4) and labels == boxes[:2] == scores
     return names if fits else None
 
 
@@ -257,14 +251,7 @@ READERS: Mapping[str, Reader] = {
     "yolox": Reader(_only(_fits_yolox), _read_yolox, suppress=True),
     "nms": Reader(_pick_nms, _read_nms),
     "nms-rows": Reader(_only(_fits_nms_rows), _read_nms_rows),
-    "nms-indices": Reader(
-        _by_shape(
-            _is_boxes,
-            lambda shape, model: len(shape) == 3 and shape[:2] == (1, model.labels),
-            lambda shape, model: len(shape) == 2 and shape[1] == 3,
-        ),
-        _read_indices,
-    ),
+    "nms-indices": Reader(_pick_indices, _read_indices),
     "rt-detr": Reader(_pick_detr, _read_detr),
     "rt-detr-joined": Reader(_only(_rows(4, per_label=True)), _read_joined),
     "rt-detr-deploy": Reader(_pick_deploy, _read_deploy),
