@@ -17,7 +17,7 @@ from saccade.selection import QUOTAS, UNGUIDED
 from saccade_edge.allowance import usual_policy
 from saccade_edge.budget import POLICIES, BudgetSettings
 from saccade_edge.daemon import DEADLINE_S, WatchSettings, run
-from saccade_edge.detect import DETECTORS
+from saccade_edge.detect import DETECTOR_HELP, DETECTORS
 from saccade_edge.events import Event
 from saccade_edge.gate import GateSettings
 from saccade_edge.plan import PipelineSettings
@@ -143,7 +143,7 @@ def _positive_int(text: str) -> int:
 
 
 def _add_stages(watch: argparse.ArgumentParser) -> None:
-    watch.add_argument("--detector", choices=DETECTORS, help="default: the bundle's own")
+    watch.add_argument("--detector", choices=DETECTORS, help=DETECTOR_HELP)
     watch.add_argument("--crops", type=int, metavar="N", help="at most, beside the overview")
     watch.add_argument("--tokens", type=int, metavar="N", help="per view")
     watch.add_argument("--method", choices=UNGUIDED, help="of token selection")

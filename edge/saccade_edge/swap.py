@@ -15,6 +15,7 @@ from saccade.bundle import Bundle, read_fields, write_manifest
 from saccade.bundle_files import MAX_MODEL_BYTES, ListedFile, ModelFile, measure
 from saccade.errors import BundleError, ConfigError
 from saccade.manifest import DetectorSpec
+from saccade.manifest_ranges import detector_violations
 from saccade.nouns import U8, Frame, Region
 from saccade.onnx_file import external_data
 from saccade_edge.detect.model_run import input_size
@@ -80,12 +81,15 @@ def _complete(model: ModelFile, spec: DetectorSpec) -> DetectorSpec:
         if size is None:
             raise ConfigError(f"{model.name} takes several sizes: state one with --input")
         spec = replace(spec, input=size)
+    stated = replace(spec, layout=spec.layout or "yolo-v8")
+    if problems := list(detector_violations(stated)):
+        raise ConfigError("; ".join(problems))
     if spec.layout:
         return spec
-    fits = layouts_that_fit(model, replace(spec, layout="yolo-v5"), RUNTIME)
+    fits = layouts_that_fit(model, stated, RUNTIME)
     if not fits:
         # Any layout's own message says what the outputs are.
-        OnnxDetector(model, replace(spec, layout="yolo-v8"), RUNTIME)
+        OnnxDetector(model, stated, RUNTIME)
     if len(fits) != 1:
         raise ConfigError(
             f"the outputs of {model.name} fit {' and '.join(fits)}: state one with --layout"

@@ -21,7 +21,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--point", type=int, metavar="N", help="operating point of the bundle")
     parser.add_argument("--tokens", type=int, metavar="N", help="per view")
     parser.add_argument("--codec", metavar="NAME")
-    parser.add_argument("--detector", metavar="NAME", help="default: the bundle's own")
+    parser.add_argument("--detector", metavar="NAME",
+        help="yolo (the bundle's own, default), motion, saliency or none")  # fmt: skip
     parser.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS")
     tls.add_arguments(parser)
     parser.add_argument(

@@ -30,7 +30,7 @@ def violations(manifest: Manifest) -> Iterator[str]:
         if entry.bytes < 0:
             yield f"files[{shown(name)}].bytes is {entry.bytes}"
     if manifest.detector is not None:
-        yield from _detector(manifest.detector)
+        yield from detector_violations(manifest.detector)
 
 
 def _bounds(manifest: Manifest) -> Iterator[tuple[str, float, float, float]]:
@@ -55,7 +55,8 @@ def _bounds(manifest: Manifest) -> Iterator[tuple[str, float, float, float]]:
         yield f"points[{number}].agreement", point.agreement, 0, 1
 
 
-def _detector(spec: DetectorSpec) -> Iterator[str]:
+def detector_violations(spec: DetectorSpec) -> Iterator[str]:
+    """A sentence for each, of the detector alone."""
     for name, known in {"layout": tuple(layouts.LAYOUTS), **layouts.CHOICES}.items():
         value = getattr(spec, name)
         if value is not None and value not in known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,11 +31,11 @@ EVERY = (*LAYOUTS, "yolo-v8 transposed")
 FRAMES = ((64, 96), (128, 96), (256, 768))
 
 
-def spec_of(layout: str, labels: int = 3, **more: object) -> DetectorSpec:
+def spec_of(layout: str, labels: int = 3, **more: Any) -> DetectorSpec:
     name = layout.split()[0]
     boxes = "yxyx" if name == "nms-indices" else None
     usual = DetectorSpec("d.onnx", name, SIZE, NAMES[:labels], 0.3, 0.6, boxes=boxes)
-    return replace(usual, **more)  # type: ignore[arg-type]  # a test's own fields
+    return replace(usual, **more)
 
 
 def detector(path: Path, spec: DetectorSpec) -> OnnxDetector:
@@ -232,7 +233,8 @@ class TestInputs:
     def test_a_second_input_is_told_the_size_of_the_first(
         self, tmp_path: Path, make_frame: MakeFrame, kind: int
     ) -> None:
-        extra = {"orig_target_sizes": (kind, ["N", 2])}
+        dims: list[int | str] = ["N", 2]
+        extra = {"orig_target_sizes": (kind, dims)}
         outputs = outputs_of("rt-detr-deploy", self.ROWS, 3)
         path = write_constant(tmp_path / "d.onnx", outputs, extra=extra)
         assert len(found(path, spec_of("rt-detr-deploy"), make_frame())) == 1
@@ -278,7 +280,7 @@ class TestInputs:
         ],
     )
     def test_pixels_come_as_the_model_was_trained(
-        self, layout: str, kind: str, more: dict[str, object], expected: tuple[float, ...]
+        self, layout: str, kind: str, more: dict[str, Any], expected: tuple[float, ...]
     ) -> None:
         canvas = np.full((*SIZE, 3), (200, 100, 50), np.uint8)
         first = preprocess_of(spec_of(layout, **more), Port("x", kind, (1, 3, *SIZE)), "m")(canvas)

@@ -70,10 +70,11 @@ def outputs_of(layout: str, rows: Rows, labels: int) -> Arrays:
     boxes = np.asarray([box for box, _, _ in rows], np.float32).reshape(-1, 4)
     classes = np.asarray([kind for _, _, kind in rows], np.int64)
     scores = np.asarray([score for _, score, _ in rows], np.float32)
-    centres = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1)
+    middle, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    centres = np.asarray(np.concatenate([middle, sides], 1), np.float32)
     chances = np.zeros((len(rows), labels), np.float32)
     chances[np.arange(len(rows)), classes] = scores
-    normal = centres / np.asarray((SIZE[1], SIZE[0]) * 2, np.float32)
+    normal = np.asarray(centres / np.asarray((SIZE[1], SIZE[0]) * 2), np.float32)
     return _MAKERS[layout](Truth(boxes, centres, normal, scores, classes, chances))
 
 

@@ -38,6 +38,10 @@ DETECTORS: Mapping[str, Maker] = {
     "saliency": lambda bundle, runtime: SaliencyDetector(),  # no network but the encoder itself
     "none": lambda bundle, runtime: NoDetector(),
 }
+DETECTOR_HELP = (
+    "yolo: the bundle's own, the default where it has one; motion: what moves; saliency: what the "
+    "encoder attends to; none: the whole frame alone"
+)
 
 
 def make_detector(name: str | None, bundle: Bundle, runtime: RuntimeSettings) -> Detector:
