@@ -67,6 +67,7 @@ def swap(bundle: Bundle, wanted: Swap) -> tuple[DetectorSpec, list[Region]]:
 
 def _measured(path: Path) -> ModelFile:
     """The user's model with its external data, as they are now."""
+    path = path.resolve()
     entry = measure(path.parent, path.name)
     file = ListedFile(path.parent, path.name, entry)
     pieces = external_data(file.read(MAX_MODEL_BYTES), path.name)

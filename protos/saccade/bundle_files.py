@@ -146,6 +146,7 @@ class ModelFile:
 
 def unlisted_model(path: Path) -> ModelFile:
     """A model that no manifest lists, as it is now; one with external data can't be opened."""
+    path = path.resolve()
     return ModelFile(ListedFile(path.parent, path.name, measure(path.parent, path.name)), {})
 
 

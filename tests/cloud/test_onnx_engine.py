@@ -90,7 +90,7 @@ class TestOpening:
         files = files_of(bundle)
         no_graph = bundle.model(bundle.manifest.language.tokenizer)
         wrong = OnnxFiles(files.embedding, no_graph, files.tokenizer)
-        with pytest.raises(BundleError, match=r"tokenizer\.json is not a graph"):
+        with pytest.raises(BundleError, match=r"tokenizer\.json is no ONNX model"):
             OnnxEngine(wrong, DecoderShape(2, 2, 8, WIDTH), eos="<eos>")
 
     def test_a_graph_with_fewer_layers_than_stated_is_a_bundle_error(self, bundle: Bundle) -> None:

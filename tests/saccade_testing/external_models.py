@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -38,7 +39,7 @@ def _with_node(node: onnx.NodeProto) -> onnx.ModelProto:
     return made
 
 
-def _constant(**attributes: object) -> onnx.NodeProto:
+def _constant(**attributes: Any) -> onnx.NodeProto:
     return helper.make_node("Constant", [], ["unused"], **attributes)
 
 
@@ -94,8 +95,9 @@ def _conditional(graph: onnx.GraphProto) -> onnx.NodeProto:
     return helper.make_node("If", ["c"], ["out"], then_branch=graph, else_branch=graph)
 
 
-def _many(name: str, value: object) -> onnx.NodeProto:
-    return helper.make_node("Odd", [], ["unused"], domain="here", **{name: [value]})
+def _many(value: object) -> onnx.NodeProto:
+    attribute = helper.make_attribute("several", [value])
+    return onnx.NodeProto(op_type="Odd", domain="here", output=["unused"], attribute=[attribute])
 
 
 # Every place of a model in which a tensor can lie.
@@ -104,9 +106,9 @@ PLACES: Mapping[str, Callable[[], onnx.ModelProto]] = {
     "constant": lambda: _with_node(_constant(value=tensor())),
     "sparse constant": lambda: _with_node(_constant(sparse_value=_sparse())),
     "sparse initializer": _in_sparse,
-    "tensors of an attribute": lambda: _with_node(_many("several", tensor())),
-    "graphs of an attribute": lambda: _with_node(_many("several", _branch())),
-    "sparse tensors of an attribute": lambda: _with_node(_many("several", _sparse())),
+    "tensors of an attribute": lambda: _with_node(_many(tensor())),
+    "graphs of an attribute": lambda: _with_node(_many(_branch())),
+    "sparse tensors of an attribute": lambda: _with_node(_many(_sparse())),
     "subgraph": lambda: _with_node(_conditional(_branch())),
     "subgraph of a subgraph": _deep,
     "function": _in_function,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from google.protobuf.descriptor import Descriptor
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import ModelProto, helper
@@ -81,10 +81,10 @@ class TestWhereTensorsLie:
             external_data(joined.SerializeToString(), "m.onnx")
 
 
-def _ways(root: Descriptor, goal: str) -> set[tuple[int, ...]]:
-    """Field numbers on the ways from ``root`` to messages named ``goal``, no message twice."""
+def _ways(root: Any, goal: str) -> set[tuple[int, ...]]:
+    """``root``: a message's descriptor. Field numbers on the ways from ``root`` to messages named ``goal``, no message twice."""
     found: set[tuple[int, ...]] = set()
-    rest: list[tuple[Descriptor, tuple[int, ...], tuple[str, ...]]] = [(root, (), (root.name,))]
+    rest: list[tuple[Any, tuple[int, ...], tuple[str, ...]]] = [(root, (), (root.name,))]
     while rest:
         message, way, seen = rest.pop()
         for field in message.fields:
@@ -148,7 +148,7 @@ class TestListed:
 
     def test_a_mark_without_a_place_and_a_place_without_a_mark_are_both_seen(self) -> None:
         unmarked = tensor()
-        unmarked.data_location = 0
+        unmarked.ClearField("data_location")
         assert len(external_data(model(unmarked).SerializeToString(), "m.onnx")) == 1
 
 
