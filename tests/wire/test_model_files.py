@@ -82,7 +82,7 @@ class TestWhereTensorsLie:
 
 
 def _ways(root: Any, goal: str) -> set[tuple[int, ...]]:
-    """``root``: a message's descriptor. Field numbers on the ways from ``root`` to messages named ``goal``, no message twice."""
+    """Field numbers on the ways from the message ``root`` describes to those named ``goal``."""
     found: set[tuple[int, ...]] = set()
     rest: list[tuple[Any, tuple[int, ...], tuple[str, ...]]] = [(root, (), (root.name,))]
     while rest:
