@@ -15,13 +15,13 @@ from saccade.bundle import MANIFEST, Bundle, read_fields, write_manifest
 from saccade.errors import BundleError, SaccadeError
 from saccade.limits import Limits
 from saccade.manifest import digest_of, parse
-from saccade_testing.tiny_bundle import write_bundle
+from saccade_testing.paper_bundle import write_paper_bundle
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundle")
-    write_bundle(path)
+    write_paper_bundle(path)
     return path
 
 
@@ -145,7 +145,7 @@ class TestManifests:
                 write_manifest(folder, fields | {"accuracy": {"x": odd}})
 
     def test_a_manifest_that_is_a_link_out_of_the_bundle_is_refused(self, tmp_path: Path) -> None:
-        write_bundle(tmp_path / "bundle")
+        write_paper_bundle(tmp_path / "bundle")
         moved = tmp_path / "elsewhere.json"
         (tmp_path / "bundle" / MANIFEST).rename(moved)
         (tmp_path / "bundle" / MANIFEST).symlink_to(moved)

@@ -9,7 +9,7 @@ import pytest
 
 from saccade.bundle import MANIFEST, read_fields, write_manifest
 from saccade.cli import main
-from saccade_testing.tiny_bundle import write_bundle
+from saccade_testing.paper_bundle import ENCODER, write_paper_bundle
 
 POINT = {
     "crops": 4, "tokens": {"overview": 16, "crop": 4, "closeup": 4}, "codec": "f16", "layers": 1,
@@ -18,7 +18,7 @@ POINT = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_bundle(tmp_path)
+    write_paper_bundle(tmp_path)
     fields = read_fields(tmp_path)
     fields["files"]["edge/encoder.onnx"]["license"] = "AGPL-3.0-only"
     fields["points"] = [POINT | {"bytes": 99.0, "agreement": 0.9}]
@@ -37,8 +37,8 @@ def test_inspect_is_for_people(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "accuracy   by_type, plate: 0.98" in lines
     assert "accuracy   by_type, of, x: 1, 2" in lines
     assert not any("{" in line for line in lines)
-    assert "file       edge/encoder.onnx  4 bytes  licence AGPL-3.0-only" in lines
-    assert "name       tiny (tiny\\x1b[2J)" in lines  # the terminal is not told to clear itself
+    assert f"file       edge/encoder.onnx  {len(ENCODER)} bytes  licence AGPL-3.0-only" in lines
+    assert "name       paper (tiny\\x1b[2J)" in lines  # the terminal is not told to clear itself
 
 
 def test_inspect_prints_the_manifest_for_programs(
@@ -50,7 +50,7 @@ def test_inspect_prints_the_manifest_for_programs(
 
 def test_verify_names_what_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bundle", "verify", str(folder)]) == 0
-    assert capsys.readouterr().out.startswith("ok: tiny, 5 files")
+    assert capsys.readouterr().out.startswith("ok: paper, 5 files")
     (folder / "cloud/embed.onnx").write_bytes(b"cut")
     assert main(["bundle", "verify", str(folder)]) == 1
     assert "cloud/embed.onnx has 3 bytes" in capsys.readouterr().err

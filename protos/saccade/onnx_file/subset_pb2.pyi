@@ -4,7 +4,7 @@ isort:skip_file
 What of an ONNX model can name another file: the fields of onnx.proto (ONNX 1.23) that lead to a
 tensor, with their numbers. All other fields stay unknown and are skipped.
 
-tests/wire/test_model_files.py compares this with the schema of the installed onnx package.
+tests/edge/test_model_files.py compares this with the schema of the installed onnx package.
 """
 
 import builtins
