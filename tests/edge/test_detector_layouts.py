@@ -20,7 +20,13 @@ from saccade_edge.detect.layouts import READERS
 from saccade_edge.detect.onnx_detector import OnnxDetector, layouts_that_fit
 from saccade_edge.detect.preprocess import preprocess_of
 from saccade_edge.runtime import Port, RuntimeSettings
-from saccade_testing.detector_graphs import SIZE, Rows, outputs_of, write_constant
+from saccade_testing.detector_graphs import (
+    SIZE,
+    Rows,
+    outputs_of,
+    write_constant,
+    write_half_of_size,
+)
 
 MakeFrame = Callable[..., Frame]
 ONE_THREAD = RuntimeSettings(threads=1)
@@ -238,6 +244,13 @@ class TestInputs:
         outputs = outputs_of("rt-detr-deploy", self.ROWS, 3)
         path = write_constant(tmp_path / "d.onnx", outputs, extra=extra)
         assert len(found(path, spec_of("rt-detr-deploy"), make_frame())) == 1
+
+    def test_the_size_is_width_then_height(self, tmp_path: Path, make_frame: MakeFrame) -> None:
+        """A model whose box is a quarter to three quarters of the size that it is told."""
+        write_half_of_size(tmp_path / "d.onnx")
+        frame = make_frame(picture=np.zeros((128, 96, 3), np.uint8))
+        (region,) = found(tmp_path / "d.onnx", spec_of("rt-detr-deploy"), frame)
+        assert np.allclose(region.box, (24, 32, 72, 96), atol=0.01)
 
     def test_an_input_of_another_kind_is_refused(self, tmp_path: Path) -> None:
         outputs = outputs_of("yolo-v8", self.ROWS, 3)

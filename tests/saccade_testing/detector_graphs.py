@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from saccade.nouns import F32
+from saccade_testing.tiny_graphs import Graph
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 Rows = Sequence[tuple[tuple[float, float, float, float], float, int]]  # box xyxy, score, class
@@ -43,6 +44,23 @@ def write_constant(
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, str(path))
     return path
+
+
+def write_half_of_size(path: Path) -> None:
+    """labels, boxes, scores: one box, the middle half of ``orig_target_sizes`` (width, height)."""
+    g = Graph()
+    sides = f"n{len(g.nodes)}"
+    g.nodes.append(helper.make_node("Cast", ["orig_target_sizes"], [sides], to=FLOAT))
+    corners = g.add("Concat", sides, sides, axis=1)
+    part = g.constant(np.asarray([[[0.25, 0.25, 0.75, 0.75]]], np.float32))
+    g.add("Mul", corners, part, to="boxes")
+    for name in ("labels", "scores"):
+        g.add("Identity", g.constant(np.ones((1, 1), np.float32)), to=name)
+    ports: dict[str, tuple[int, list[str | int]]] = {
+        "images": (FLOAT, [1, 3, *SIZE]),
+        "orig_target_sizes": (TensorProto.INT64, [1, 2]),
+    }
+    g.save(path, ports, {"labels": [1, 1], "boxes": [1, 1, 4], "scores": [1, 1]})
 
 
 @dataclass(frozen=True, slots=True)
