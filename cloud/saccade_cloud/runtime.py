@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from saccade import telemetry  # noqa: F401 - off before ONNX Runtime is loaded
+
+# isort: split
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
@@ -17,6 +20,8 @@ from saccade.bundle_files import ModelFile
 from saccade.errors import BundleError, EngineError
 from saccade.nouns import F32
 
+ort.disable_telemetry_events()  # where a program has loaded it before us
+
 # ONNX Runtime's exceptions share no base class below Exception, so they are listed here once.
 _LOAD_ERRORS = (
     ort_state.Fail,
@@ -25,6 +30,7 @@ _LOAD_ERRORS = (
     ort_state.InvalidArgument,
     ort_state.NoSuchFile,
     ort_state.NotImplemented,
+    ort_state.RuntimeException,
 )
 _RUN_ERRORS = (
     ort_state.Fail,
