@@ -25,7 +25,7 @@ from saccade.text import file_name, host_name
 from saccade_edge.allowance import usual_policy
 from saccade_edge.budget import POLICIES, BudgetSettings
 from saccade_edge.daemon import DEADLINE_S, WatchSettings, run
-from saccade_edge.detect import DETECTORS
+from saccade_edge.detect import DETECTOR_HELP, DETECTORS
 from saccade_edge.events import Event
 from saccade_edge.gate import GateSettings
 from saccade_edge.plan import PipelineSettings
@@ -187,7 +187,7 @@ def _positive_int(text: str) -> int:
 
 
 def _add_stages(watch: argparse.ArgumentParser) -> None:
-    watch.add_argument("--detector", choices=DETECTORS, help="default: the bundle's own")
+    watch.add_argument("--detector", choices=DETECTORS, help=DETECTOR_HELP)
     point = "(default: as the operating point says)"
     watch.add_argument(
         "--crops", type=int, metavar="N", help=f"at most, beside the overview {point}"

@@ -22,7 +22,7 @@ class Encoder:
         self._spec = bundle.manifest.encoder
         outputs = self._spec.outputs
         self._outputs = [outputs.features, outputs.saliency, outputs.keys]
-        self._model = Model(bundle.file(self._spec.file), runtime or RuntimeSettings())
+        self._model = Model(bundle.model(self._spec.file), runtime or RuntimeSettings())
         self._check_names()
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from saccade.bundle import Bundle, write_manifest
-from saccade_testing.tiny_graphs import Graph
+from saccade_testing.tiny_graphs import EMPTY_MODEL, Graph
 from saccade_testing.tokens import DIM, GRID
 
 HEIGHT, WIDTH = 96, 160
@@ -28,7 +28,7 @@ def write_edge_bundle(
     """
     (folder / "cloud").mkdir(parents=True, exist_ok=True)
     for name in CLOUD_FILES:
-        (folder / "cloud" / name).write_bytes(b"the edge never opens this")
+        (folder / "cloud" / name).write_bytes(EMPTY_MODEL)
     write_encoder(folder / "edge/encoder.onnx", faults=faults)
     files = ["edge/encoder.onnx", *(f"cloud/{name}" for name in CLOUD_FILES)]
     if detector:
@@ -147,7 +147,7 @@ def _fields(files: list[str], detector: bool, encoder: dict[str, Any]) -> dict[s
     if detector:
         fields["detector"] = {
             "file": "edge/detector.onnx",
-            "layout": "yolo-v8",
+            "layout": "yolo-v10",
             "input": list(DETECTOR_SIZE),
             "labels": list(LABELS),
             "score": 0.3,
