@@ -29,15 +29,15 @@ async def known(store: Store, hello: pb.Hello) -> tuple[int, list[int]]:
         return 0, []
 
 
-def record_of(packet: tokens_pb2.FramePacket, frame: StoredFrame, hello: pb.Hello) -> PacketRecord:
+def record_of(frame: StoredFrame, hello: pb.Hello) -> PacketRecord:
     """An unpacked packet as it is stored; the same message has the same bytes each time."""
     return PacketRecord(
         session=SessionFacts.of(hello),
-        sequence=packet.sequence,
+        sequence=frame.tokens.sequence,
         camera=frame.tokens.camera,
         captured_ns=frame.tokens.captured_ns,
         received_ns=frame.received_ns,
-        payload=packet.SerializeToString(deterministic=True),
+        payload=frame.tokens.packet,
     )
 
 
