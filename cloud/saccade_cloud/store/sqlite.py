@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from saccade.errors import ConfigError, StorageError
+from saccade.open_files import OpenFiles, looks_damaged
 
 BUSY_S = 5.0  # how long to wait for another process that writes
 INCREMENTAL = 2  # of PRAGMA auto_vacuum
@@ -35,9 +36,54 @@ class SqliteDatabase:
             raise ConfigError(f"there is no store at {path}")
         self.place = str(path)
         self.engine = _engine(path)
+        self._path = path
+        self._kept: sqlite3.Connection | None = None
+        self._files: OpenFiles | None = None
 
     def lock_schema(self, connection: Connection) -> None:
         """See ``Database.lock_schema``: BEGIN IMMEDIATE has locked all."""
+
+    def watch(self) -> None:
+        """See ``Database.watch``. A connection of its own stays open, so that SQLite keeps its
+        files for as long as we look at them.
+        """
+        try:
+            self._kept = sqlite3.connect(self._path, timeout=BUSY_S, check_same_thread=False)
+            self._kept.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            self._files = OpenFiles(self._path, self._kept)
+        except (sqlite3.Error, OSError) as error:
+            raise StorageError(f"{self.place}: {error}") from error
+
+    def check(self) -> None:
+        """See ``Database.check``: deleted, replaced or cut files of the database."""
+        try:
+            trouble = self._files.trouble() if self._files else ""
+        except sqlite3.Error as error:
+            raise StorageError(f"{self.place}: {error}") from error
+        if trouble:
+            raise StorageError(
+                f"{trouble}: nothing is stored until it is put back or the cloud is started anew"
+            )
+
+    def examine(self) -> None:
+        """See ``Database.examine``."""
+        self.check()
+        try:
+            with closing(sqlite3.connect(self._path, timeout=BUSY_S)) as connection:
+                damage = looks_damaged(connection)
+        except sqlite3.Error as error:
+            damage = str(error)
+            if _is_busy(error):
+                return
+        if damage:
+            raise StorageError(f"{self.place} is damaged: {damage}")
+
+    def close(self) -> None:
+        """See ``Database.close``."""
+        self.engine.dispose()
+        if self._kept is not None:
+            self._kept.close()
+        self._kept = self._files = None
 
     def used_bytes(self, connection: Connection) -> int:
         """See ``Database.used_bytes``: exact, in pages; the log beside the file is not in it."""
@@ -60,6 +106,11 @@ class SqliteDatabase:
         finally:
             raw.close()
         return bool(free >= 2 * GIVE_BACK_PAGES)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    """Somebody else had it for too long, which says nothing about the pages."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 def _create(path: Path) -> None:
