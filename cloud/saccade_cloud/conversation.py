@@ -22,6 +22,7 @@ from saccade.errors import (
     StorageError,
     Unreachable,
 )
+from saccade.packet import drop_unknown
 from saccade.session import Role, Session, State
 from saccade.status import to_failure
 from saccade.tasks import end, next_or_none, within
@@ -93,7 +94,7 @@ class Conversation:
             raise RemoteError("the edge left without a hello")
         self._session.receive(message)
         hello = message.hello
-        hello.DiscardUnknownFields()  # it is held for as long as a frame of its session is
+        drop_unknown(hello)  # it is held for as long as a frame of its session is
         if self._peer is not None:
             self._peer.check(hello.device)
         check_hello(hello, self._hub.digest)
@@ -130,7 +131,7 @@ class Conversation:
             if kind == "packet":
                 await self._take(message.packet, hello)
             elif kind == "question":
-                message.DiscardUnknownFields()
+                drop_unknown(message)
                 self._owed.add(self._start(self._answer(message.question, hello)))
             else:
                 return

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import google_crc32c
+from google.protobuf.message import Message
 
 from saccade.codecs import PLAIN, Codec, Codecs, SetShape
 from saccade.codecs.base import MAX_LAYERS
@@ -119,10 +120,17 @@ def used_part(packet: pb.FramePacket, damaged: Sequence[int]) -> pb.FramePacket:
     """
     used = pb.FramePacket()
     used.CopyFrom(packet)
-    used.DiscardUnknownFields()
+    drop_unknown(used)
     if damaged:
         del used.layers[min(damaged) :]
     return used
+
+
+def drop_unknown(message: Message) -> None:
+    """Fields that this version does not know, at any depth: protobuf would keep them and write
+    them again.
+    """
+    message.DiscardUnknownFields()  # type: ignore[attr-defined] # the stubs leave it out
 
 
 def _owned(
