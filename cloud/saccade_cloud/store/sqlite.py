@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from saccade.errors import ConfigError, StorageError
-from saccade.open_files import OpenFiles, looks_damaged
+from saccade.open_files import OpenFiles, damage_of
 
 BUSY_S = 5.0  # how long to wait for another process that writes
 INCREMENTAL = 2  # of PRAGMA auto_vacuum
@@ -73,8 +73,7 @@ class SqliteDatabase:
         """See ``Database.examine``."""
         self.check()
         try:
-            with closing(sqlite3.connect(self._path, timeout=BUSY_S)) as connection:
-                damage = looks_damaged(connection)
+            damage = damage_of(self._path, BUSY_S)
         except sqlite3.Error as error:
             damage = str(error)
             if _is_busy(error):
