@@ -13,7 +13,7 @@ from saccade.x509 import validity_of_pem
 # A SPIFFE ID (SPIFFE-ID standard, section 2) whose path names a device.
 _DEVICE = re.compile(r"spiffe://[a-z0-9._-]+/device/([^/]+)")
 # The parts of a subject as RFC 2253 writes it: commas and pluses in a value have a backslash.
-_PARTS = re.compile(r"(?:\\.|[^,+\\])+")
+_PARTS = re.compile(rb"(?:\\.|[^,+\\])+")
 
 Properties = Mapping[str, Iterable[bytes]]
 
@@ -79,10 +79,10 @@ def _device(properties: Properties) -> tuple[str | None, str]:
 
 
 def _common_name(properties: Properties) -> tuple[str | None, str]:
-    subject = "".join(map(_shown, properties.get("x509_subject", ())))
-    names = sum(part.startswith("CN=") for part in _PARTS.findall(subject))
+    subject = b"".join(properties.get("x509_subject", ()))
+    names = sum(part.startswith(b"CN=") for part in _PARTS.findall(subject))
     if names > 1:
-        return None, f"it has no URI, and {names} common names: {subject}"
+        return None, f"it has no URI, and {names} common names: {_shown(subject)}"
     for name in properties.get("x509_common_name", ()):
         try:
             text = name.decode("utf-8")
