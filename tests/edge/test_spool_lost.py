@@ -250,3 +250,48 @@ def test_where_another_process_got_in_the_first_keeps_its_hands_off(tmp_path: Pa
             assert await it.spool.put(entry(3), saying=False) is None
 
     play(test)
+
+
+CRASH = """
+import os, sys
+from pathlib import Path
+from saccade_testing.spools import DIGEST, settings
+from saccade_edge.spool import Spool
+spool = Spool.open(settings(Path(sys.argv[1])), "kerb", DIGEST, "north")
+given = [(spool.next_sequence(), spool.next_question()) for _ in range(int(sys.argv[2]))]
+print(*given[0], *given[-1], flush=True)
+os._exit(9)
+"""
+
+
+def test_no_number_is_given_twice_although_nothing_of_it_was_kept(tmp_path: Path) -> None:
+    """The process dies at once after it gave the numbers, again and again."""
+    last = (0, 0)
+    for count in (1, 5, 2000, 1):
+        words = [sys.executable, "-c", CRASH, str(tmp_path / "spool"), str(count)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=importing())
+        assert done.returncode == 9, done.stderr
+        sequence, question, *ends = map(int, done.stdout.split())
+        assert sequence > last[0]
+        assert question > last[1]
+        last = ends[0], ends[1]
+
+
+def test_a_new_files_name_is_synchronised_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the file may be gone after a power cut, with all that was committed to it."""
+    synchronised: list[Path] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        fsync(descriptor)
+        synchronised.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+
+    monkeypatch.setattr(os, "fsync", noted)
+
+    async def test() -> None:
+        async with opened(tmp_path / "spool"):
+            assert tmp_path in synchronised
+
+    play(test)
