@@ -18,7 +18,7 @@ from saccade.errors import ConfigError, StorageError
 from saccade_cloud.store.failures import AGAIN_S, FailureLog
 from saccade_cloud.store.opening import open_database
 from saccade_cloud.store.sql import SqlStore
-from saccade_testing.cloud_server import EdgeEnd, Served, packet, serving
+from saccade_testing.cloud_server import EdgeEnd, Served, packet, question, serving
 from saccade_testing.disks import small_disk
 from saccade_testing.store_contract import FACTS, put, record
 
@@ -246,3 +246,55 @@ class TestFailureLog:
             failures.worked()
             failures.worked()
         assert caplog.messages == ["the store works again; 0 more failures of: another"]
+
+
+@pytest.mark.parametrize(
+    "garble", ["payload = X'ff'", "payload = CAST(REPLACE(payload, X'00', X'01') AS BLOB)"]
+)
+def test_a_packet_that_was_garbled_in_its_row_is_reported_and_not_answered_about(
+    bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture, garble: str
+) -> None:
+    path = tmp_path / "store.db"
+
+    async def first() -> None:
+        async with serving(bundle, store=str(path)) as served:
+            edge = EdgeEnd(served, bundle)
+            await edge.greet()
+            await edge.say(packet=packet(1))
+            assert (await edge.hear()).ack.stored
+
+    async def second() -> None:
+        async with serving(bundle, store=str(path)) as served:
+            edge = EdgeEnd(served, bundle)
+            await edge.greet()
+            await edge.say(question=question(1))
+            failure = (await edge.hear()).failure
+            assert (failure.code, failure.question_id) == ("question", 1)
+            assert "frame 1 cannot be read in the store" in failure.message
+
+    asyncio.run(first())
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(f"UPDATE packet SET {garble}")
+    connection.close()
+    asyncio.run(second())
+    assert "the stored packet 1 of 'kerb' cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("garble", ["cameras = '[\"north\"'", "cameras = '7'"])
+def test_a_session_that_was_garbled_in_its_row_is_a_storage_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, garble: str
+) -> None:
+    path = tmp_path / "store.db"
+
+    async def work(store: SqlStore) -> None:
+        await put(store, record(1))
+        connection = sqlite3.connect(path)
+        with connection:
+            connection.execute(f"UPDATE session SET {garble}")
+        connection.close()
+        with pytest.raises(StorageError, match="holds a damaged row"):
+            await store.packet(*record(1).identity)
+        assert "holds a damaged row" in caplog.text
+
+    with_store(path, work)
