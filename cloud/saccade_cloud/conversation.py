@@ -22,7 +22,7 @@ from saccade.errors import (
     StorageError,
     Unreachable,
 )
-from saccade.packet import drop_unknown
+from saccade.packet import known_copy
 from saccade.session import Role, Session, State
 from saccade.status import to_failure
 from saccade.tasks import end, next_or_none, within
@@ -93,8 +93,7 @@ class Conversation:
         if message is None:
             raise RemoteError("the edge left without a hello")
         self._session.receive(message)
-        hello = message.hello
-        drop_unknown(hello)  # it is held for as long as a frame of its session is
+        hello = known_copy(message.hello)
         if self._peer is not None:
             self._peer.check(hello.device)
         check_hello(hello, self._hub.digest)
@@ -102,7 +101,9 @@ class Conversation:
         self._hello = hello
         self._tenancy.begin(hello, self._peer)
         resume_after, stored = await known(self._hub.store, hello)
+        # It is held for as long as the stream lasts, and any frame of it is in memory.
         hello.ClearField("in_doubt")
+        hello = self._hello = known_copy(hello)
         reply = welcome(self._hub.digest, self._hub.limits, resume_after, stored)
         await self._say(pb.CloudMessage(welcome=reply))
         return hello
@@ -131,8 +132,8 @@ class Conversation:
             if kind == "packet":
                 await self._take(message.packet, hello)
             elif kind == "question":
-                drop_unknown(message)
-                self._owed.add(self._start(self._answer(message.question, hello)))
+                question = known_copy(message.question)
+                self._owed.add(self._start(self._answer(question, hello)))
             else:
                 return
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import google_crc32c
 from google.protobuf.message import Message
@@ -30,6 +31,8 @@ from saccade.views_header import ViewsHeader
 NS_PER_MS = 1_000_000
 MAX_UNIX_MS = (1 << 63) // NS_PER_MS - 1  # nanoseconds stay within 64 bits, until the year 2262
 CRC_BYTES = 4
+
+M = TypeVar("M", bound=Message)
 
 
 def pack(
@@ -118,19 +121,22 @@ def used_part(packet: pb.FramePacket, damaged: Sequence[int]) -> pb.FramePacket:
 
     Left out are fields that this version does not know, and all layers from the first damaged one.
     """
-    used = pb.FramePacket()
-    used.CopyFrom(packet)
-    drop_unknown(used)
+    used = known_copy(packet)
     if damaged:
         del used.layers[min(damaged) :]
     return used
 
 
-def drop_unknown(message: Message) -> None:
-    """Fields that this version does not know, at any depth: protobuf would keep them and write
-    them again.
+def known_copy(message: M) -> M:
+    """What this version knows of a message, at any depth, in memory of its own.
+
+    Protobuf keeps unknown fields and writes them again. And a part of a message that came holds
+    the memory of the whole: fields that were deleted, and all that came beside it.
     """
-    message.DiscardUnknownFields()  # type: ignore[attr-defined] # the stubs leave it out
+    copy = type(message)()
+    copy.CopyFrom(message)
+    copy.DiscardUnknownFields()  # type: ignore[attr-defined] # the stubs leave it out
+    return type(message).FromString(copy.SerializeToString())
 
 
 def _owned(

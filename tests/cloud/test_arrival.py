@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade_cloud.assemble import open_engine
 from saccade_cloud.memory_frames import MemoryFrames
+from saccade_cloud.quotas import Quota
 from saccade_cloud.settings import ServerSettings
 from saccade_testing.cloud_server import (
     QUICK,
@@ -289,3 +291,32 @@ class TestAnswerable:
                 await call.read()
 
         run(few, work)
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_streams_hold_no_memory_of_what_their_hellos_carried_beside(bundle: Bundle) -> None:
+    """Sixty streams, each with a megabyte beside its hello that nobody knows."""
+    padding = unknown_field(1_000_000)
+
+    async def work(served: Served) -> None:
+        edges = []
+        for number in range(61):
+            if number == 1:  # the first one has warmed up what is shared
+                before = resident_bytes()
+            edge = EdgeEnd(served, bundle)
+            mine = hello(bundle, cameras=[f"camera {number}"])
+            whole = pb.EdgeMessage.FromString(
+                pb.EdgeMessage(hello=mine).SerializeToString() + padding
+            )
+            await edge.call.write(whole)
+            assert (await edge.hear()).HasField("welcome")
+            del whole, mine
+            edges.append(edge)
+        grown = resident_bytes() - before
+        assert grown < 30_000_000
+
+    settings = replace(QUICK, quota=Quota(streams=100, bytes_per_s=1e9))
+    run(bundle, work, settings)
