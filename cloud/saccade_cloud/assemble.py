@@ -61,6 +61,16 @@ def open_answerer(bundle: Bundle, engine: Engine) -> Answerer:
     )
 
 
+def memory_frames(settings: ServerSettings) -> MemoryFrames:
+    """As large as the settings allow."""
+    return MemoryFrames(
+        settings.frames_per_camera,
+        settings.max_cameras,
+        settings.frame_bytes,
+        settings.device_frame_bytes,
+    )
+
+
 def open_hub(
     bundle: Bundle, engine: Engine, settings: ServerSettings, store: Store | None = None
 ) -> Hub:
@@ -72,7 +82,7 @@ def open_hub(
         digest=bundle.digest,
         limits=Limits.of(bundle.manifest),
         answerer=open_answerer(bundle, engine),
-        frames=MemoryFrames(settings.frames_per_camera, settings.max_cameras),
+        frames=memory_frames(settings),
         settings=settings,
         store=store or NoStore(),
         codecs=codecs.of(bundle),

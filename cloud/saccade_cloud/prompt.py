@@ -91,12 +91,21 @@ class PromptBuilder:
         self.check(question)
         return Prompt(tuple(self._segment(part, visual, question) for part in self._template))
 
+    @property
+    def least_text_tokens(self) -> int:
+        """Places in the context that the template takes with a question of one character."""
+        texts = (part for part in self._template if part != VISUAL)
+        return sum(len(self._text(part, "a")) for part in texts)
+
     def _count(self, place: str) -> int:
         return sum(part.count(place) for part in self._template)
 
     def _segment(self, part: str, visual: VisualSegment, question: str) -> Segment:
         if part == VISUAL:
             return visual
+        return self._text(part, question)
+
+    def _text(self, part: str, question: str) -> TextSegment:
         special = self._tokenizer.token_to_id(part)
         if special is not None:
             return TextSegment((special,))

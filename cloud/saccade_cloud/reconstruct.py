@@ -32,7 +32,7 @@ class Reconstructor:
 
     def __call__(self, frame: FrameTokens) -> VisualSegment:
         """The frame's visual segment: embeds [K, width] float32, positions [K, 3] int32."""
-        self._check_views(frame)
+        self.check(frame)
         counts = [len(view.tokens.ids) for view in frame.views]
         slots = [view.slot if view.closeup_of is None else view.closeup_of for view in frame.views]
         kinds = [_kind(view) for view in frame.views]
@@ -50,7 +50,8 @@ class Reconstructor:
         order = np.repeat(np.array([view.slot for view in frame.views], np.int64), counts)
         return VisualSegment(embeds, positions(ids, order, self._limits.grid))
 
-    def _check_views(self, frame: FrameTokens) -> None:
+    def check(self, frame: FrameTokens) -> None:
+        """Raises ``PacketError`` and ``LimitExceeded`` for a frame that has no visual segment."""
         if not frame.kept:
             raise PacketError(f"frame {frame.sequence} has no tokens")
         slots = [view.slot for view in frame.views]

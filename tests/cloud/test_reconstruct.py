@@ -56,6 +56,24 @@ def test_a_closeup_has_the_slot_of_its_crop_and_a_kind_of_its_own(
     np.testing.assert_array_equal(closeup.positions, crop.positions)
 
 
+def test_closeups_are_told_apart_by_the_slots_of_their_crops(reconstruct: Reconstructor) -> None:
+    """The same tokens: as a close-up of crop 2 they are not what they are of crop 1, and differ by
+    what the slots themselves differ by.
+    """
+    frame = usual_frame(views=4)
+    views = [*frame.views[:3], replace(frame.views[3], window=frame.views[2].window)]
+    last = [
+        reconstruct(replace(frame, views=(*views[:3], replace(views[3], closeup_of=crop))))
+        for crop in (1, 2)
+    ]
+    same = views[1].tokens
+    alike = tuple(replace(view, tokens=same, window=views[1].window) for view in views[:3])
+    crops = reconstruct(replace(frame, views=alike)).embeds
+    by_crop = last[1].embeds[48:] - last[0].embeds[48:]
+    np.testing.assert_allclose(by_crop, crops[32:48] - crops[16:32], atol=1e-5)
+    assert np.abs(by_crop).max() > 0.1
+
+
 @pytest.mark.parametrize("crop", [0, 2, 3])
 def test_a_closeup_of_no_crop_is_refused(reconstruct: Reconstructor, crop: int) -> None:
     frame = usual_frame(views=3)
