@@ -1,0 +1,68 @@
+"""Places that several holders share: streams of devices, calls of applications, cameras.
+
+A holder has at most ``most`` places, and never more than a quarter of what the other holders leave
+free, but always one while there is one. So no number of greedy holders takes all: with N of them
+each gets total / (N + 3). (Dynamic thresholds: Choudhury and Hahne, IEEE/ACM Transactions on
+Networking 6(2), 1998.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from saccade.errors import LimitExceeded
+
+SHARE = 4  # a holder's part of what others leave is 1 / SHARE
+
+
+class Places:
+    """``total`` places, named ``what`` in messages. Used from one event loop."""
+
+    def __init__(self, what: str, total: int, most: int) -> None:
+        self._what = what
+        self._total = total
+        self._most = most
+        self._held: dict[str, int] = {}
+        self._used = 0
+
+    @property
+    def used(self) -> int:
+        """Places that are held, by all holders."""
+        return self._used
+
+    def held(self, holder: str) -> int:
+        """Places of one holder."""
+        return self._held.get(holder, 0)
+
+    def check(self, holder: str, count: int) -> None:
+        """May ``holder`` have ``count`` places? Raises ``LimitExceeded``; takes nothing.
+
+        Who wants no more than it has is never refused.
+        """
+        held = self.held(holder)
+        left = self._total - (self._used - held)
+        allowed = min(self._most, max(left // SHARE, 1), left)
+        if count > max(held, allowed):
+            raise LimitExceeded(
+                f"{holder or 'the caller'} wants {count} {self._what}; its share of "
+                f"{self._total} is {allowed} now"
+            )
+
+    def hold(self, holder: str, count: int) -> None:
+        """``holder`` has ``count`` places from now on. Raises ``LimitExceeded``."""
+        self.check(holder, count)
+        self._used += count - self.held(holder)
+        if count:
+            self._held[holder] = count
+        else:
+            self._held.pop(holder, None)
+
+    @contextmanager
+    def one(self, holder: str) -> Iterator[None]:
+        """One more place while the block runs. Raises ``LimitExceeded``."""
+        self.hold(holder, self.held(holder) + 1)
+        try:
+            yield
+        finally:
+            self.hold(holder, self.held(holder) - 1)
