@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextvars import ContextVar
 from enum import Enum
 
 from saccade.errors import Forbidden, Unauthenticated
@@ -22,6 +23,15 @@ log = logging.getLogger("saccade.access")
 
 CONNECT = "/saccade.v1.Vision/Connect"
 HEALTH = "/grpc.health.v1.Health/"
+
+
+# Who has the call that is served in this task: see ``caller``.
+CALLER: ContextVar[str] = ContextVar("CALLER", default="")
+
+
+def caller() -> str:
+    """The application whose call is served: each has a share of the engine."""
+    return CALLER.get()
 
 
 class Kind(Enum):

@@ -23,7 +23,7 @@ from google.protobuf.message import DecodeError
 
 from saccade.errors import RemoteError, SaccadeError
 from saccade.tasks import next_or_none
-from saccade_cloud.access import Access, Kind
+from saccade_cloud.access import CALLER, Access, Kind
 from saccade_cloud.arrivals import Arrivals
 from saccade_cloud.health import WATCH
 from saccade_cloud.places import Places
@@ -98,6 +98,7 @@ class Admission(grpc.aio.ServerInterceptor):
         async def serve(requests: AsyncIterator[bytes], context: Context) -> Messages:
             peer = context.peer()
             holder = name or peer
+            CALLER.set(f"application {holder}")
             async with translated(context):
                 with self._shares.place(kind, method, holder):
                     messages = aiter(requests)

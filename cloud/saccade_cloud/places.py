@@ -40,14 +40,15 @@ class Places:
 
         Who wants no more than it has is never refused.
         """
-        held = self.held(holder)
-        left = self._total - (self._used - held)
-        allowed = min(self._most, max(left // SHARE, 1), left)
-        if count > max(held, allowed):
+        if not self.fits(holder, count):
             raise LimitExceeded(
-                f"{holder or 'the caller'} wants {count} {self._what}; its share of "
-                f"{self._total} is {allowed} now"
+                f"{count} {self._what} of {holder or 'one caller'}: its share of {self._total} "
+                f"is {self._allowed(holder)} now"
             )
+
+    def fits(self, holder: str, count: int) -> bool:
+        """What ``check`` asks."""
+        return count <= max(self.held(holder), self._allowed(holder))
 
     def hold(self, holder: str, count: int) -> None:
         """``holder`` has ``count`` places from now on. Raises ``LimitExceeded``."""
@@ -57,6 +58,10 @@ class Places:
             self._held[holder] = count
         else:
             self._held.pop(holder, None)
+
+    def _allowed(self, holder: str) -> int:
+        left = self._total - (self._used - self.held(holder))
+        return min(self._most, max(left // SHARE, 1), left)
 
     @contextmanager
     def one(self, holder: str) -> Iterator[None]:

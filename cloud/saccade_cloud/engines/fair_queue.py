@@ -1,0 +1,149 @@
+"""Whose question is read next, when several clients have some waiting.
+
+Each client has a counter of what the engine did for it: prompt positions read and tokens decoded
+(a virtual token counter: Sheng et al., Fairness in Serving Large Language Models, OSDI 2024).
+
+- The client with the lowest counter is next; its own questions keep their order.
+- A client that comes back from a pause starts at most ``CREDIT`` below the lowest of the others: a
+  little priority for those who ask seldom, and none that can be saved up.
+- A client that is ahead of one whose answer is under way waits for it, but no more than
+  ``HELD_TURNS`` turns: reading a prompt takes several times as long as decoding a token of all
+  answers, so an answer that is under way would wait for every prompt that is read meanwhile.
+- A client has at most three times as many rows of the batch as it leaves free.
+
+Used under the scheduler's lock. No clock, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+
+from saccade_cloud.engines.request import Request
+
+TOKEN_COST = 2  # prompt positions that a decoded token counts as
+CREDIT = 1024  # positions: about fifteen questions about a frame of 50 tokens
+SLACK = 256  # positions: clients that are so close are read together
+HELD_TURNS = 4  # most answers have fewer tokens
+ROWS_PER_FREE = 3
+# Prompt positions read in one go: bounds how long running answers and newcomers wait. About four
+# frames; more at a time are not faster.
+PREFILL_POSITIONS = 256
+
+
+class FairQueue:
+    """Requests that wait, and the clients of all that wait or run."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[Request]] = {}
+        self._count = 0
+        self._costs: dict[str, float] = {}
+        self._active: Counter[str] = Counter()  # requests that wait or run, by client
+        self._running: Counter[str] = Counter()
+        self._held_turns = 0
+
+    def __len__(self) -> int:
+        """Requests that wait."""
+        return self._count
+
+    def __iter__(self) -> Iterator[Request]:
+        return (request for waiting in self._waiting.values() for request in waiting)
+
+    @property
+    def clients(self) -> int:
+        """Clients that are remembered."""
+        return len(self._costs)
+
+    def add(self, request: Request) -> None:
+        client = request.client
+        if not self._active[client]:
+            self._forget_idle()
+            others = [self._costs[each] for each in self._active if self._active[each]]
+            start = min(others) - CREDIT if others else 0.0
+            self._costs[client] = max(self._costs.get(client, start), start)
+        self._active[client] += 1
+        self._waiting.setdefault(client, deque()).append(request)
+        self._count += 1
+
+    def decoded(self, request: Request) -> None:
+        """A token of a running request."""
+        self._costs[request.client] += TOKEN_COST
+
+    def left(self, request: Request) -> None:
+        """A request that was taken has ended."""
+        self._running[request.client] -= 1
+        self._ended(request.client)
+
+    def take(self, free_rows: int) -> list[Request]:
+        """The next requests to be read, in one go; those that were cancelled are dropped."""
+        taken: list[Request] = []
+        prefixes: set[bytes] = set()
+        positions = 0
+        bound = self._bound()
+        while free_rows > len(taken):
+            request = self._next(free_rows - len(taken), bound)
+            if request is None:
+                break
+            cost = request.fresh_positions(prefixes)
+            if taken and positions + cost > PREFILL_POSITIONS:
+                break
+            positions += cost
+            prefixes.add(request.prefix_key)
+            self._pop(request.client)
+            self._running[request.client] += 1
+            self._costs[request.client] += cost
+            taken.append(request)
+        held = self._count and not taken and free_rows > 0
+        self._held_turns = self._held_turns + 1 if held else 0
+        return taken
+
+    def _bound(self) -> float:
+        """The highest counter with which a client may be read now."""
+        running = [self._costs[client] for client in self._running if self._running[client]]
+        if not running or self._held_turns >= HELD_TURNS:
+            return float("inf")
+        return min(running) + SLACK
+
+    def _next(self, free_rows: int, bound: float) -> Request | None:
+        """The first request of the client with the lowest counter that may have a row."""
+        self._drop_cancelled()
+        allowed = [
+            client
+            for client in self._waiting
+            if self._costs[client] <= bound
+            and self._running[client] < max(ROWS_PER_FREE * free_rows, 1)
+        ]
+        if not allowed:
+            return None
+        return self._waiting[min(allowed, key=lambda client: self._costs[client])][0]
+
+    def _drop_cancelled(self) -> None:
+        for client in list(self._waiting):
+            while client in self._waiting and self._waiting[client][0].cancelled:
+                self._pop(client)
+                self._ended(client)
+
+    def _pop(self, client: str) -> None:
+        waiting = self._waiting[client]
+        waiting.popleft()
+        self._count -= 1
+        if not waiting:
+            del self._waiting[client]
+
+    def _ended(self, client: str) -> None:
+        self._active[client] -= 1
+        if not self._active[client]:
+            del self._active[client]
+            self._running.pop(client, None)
+        if not self._active:
+            self._costs.clear()  # nobody is behind anybody
+
+    def _forget_idle(self) -> None:
+        """Clients that would start no lower than the others."""
+        active = [self._costs[each] for each in self._active if self._active[each]]
+        if not active:
+            return
+        start = min(active) - CREDIT
+        for client in [c for c in self._costs if c not in self._active]:
+            if self._costs[client] <= start:
+                del self._costs[client]
