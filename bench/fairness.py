@@ -100,6 +100,10 @@ def _cells(found: Outcome) -> dict[str, str]:
         "refused": str(found.refused),
         "median, ms": f"{percentile(found.answered_ms, 50):.1f}",
         "95 % within, ms": f"{percentile(found.answered_ms, 95):.1f}",
+        **{
+            f"median of {stage}": f"{percentile(values, 50):.1f}"
+            for stage, values in found.stages_ms.items()
+        },
     }
 
 

@@ -47,9 +47,12 @@ class Asker:
 
 @dataclass(slots=True)
 class Outcome:
-    """``answered_ms``: from question to last chunk; ``asked`` in all."""
+    """``answered_ms``: from question to last chunk; ``stages_ms``: of each answer, as the cloud says;
+    ``asked`` in all.
+    """
 
     asked: int = 0
+    stages_ms: dict[str, list[float]] = field(default_factory=dict)
     refused: int = 0
     answered_ms: list[float] = field(default_factory=list)
 
@@ -119,6 +122,8 @@ class _Stream:
     async def _listen(self) -> None:
         while isinstance(message := await self._call.read(), pb.CloudMessage):
             if message.answer.last:
+                for stage in message.answer.timing:
+                    self._outcome.stages_ms.setdefault(stage.stage, []).append(stage.ms)
                 self._end(message.answer.question_id, answered=True)
             elif message.HasField("failure") and message.failure.question_id:
                 self._end(message.failure.question_id, answered=False)
@@ -162,4 +167,6 @@ def shares(outcomes: Sequence[Outcome]) -> Outcome:
         together.asked += each.asked
         together.refused += each.refused
         together.answered_ms += each.answered_ms
+        for stage, values in each.stages_ms.items():
+            together.stages_ms.setdefault(stage, []).extend(values)
     return together

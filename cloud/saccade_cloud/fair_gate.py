@@ -48,7 +48,7 @@ class FairGate:
             if turn.done() and not turn.cancelled():  # let in and cancelled at once
                 self._leave(client)
             else:
-                self._forget(client, turn)
+                self._forget_cancelled(client)
             raise
 
     def _leave(self, client: str) -> None:
@@ -57,6 +57,8 @@ class FairGate:
             pass
 
     def _let_one_in(self) -> bool:
+        for client in list(self._waiting):
+            self._forget_cancelled(client)
         for client, queue in self._waiting.items():
             held = self._places.held(client)
             if self._places.fits(client, held + 1):
@@ -69,8 +71,10 @@ class FairGate:
                 return True
         return False
 
-    def _forget(self, client: str, turn: asyncio.Future[None]) -> None:
-        queue = self._waiting[client]
-        queue.remove(turn)
+    def _forget_cancelled(self, client: str) -> None:
+        """Turns whose tasks were cancelled, and have perhaps not run since."""
+        queue = self._waiting.get(client, deque())
+        while queue and queue[0].cancelled():
+            queue.popleft()
         if not queue:
-            del self._waiting[client]
+            self._waiting.pop(client, None)

@@ -1,9 +1,9 @@
 """Places that several holders share: streams of devices, calls of applications, cameras.
 
-A holder has at most ``most`` places, and never more than a quarter of what the other holders leave
-free, but always one while there is one. So no number of greedy holders takes all: with N of them
-each gets total / (N + 3). (Dynamic thresholds: Choudhury and Hahne, IEEE/ACM Transactions on
-Networking 6(2), 1998.)
+A quarter of all places is kept for holders that have none yet. Of the others, a holder has at most
+``most``, and never more than a quarter of what the other holders leave. So no few greedy holders
+take all: with N of them each gets 3/4 of the total / (N + 3), and a newcomer has a place.
+(Dynamic thresholds: Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998.)
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from saccade.errors import LimitExceeded
 
 SHARE = 4  # a holder's part of what others leave is 1 / SHARE
+RESERVE = 4  # 1 / RESERVE of all is for first places
 
 
 class Places:
@@ -61,7 +62,8 @@ class Places:
 
     def _allowed(self, holder: str) -> int:
         left = self._total - (self._used - self.held(holder))
-        return min(self._most, max(left // SHARE, 1), left)
+        beyond_first = left - self._total // RESERVE
+        return min(self._most, max(beyond_first // SHARE, 1), left)
 
     @contextmanager
     def one(self, holder: str) -> Iterator[None]:
