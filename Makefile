@@ -12,7 +12,9 @@ SOAK_ARGS ?= --minutes 60
 
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test certs fuzz lint protos protos-check soak clean
+WHEEL_ARGS ?= --kind demo
+
+.PHONY: demo test test-arm test-compose test-floors test-wheel certs fuzz lint protos protos-check soak clean
 .PHONY: $(addprefix bench-,accuracy budget codec end-to-end link link-rate load rate reconnect selection spool store streams)
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
@@ -20,6 +22,18 @@ demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 
 test: .venv/ready  ## all tests
 	.venv/bin/pytest $(PYTEST_ARGS)
+
+test-wheel: .venv/ready  ## the built wheel, without the sources; WHEEL_ARGS="--python python3.13 --kind edge"
+	.venv/bin/python tests/packaging/wheel.py $(WHEEL_ARGS) $(PYTEST_ARGS)
+
+test-floors: .venv/ready  ## the wheel with the oldest dependencies that pyproject.toml allows
+	.venv/bin/python tests/packaging/wheel.py --floors $(WHEEL_ARGS) $(PYTEST_ARGS)
+
+test-arm:  ## the wire's tests and golden bytes on emulated aarch64 (Debian: installs qemu-user-static)
+	tests/packaging/arm.sh $(PYTEST_ARGS)
+
+test-compose: .venv/ready  ## docker-compose.yml: builds, serves, answers; COMPOSE="docker compose"
+	.venv/bin/python tests/packaging/compose.py $(COMPOSE)
 
 certs:  ## an authority, a server's certificate, a device's: CERTS_ARGS="--device cam-7 --name cloud.example"
 	deploy/certs/make.sh $(CERTS_ARGS)

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from saccade.bundle import Bundle
 from saccade_cloud.assemble import open_engine, open_hub
 from saccade_cloud.descriptors import allow_descriptors
+from saccade_cloud.health_cli import register_health
 from saccade_cloud.quotas import Quota
 from saccade_cloud.server import CloudServer
 from saccade_cloud.settings import Address, ServerSettings
@@ -47,6 +48,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     token.set_defaults(run=_token)
     register_store(commands)
+    register_health(commands)
 
 
 def _add_security(serve: argparse.ArgumentParser) -> None:
