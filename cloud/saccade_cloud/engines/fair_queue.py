@@ -101,8 +101,9 @@ class FairQueue:
             self._running[request.client] += 1
             self._costs[request.client] += cost
             taken.append(request)
-        held = self._count and not taken and free_rows > 0
-        self._held_turns = self._held_turns + 1 if held else 0
+        lifted = self._held_turns >= HELD_TURNS
+        held = any(self._costs[client] > self._bound() for client in self._waiting)
+        self._held_turns = self._held_turns + 1 if held and not lifted else 0
         self._quiet_turns = min(self._quiet_turns + 1, QUIET_TURNS)
         return taken
 
