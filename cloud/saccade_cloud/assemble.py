@@ -72,7 +72,9 @@ def open_hub(
         digest=bundle.digest,
         limits=Limits.of(bundle.manifest),
         answerer=open_answerer(bundle, engine),
-        frames=MemoryFrames(settings.frames_per_camera, settings.max_cameras),
+        frames=MemoryFrames(
+            settings.frames_per_camera, settings.max_cameras, settings.quota.cameras
+        ),
         settings=settings,
         store=store or NoStore(),
         codecs=codecs.of(bundle),

@@ -23,19 +23,25 @@ class MemoryFrames:
 
     The frame that came first makes room, because questions follow what came last, also where that
     is a backlog or a recording; the newest by capture always stays. A new camera beyond
-    ``max_cameras`` takes the place of the one that disconnected longest ago.
+    ``max_cameras`` takes the place of the one that disconnected longest ago, and one of a device that
+    has ``of_one_device`` the place of one of its own.
     """
 
-    def __init__(self, per_camera: int = 16, max_cameras: int = 256) -> None:
+    def __init__(
+        self, per_camera: int = 16, max_cameras: int = 256, of_one_device: int = 64
+    ) -> None:
         self._per_camera = per_camera
         self._max_cameras = max_cameras
+        self._of_one_device = of_one_device
         # Ordered: a camera that disconnects moves to the end.
         self._cameras: dict[tuple[str, str], _Camera] = {}
         self._frames: dict[tuple[str, int, int], StoredFrame] = {}
 
     def connect(self, device: str, cameras: Sequence[str]) -> None:
         """See ``FrameStore.connect``."""
-        self._make_room(sum((device, name) not in self._cameras for name in cameras))
+        newcomers = sum((device, name) not in self._cameras for name in cameras)
+        self._forget_own(device, cameras, newcomers)
+        self._make_room(newcomers)
         for name in cameras:
             self._cameras.setdefault((device, name), _Camera()).sessions += 1
 
@@ -86,8 +92,18 @@ class MemoryFrames:
                 f"the limit is {self._max_cameras}"
             )
         for key in idle[: max(excess, 0)]:
-            for frame in self._cameras.pop(key).frames:
-                del self._frames[frame.identity]
+            self._forget(key)
+
+    def _forget_own(self, device: str, cameras: Sequence[str], newcomers: int) -> None:
+        """What a device that brings ever new names pushes out is its own."""
+        own = [key for key in self._cameras if key[0] == device]
+        idle = [key for key in own if not self._cameras[key].sessions and key[1] not in cameras]
+        for key in idle[: max(len(own) + newcomers - self._of_one_device, 0)]:
+            self._forget(key)
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        for frame in self._cameras.pop(key).frames:
+            del self._frames[frame.identity]
 
 
 def _newest(camera: _Camera) -> StoredFrame | None:
