@@ -49,7 +49,8 @@ class Batch:
     def keep(self, rows: Sequence[int]) -> None:
         """Let all rows but ``rows`` go."""
         if len(rows) < len(self):
-            self._cache = kv.take(self._cache, rows)
+            # Without rows nothing of the old cache is looked at: a failed run may have left it odd.
+            self._cache = kv.take(self._cache, rows) if rows else self._decoder.empty(0)
             self.requests = [self.requests[row] for row in rows]
 
     def _prefill(self, requests: Sequence[Request]) -> tuple[F32, Cache]:
