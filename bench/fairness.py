@@ -3,9 +3,10 @@
     python -m bench.fairness [--rounds 3] [--seconds 6] [--greedy 1]
 
 `saccade cloud serve` with the shipped bundle and one engine thread. An honest device sends a frame
-and asks about it every 0.25 s, first alone, then beside greedy devices: each has 16 streams, as many
-as one device may have, and keeps 60 questions open on each, every one about a frame of its own. All
-live in processes of their own. Rounds alternate, so that what else the machine does falls on both.
+and asks about it every 0.25 s, first alone, then beside greedy devices. Each of those has 16
+streams, as many as one device may have, and keeps 60 questions open on each, every one about a
+frame of its own. All live in processes of their own. Rounds alternate, so that what else the
+machine does falls on both.
 
 The last line is JSON: the honest device's median alone and beside them in milliseconds, how many
 times as long it is, its share of answered questions, and answers a second of all greedy devices.

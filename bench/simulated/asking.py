@@ -47,8 +47,8 @@ class Asker:
 
 @dataclass(slots=True)
 class Outcome:
-    """``answered_ms``: from question to last chunk; ``stages_ms``: of each answer, as the cloud says;
-    ``asked`` in all.
+    """``answered_ms``: from question to last chunk; ``stages_ms``: of each answer, as the cloud
+    says; ``asked`` in all.
     """
 
     asked: int = 0

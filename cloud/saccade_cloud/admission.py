@@ -138,9 +138,11 @@ async def _parsed(
 async def _replies(handler: Any, messages: Messages, context: Context) -> Messages:  # noqa: ANN401 - as above
     """What ``handler`` says, whichever of the four kinds it is."""
     if handler.request_streaming:
-        serve, request = handler.stream_stream or handler.stream_unary, messages
+        serve = handler.stream_stream or handler.stream_unary
+        request: object = messages
     else:
-        serve, request = handler.unary_stream or handler.unary_unary, await next_or_none(messages)
+        serve = handler.unary_stream or handler.unary_unary
+        request = await next_or_none(messages)
         if request is None:
             raise RemoteError("the call ended without its request")
     said = serve(request, context)

@@ -27,7 +27,7 @@ Reply = health_pb2.HealthCheckResponse
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class Health(health_pb2_grpc.HealthServicer):
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # untyped
     """One for all addresses of a cloud, which serves ``services`` once it is ``started``."""
 
     def __init__(self, services: Sequence[str], watch_s: float) -> None:

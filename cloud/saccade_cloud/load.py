@@ -5,7 +5,7 @@ are bounded, not tokens a frame: edges ask about frames, so fewer frames are few
 makes them slow.
 
 Each device has a share of the engine (`saccade_cloud.engines.fair_queue`), and so a load of its
-own: a device whose answers wait is bounded, and a device beside it whose answers do not wait is not.
+own: a device whose answers wait is bounded, a device beside it whose answers do not is not.
 
 - A bound begins when a device's answers wait longer than they may: an equal share, for each of its
   streams, of what the engine serves the device.

@@ -23,8 +23,8 @@ class MemoryFrames:
 
     The frame that came first makes room, because questions follow what came last, also where that
     is a backlog or a recording; the newest by capture always stays. A new camera beyond
-    ``max_cameras`` takes the place of the one that disconnected longest ago, and one of a device that
-    has ``of_one_device`` the place of one of its own.
+    ``max_cameras`` takes the place of the one that disconnected longest ago, and one of a device
+    that has ``of_one_device`` the place of one of its own.
     """
 
     def __init__(

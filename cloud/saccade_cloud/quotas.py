@@ -4,8 +4,8 @@ Streams: a device that comes back is let in, and its oldest stream ends. The old
 connection that died without a word, which the server only notices after its keepalive; refusing
 the new one would lock out the living for the sake of the dead.
 
-Places: streams and names of cameras are few for the whole cloud. No device takes more than its share
-of them (see `saccade_cloud.places`), whatever it opens.
+Places: streams and names of cameras are few for the whole cloud. No device takes more than its
+share of them (see `saccade_cloud.places`), whatever it opens.
 
 Rates: who sends more, or packets that take longer to decode, is read more slowly. Nothing is
 refused: HTTP/2 then holds the device's own writes, and no one else's.
@@ -197,9 +197,13 @@ class Quotas:
 
     def _new(self, name: str) -> Device:
         quota, now_s = self._quota, self._clock()
-        rates = quota.messages_per_s, quota.bytes_per_s, quota.decoding
-        buckets = (Bucket(rate, now_s) for rate in rates)
-        return Device(name, *buckets, asyncio.Semaphore(quota.storing))
+        return Device(
+            name,
+            messages=Bucket(quota.messages_per_s, now_s),
+            bytes=Bucket(quota.bytes_per_s, now_s),
+            decoding=Bucket(quota.decoding, now_s),
+            storing=asyncio.Semaphore(quota.storing),
+        )
 
     def _forget(self) -> None:
         """Devices that left and whose buckets are full: a new entry would be the same."""

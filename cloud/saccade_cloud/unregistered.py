@@ -42,7 +42,7 @@ def new_server(
     return cast("grpc.aio.Server", _Guarded(options, interceptors, most_calls))
 
 
-class _Guarded(_aio.Server):  # type: ignore[misc]  # untyped in the stubs
+class _Guarded(_aio.Server):
     def __init__(
         self,
         options: Sequence[tuple[str, int]],
@@ -53,7 +53,7 @@ class _Guarded(_aio.Server):  # type: ignore[misc]  # untyped in the stubs
         self._server = _AioServer(self._loop, None, (), interceptors, tuple(options), most_calls)
 
 
-class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # as above
+class _AioServer(cygrpc.AioServer):  # type: ignore[misc,name-defined]  # not in the stubs
     def _make_request_call_future(self, method: bytes | None) -> asyncio.Future[Any]:
         """The next call of a registered ``method``; None: of any other."""
         if method is not None:

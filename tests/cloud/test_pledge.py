@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,13 @@ from saccade_cloud.load import STEPS
 from saccade_cloud.pledge import UNDER_WAY, Pledge
 from saccade_edge.budget.cloud import CloudBound
 from saccade_testing.cloud_server import QUICK, EdgeEnd, HeldEngine, packet, question, serving
+
+
+def lets_in(pledge: Pledge, sequence: int, now_s: float) -> bool:
+    with suppress(LimitExceeded):
+        pledge.check(sequence, now_s)
+        return True
+    return False
 
 
 @pytest.mark.parametrize("bounds", [[60], [500, 20], [1], [30, 0, 30, 12, 0, 6]])
@@ -44,12 +52,7 @@ def test_one_that_does_not_is_held_to_its_bound() -> None:
     pledge.tell(60, 0.0)
     let_in = 0
     for sequence in range(1, 6001):  # ten a second, for ten minutes
-        try:
-            pledge.check(sequence, sequence / 10)
-        except LimitExceeded as error:
-            assert "one more than the 60 frames a minute" in str(error)
-        else:
-            let_in += 1
+        let_in += lets_in(pledge, sequence, sequence / 10)
     assert 600 <= let_in <= 1.25 * 600 + UNDER_WAY + 1
 
 
@@ -57,15 +60,8 @@ def test_a_lower_bound_gives_no_second_start() -> None:
     pledge = Pledge()
     for step, bound in enumerate((60, 50, 40, 30)):
         pledge.tell(bound, step / 10)
-        for sequence in range(100):
-            try:
-                pledge.check(1000 * (step + 1) + sequence, step / 10)
-            except LimitExceeded:
-                break
-        else:
-            raise AssertionError("a hundred frames at once were let in")
-        if step:
-            assert sequence <= 1
+        let_in = sum(lets_in(pledge, 1000 * step + frame, step / 10) for frame in range(1, 100))
+        assert let_in <= (1 if step else UNDER_WAY)
 
 
 def test_questions_about_a_frame_that_was_let_in_are_free() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from saccade_cloud.engines import kv
 from saccade_cloud.engines.kv import Cache
 from saccade_cloud.engines.prefixes import PrefixCaches, prefix_key
-from saccade_cloud.prompt import TextSegment, VisualSegment
+from saccade_cloud.prompt import Segment, TextSegment, VisualSegment
 
 
 def cache(positions: int) -> Cache:
@@ -107,7 +107,7 @@ def test_a_cache_is_as_large_as_its_arrays() -> None:
         (visual(0.5), TextSegment((1,))),
     ],
 )
-def test_a_key_stands_for_all_of_the_content(other: tuple[TextSegment | VisualSegment, ...]) -> None:
+def test_a_key_stands_for_all_of_the_content(other: tuple[Segment, ...]) -> None:
     usual = (TextSegment((1,)), visual(0.5))
     assert prefix_key(usual) == prefix_key((TextSegment((1,)), visual(0.5)))
     assert prefix_key(usual) != prefix_key(other)

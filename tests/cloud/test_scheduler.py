@@ -56,8 +56,8 @@ def prompt(width: int) -> Prompt:
 def batch(bundle: Bundle) -> Failing:
     language = bundle.manifest.language
     shape = DecoderShape(language.layers, language.heads, language.head_dim, language.width)
-    files = [bundle.file(name) for name in (language.embedding, language.decoder)]
-    return Failing(Decoder(*files, shape, 1), PrefixCaches(0))
+    embedding, decoder = bundle.file(language.embedding), bundle.file(language.decoder)
+    return Failing(Decoder(embedding, decoder, shape, 1), PrefixCaches(0))
 
 
 def test_rows_leave_the_batch_after_a_failed_step_and_the_next_question_is_answered(

@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError
 from saccade_cloud.settings import Address, ServerSettings
-from saccade_testing.cloud_server import QUICK, EdgeEnd, Served, serving
+from saccade_testing.cloud_server import QUICK, Served, serving
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

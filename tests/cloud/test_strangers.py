@@ -19,7 +19,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from saccade.bundle import Bundle
 from saccade.tls import ClientTls
 from saccade.v1 import fleet_pb2
-from saccade.v1 import vision_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetStub
 from saccade.v1.vision_pb2_grpc import VisionStub
 from saccade_cloud.refusals import REFUSALS, Refusals, host_of
@@ -33,7 +32,6 @@ from saccade_testing.cloud_server import (
     EdgeEnd,
     Served,
     channel_to,
-    hello,
     packet,
     serving,
     until,
@@ -84,7 +82,7 @@ async def hold(
 
 
 def watch_health(channel: grpc.aio.Channel) -> Any:
-    stub: Any = health_pb2_grpc.HealthStub(channel)  # type: ignore[arg-type]
+    stub: Any = health_pb2_grpc.HealthStub(channel)
     return stub.Watch(health_pb2.HealthCheckRequest())
 
 
@@ -114,7 +112,7 @@ class TestHeldCalls:
                 assert EXHAUSTED in refused <= {EXHAUSTED, grpc.StatusCode.CANCELLED}
                 await check_a_new_device_is_served(served, bundle, authority.device())
                 async with channel_to(apps, trusting) as channel:
-                    stub: Any = health_pb2_grpc.HealthStub(channel)  # type: ignore[arg-type]
+                    stub: Any = health_pb2_grpc.HealthStub(channel)
                     assert (await stub.Check(health_pb2.HealthCheckRequest())).status == 1
                     fleet: Any = FleetStub(channel)
                     asked = fleet_pb2.ListCamerasRequest()
@@ -144,16 +142,21 @@ class TestHeldCalls:
 
         run(bundle, work)
 
-    @pytest.mark.parametrize("path", ["/saccade.v1.Vision/Connect", "/grpc.health.v1.Health/Check",
-                                      "/saccade.v1.Fleet/ListCameras", "/saccade.v1.Vision/Infer"])  # fmt: skip
+    @pytest.mark.parametrize(
+        "path",
+        [
+            *("/saccade.v1.Vision/Connect", "/grpc.health.v1.Health/Check"),
+            *("/saccade.v1.Fleet/ListCameras", "/saccade.v1.Vision/Infer"),
+        ],
+    )
     def test_calls_that_say_nothing_make_room_for_those_that_do(
         self, bundle: Bundle, path: str
     ) -> None:
+        def begin(channel: grpc.aio.Channel) -> Any:
+            return channel.stream_stream(path)()
+
         async def work(served: Served) -> None:
             async with AsyncExitStack() as stack:
-                begin: Callable[[grpc.aio.Channel], Any] = lambda channel: channel.stream_stream(
-                    path
-                )()
                 held = await hold(stack, served.address, None, begin, 10, 40)
                 await until(lambda: any(call.done() for call in held))
                 began_s = time.monotonic()

@@ -85,13 +85,9 @@ def main(words: Sequence[str]) -> int:
 
 def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--python", default=sys.executable, help="(default: this one)"
-    )
+    parser.add_argument("--python", default=sys.executable, help="(default: this one)")
     parser.add_argument("--kind", choices=KINDS, default="demo", help="(default: %(default)s)")
-    parser.add_argument(
-        "--floors", action="store_true", help="the oldest allowed dependencies"
-    )
+    parser.add_argument("--floors", action="store_true", help="the oldest allowed dependencies")
     return parser.parse_known_args(words)
 
 

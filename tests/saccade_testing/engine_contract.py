@@ -134,7 +134,7 @@ class EngineContract:
         assert self.run(work, max_batch=1) == told(self.alone(self.prompts(2)[1]))[0]
 
     def test_a_cancelled_question_never_takes_a_place(self) -> None:
-        """The last one waits for the first alone, not for those between them that were cancelled."""
+        """The last one waits for the first alone, and not for those that were cancelled."""
         prompts = self.prompts(9)
 
         async def work(engine: Engine) -> list[Timing]:
@@ -159,8 +159,7 @@ class EngineContract:
 
         async def work(engine: Engine) -> None:
             greedy = [asyncio.create_task(ask(engine, each, "greedy")) for each in many]
-            while not ended:
-                await asyncio.sleep(0.001)
+            await asyncio.wait(greedy, return_when=asyncio.FIRST_COMPLETED)
             await ask(engine, one, "honest")
             await asyncio.gather(*greedy)
 
