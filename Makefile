@@ -7,6 +7,7 @@ PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 300
+MUTATION_ARGS ?=
 CERTS_ARGS ?=
 SOAK_ARGS ?= --minutes 60
 
@@ -14,7 +15,7 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 WHEEL_ARGS ?= --kind demo
 
-.PHONY: demo test test-arm test-compose test-floors test-wheel certs fuzz lint protos protos-check soak clean
+.PHONY: demo test test-arm test-compose test-floors test-wheel certs fuzz lint mutation protos protos-check soak clean
 .PHONY: $(addprefix bench-,accuracy budget codec end-to-end fairness link link-rate load rate reconnect selection spool store streams)
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
@@ -60,6 +61,9 @@ bench-fairness: .venv-demo/ready  ## what an honest device has beside a greedy o
 fuzz: .venv/ready  ## hostile packets and tables, FUZZ_SECONDS=300; keeps its corpus in .fuzz
 	.venv/bin/python $(PIP_INSTALL) atheris
 	PYTHONPATH=tests .venv/bin/python tests/fuzz/run.py .fuzz/corpus -max_total_time=$(FUZZ_SECONDS) $(FUZZ_ARGS)
+
+mutation: .venv/ready  ## small faults in chosen modules, and how many the tests notice; MUTATION_ARGS="--per-module 20"
+	PYTHONPATH=tests .venv/bin/python -m mutation $(MUTATION_ARGS)
 
 bench-codec: .venv/ready  ## bytes, distortion and time of every codec
 	.venv/bin/python -m bench.codec $(BENCH_ARGS)

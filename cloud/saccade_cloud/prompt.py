@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from saccade.errors import BundleError, QuestionError
+from saccade.errors import BundleError
 from saccade.nouns import F32, I32
+from saccade.text import check_question
 
 VISUAL = "{visual}"
 QUESTION = "{question}"
-# Line breaks and escape codes have no place in a one-line question; lone surrogates cannot be
-# encoded. Format characters (Cf) stay allowed: scripts and emoji need the zero-width joiner.
-_FORBIDDEN_CATEGORIES = ("Cc", "Cs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +103,6 @@ class PromptBuilder:
             return TextSegment((special,))
         text = part.replace(QUESTION, question)
         return TextSegment(tuple(self._tokenizer.encode(text, add_special_tokens=False).ids))
-
-
-def check_question(question: str, limit_chars: int) -> None:
-    """Raises ``QuestionError`` for a question that is empty, too long or not one line of text."""
-    if not question.strip():
-        raise QuestionError("the question is empty")
-    if len(question) > limit_chars:
-        raise QuestionError(
-            f"the question has {len(question)} characters, the bundle allows {limit_chars}"
-        )
-    for place, char in enumerate(question):
-        if unicodedata.category(char) in _FORBIDDEN_CATEGORIES:
-            raise QuestionError(
-                f"the question has the control character U+{ord(char):04X} at position {place}"
-            )
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

@@ -7,6 +7,7 @@ do where applications are served leaves the devices' server as it is.
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -27,6 +28,8 @@ from saccade_cloud.settings import Address, ServerSettings, channel_options
 from saccade_cloud.tokens import Tokens
 from saccade_cloud.unregistered import new_server
 from saccade_cloud.vision import Vision
+
+log = logging.getLogger(__name__)
 
 SERVICES = (
     vision_pb2.DESCRIPTOR.services_by_name["Vision"].full_name,

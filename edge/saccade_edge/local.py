@@ -8,10 +8,12 @@ from pathlib import Path
 from saccade.bundle import Bundle
 from saccade.client.halves import EncodeOptions
 from saccade.nouns import U8, Frame, FrameTokens, Timing
+from saccade.paths import expand
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.source.pictures import as_rgb, read_picture
+from saccade_edge.source.uri import local_path
 from saccade_edge.stopwatch import Stopwatch
 
 CAMERA = "picture"
@@ -69,4 +71,4 @@ def open_encoder(bundle: Bundle, options: EncodeOptions) -> ImageEncoder:
 
 
 def _read(path: str | Path) -> U8:
-    return read_picture(Path(path).expanduser())
+    return read_picture(local_path(path) if isinstance(path, str) else expand(path))

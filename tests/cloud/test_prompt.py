@@ -7,7 +7,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from saccade.errors import BundleError, QuestionError
-from saccade_cloud.prompt import PromptBuilder, TextSegment, VisualSegment, check_question
+from saccade.text import check_question
+from saccade_cloud.prompt import PromptBuilder, TextSegment, VisualSegment
 from saccade_testing.tiny_bundle import SPECIALS, write_tokenizer
 
 TEMPLATE = ("<bos>", "{visual}", "question : {question} answer :")
