@@ -39,13 +39,14 @@ EVERY_S = 0.25
 STREAMS = 16
 OPEN = 60
 LOOKS = 24
-PACKETS = 600
 
 
 def run(options: argparse.Namespace) -> dict[str, float]:
     """Print the table; what the last line says."""
     bundle = Bundle.open(options.bundle)
-    packets = tuple(distinct(bundle, packets_of_clip(bundle, LOOKS, PipelineSettings()), PACKETS))
+    packets = tuple(
+        distinct(bundle, packets_of_clip(bundle, LOOKS, PipelineSettings()), options.packets)
+    )
     serve = (
         *("cloud", "serve", "--listen=127.0.0.1:0", f"--bundle={bundle.folder}", "--threads=1"),
         *("--drain=0", "--store=memory:"),
@@ -113,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--bundle", default="crossing")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6.0, help="of one round, with one load")
+    parser.add_argument("--packets", type=int, default=600, help="that differ")
     parser.add_argument("--greedy", type=int, default=1, help="greedy devices")
     found = run(parser.parse_args(arguments))
     print(json.dumps({name: round(value, 3) for name, value in found.items()}))

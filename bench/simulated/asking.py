@@ -80,7 +80,7 @@ class _Stream:
         own = ("grpc.use_local_subchannel_pool", 1)
         options = [*channel_options(asker.address, MESSAGE_BYTES), own]
         async with grpc.aio.insecure_channel(asker.address, options) as channel:
-            self._call = VisionStub(channel).Connect()
+            self._call = VisionStub(channel).Connect(wait_for_ready=True)
             hello = pb.Hello(
                 protocol=PROTOCOL,
                 device=asker.device,
