@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tokenizers import Tokenizer
 
@@ -70,11 +68,12 @@ class PromptBuilder:
     """The bundle's template, applied.
 
     Template parts are a special token (``<bos>``), ``{visual}``, or text with ``{question}``.
-    Raises ``BundleError`` for a template without exactly one visual part and one question.
+    ``tokenizer``: of its own, it is changed. Raises ``BundleError`` for a template without exactly
+    one visual part and one question.
     """
 
-    def __init__(self, tokenizer: Path, template: Sequence[str], question_chars: int) -> None:
-        self._tokenizer = load_tokenizer(tokenizer)
+    def __init__(self, tokenizer: Tokenizer, template: Sequence[str], question_chars: int) -> None:
+        self._tokenizer = tokenizer
         # A user's "<eos>" is six characters of text, not the end of the prompt.
         self._tokenizer.encode_special_tokens = True
         self._template = tuple(template)
@@ -112,13 +111,3 @@ class PromptBuilder:
             return TextSegment((special,))
         text = part.replace(QUESTION, question)
         return TextSegment(tuple(self._tokenizer.encode(text, add_special_tokens=False).ids))
-
-
-def load_tokenizer(path: Path) -> Tokenizer:
-    """The bundle's tokenizer. Raises ``BundleError`` for a file that cannot be read as JSON."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        json.loads(text)  # the library raises a bare Exception, too broad to be caught
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path.name} cannot be read as a tokenizer: {error}") from error
-    return Tokenizer.from_str(text)

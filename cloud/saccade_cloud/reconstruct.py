@@ -6,11 +6,10 @@ ascending inside a view. A close-up has its crop's slot: what it shows belongs t
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 
+from saccade.bundle_files import ModelFile
 from saccade.errors import EngineError, PacketError
 from saccade.limits import Limits, check
 from saccade.nouns import F32, I32, FrameTokens, Grid, ViewTokens
@@ -25,7 +24,7 @@ class Reconstructor:
     ``EngineError`` when the projector gives something that is not a finite [K, width].
     """
 
-    def __init__(self, projector: Path, limits: Limits, width: int) -> None:
+    def __init__(self, projector: ModelFile, limits: Limits, width: int) -> None:
         inputs = ("features", "ids", "slots", "boxes", "kinds")
         self._projector = Graph(projector, inputs, ("embeds",))
         self._limits = limits

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from saccade.bundle import Bundle
+from saccade.bundle_files import ModelFile
 from saccade.errors import BundleError, EngineError, LimitExceeded, PacketError
 from saccade.limits import Limits
 from saccade.nouns import FrameTokens
@@ -20,8 +20,8 @@ def reconstruct(bundle: Bundle) -> Reconstructor:
     return Reconstructor(projector(bundle), Limits.of(bundle.manifest), WIDTH)
 
 
-def projector(bundle: Bundle) -> Path:
-    return bundle.file(bundle.manifest.language.projector)
+def projector(bundle: Bundle) -> ModelFile:
+    return bundle.model(bundle.manifest.language.projector)
 
 
 def test_every_kept_token_becomes_one_embedding_at_its_place(reconstruct: Reconstructor) -> None:
@@ -144,6 +144,6 @@ def test_a_projector_of_another_width_is_an_error(bundle: Bundle) -> None:
         wrong(usual_frame())
 
 
-def test_a_missing_projector_is_a_bundle_error(tmp_path: Path, bundle: Bundle) -> None:
-    with pytest.raises(BundleError, match=r"none\.onnx"):
-        Reconstructor(tmp_path / "none.onnx", Limits.of(bundle.manifest), WIDTH)
+def test_a_projector_that_is_not_listed_is_a_bundle_error(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match=r"lists no file 'none\.onnx'"):
+        Reconstructor(bundle.model("none.onnx"), Limits.of(bundle.manifest), WIDTH)
