@@ -16,7 +16,7 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 WHEEL_ARGS ?= --kind demo
 
 .PHONY: demo test test-arm test-compose test-floors test-wheel certs fuzz lint mutation protos protos-check soak clean
-.PHONY: $(addprefix bench-,accuracy budget codec end-to-end link link-rate load rate reconnect selection spool store streams)
+.PHONY: $(addprefix bench-,accuracy budget codec end-to-end fairness link link-rate load rate reconnect selection spool store streams)
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
@@ -54,6 +54,9 @@ bench-budget: .venv/ready  ## budget policies over link traces, simulated; BENCH
 
 bench-end-to-end: .venv-demo/ready  ## time by stage, frames a second, bytes at the socket
 	.venv-demo/bin/python -m bench.end_to_end $(BENCH_ARGS)
+
+bench-fairness: .venv-demo/ready  ## what an honest device has beside a greedy one
+	.venv-demo/bin/python -m bench.fairness $(BENCH_ARGS)
 
 fuzz: .venv/ready  ## hostile packets and tables, FUZZ_SECONDS=300; keeps its corpus in .fuzz
 	.venv/bin/python $(PIP_INSTALL) atheris

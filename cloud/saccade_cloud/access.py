@@ -1,7 +1,8 @@
-"""Who may call what, decided before any servicer hears of the call.
+"""Who may call what, decided by a call's headers alone.
 
 - Health is open: who watches a cloud needs no secret, and it says nothing else.
-- ``Vision.Connect`` is for devices: `saccade_cloud.identity` decides, by certificate.
+- ``Vision.Connect`` is for devices: `saccade_cloud.identity` decides, by certificate. The address
+  for applications has none of them.
 - Everything else, reflection and what is added later included, is for applications: they show a
   token. A cloud that knows devices by certificate but has no tokens serves no application; only
   one that has neither, on its own machine or by ``--insecure``, is open to all.
@@ -10,50 +11,68 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Mapping
+from contextvars import ContextVar
+from enum import Enum
 
-import grpc
-
-from saccade.errors import Forbidden, SaccadeError, Unauthenticated
+from saccade.errors import Forbidden, Unauthenticated
 from saccade_cloud.tokens import Tokens
-from saccade_cloud.translate import translated
 
 # Who asked what, by the token's name.
 log = logging.getLogger("saccade.access")
 
-OPEN = ("/grpc.health.v1.Health/", "/saccade.v1.Vision/Connect")
-
-if TYPE_CHECKING:  # the class is generic in the stubs only
-    Handler = grpc.RpcMethodHandler[Any, Any] | None  # None: there is no such method
+CONNECT = "/saccade.v1.Vision/Connect"
+HEALTH = "/grpc.health.v1.Health/"
 
 
-class Access(grpc.aio.ServerInterceptor):
-    """``tokens`` None: this cloud has none. ``certified``: it knows devices by certificate."""
+# Who has the call that is served in this task: see ``caller``.
+CALLER: ContextVar[str] = ContextVar("CALLER", default="")
 
-    def __init__(self, tokens: Tokens | None, *, certified: bool) -> None:
+
+def caller() -> str:
+    """The application whose call is served: each has a share of the engine."""
+    return CALLER.get()
+
+
+class Kind(Enum):
+    """Whose call it is. Each kind has places of its own: see `saccade_cloud.admission`."""
+
+    DEVICE = "device"
+    HEALTH = "health"
+    APPLICATION = "application"
+
+
+class Access:
+    """``tokens`` None: this cloud has none. ``certified``: it knows devices by certificate.
+    ``devices``: whether they are served at this address.
+    """
+
+    def __init__(self, tokens: Tokens | None, *, certified: bool, devices: bool = True) -> None:
         self._tokens = tokens
         self._certified = certified
+        self.devices = devices
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
-        method = handler_call_details.method
-        if not method.startswith(OPEN):
-            try:
-                self._check(method, dict(handler_call_details.invocation_metadata))
-            except SaccadeError as error:
-                return _refusal(error)
-        return await continuation(handler_call_details)
+    def check(self, method: str, metadata: Mapping[str, str | bytes]) -> tuple[Kind, str]:
+        """The kind of a call, and the token's name, "" without one.
 
-    def _check(self, method: str, metadata: dict[str, str | bytes]) -> None:
-        """Raises ``Unauthenticated`` or ``Forbidden``."""
+        Raises ``Unauthenticated`` or ``Forbidden``.
+        """
+        if method.startswith(HEALTH):
+            return Kind.HEALTH, ""
+        if method == CONNECT:
+            if not self.devices:
+                raise Unauthenticated(
+                    "edges show a certificate to this cloud, at the address that asks for one; "
+                    "a token is for applications"
+                )
+            return Kind.DEVICE, ""
+        return Kind.APPLICATION, self._application(method, metadata)
+
+    def _application(self, method: str, metadata: Mapping[str, str | bytes]) -> str:
         if self._tokens is None:
             if self._certified:
                 raise Forbidden("this cloud has no tokens, and so serves no applications")
-            return
+            return ""
         said = metadata.get("authorization")
         scheme, _, token = said.partition(" ") if isinstance(said, str) else ("", "", "")
         if scheme.lower() != "bearer":
@@ -62,15 +81,4 @@ class Access(grpc.aio.ServerInterceptor):
         if name is None:
             raise Unauthenticated("the token is not one of this cloud's")
         log.info("%s calls %s", name, method)
-
-
-def _refusal(error: SaccadeError) -> Handler:
-    """Ends the call at once, whatever kind of call it is: nothing is read first."""
-
-    async def refuse(
-        request_iterator: object, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> NoReturn:
-        async with translated(context):
-            raise error
-
-    return grpc.stream_stream_rpc_method_handler(refuse)
+        return name

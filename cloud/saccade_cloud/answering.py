@@ -7,13 +7,22 @@ import time
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from saccade.limits import check
 from saccade.nouns import Answer, FrameTokens, Timing
-from saccade_cloud.engines.base import Engine, GenerateParams, TokenChunk
-from saccade_cloud.prompt import PromptBuilder, VisualSegment
+from saccade_cloud.engines.base import Engine, EngineLimits, GenerateParams, TokenChunk
+from saccade_cloud.prompt import Prompt, PromptBuilder, VisualSegment
 from saccade_cloud.reconstruct import Reconstructor
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the engine gets."""
+
+    prompt: Prompt
+    params: GenerateParams
+    reconstruct_ms: float
 
 
 class Answerer:
@@ -29,6 +38,10 @@ class Answerer:
         self._most_visual = engine.limits.max_context - prompts.least_text_tokens - 1
         self._projecting = ThreadPoolExecutor(1, thread_name_prefix="saccade-reconstruct")
 
+    @property
+    def limits(self) -> EngineLimits:
+        return self._engine.limits
+
     def check_question(self, question: str) -> None:
         """Raises ``QuestionError`` for a question that ``stream`` would refuse."""
         self._prompts.check(question)
@@ -43,20 +56,36 @@ class Answerer:
     async def stream(
         self, frame: FrameTokens, question: str, max_tokens: int = 0
     ) -> AsyncGenerator[TokenChunk, None]:
-        """The answer's chunks; the last one's timing begins with ``reconstruct``.
+        """``prepare``, then ``generate``."""
+        prepared = await self.prepare(frame, question, max_tokens)
+        async with aclosing(self.generate(prepared)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
-        ``max_tokens`` 0 is the engine's maximum. Raises ``QuestionError`` before anything is
-        computed, then what the stages raise.
+    async def prepare(
+        self, frame: FrameTokens, question: str, max_tokens: int = 0, client: str = ""
+    ) -> Prepared:
+        """The prompt, for the engine. ``max_tokens`` 0 is the engine's maximum; ``client``: who
+        asks.
+
+        Raises ``QuestionError`` before anything is computed.
         """
         self.check_question(question)
         started = time.perf_counter()
         visual = await self._visual(frame)
         reconstruct_ms = (time.perf_counter() - started) * 1e3
         prompt = self._prompts.build(visual, question)
-        params = GenerateParams(max_tokens or self._engine.limits.max_tokens)
-        async with aclosing(self._engine.generate(prompt, params)) as chunks:
+        params = GenerateParams(max_tokens or self._engine.limits.max_tokens, client)
+        return Prepared(prompt, params, reconstruct_ms)
+
+    async def generate(self, prepared: Prepared) -> AsyncGenerator[TokenChunk, None]:
+        """The answer's chunks; the last one's timing begins with ``reconstruct``. Raises what the
+        engine raises.
+        """
+        answer = self._engine.generate(prepared.prompt, prepared.params)
+        async with aclosing(answer) as chunks:
             async for chunk in chunks:
-                yield _with_stages(chunk, {"reconstruct": reconstruct_ms})
+                yield _with_stages(chunk, {"reconstruct": prepared.reconstruct_ms})
 
     async def answer(self, frame: FrameTokens, question: str, max_tokens: int = 0) -> Answer:
         """The whole answer at once."""

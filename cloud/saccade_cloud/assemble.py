@@ -66,6 +66,7 @@ def memory_frames(settings: ServerSettings) -> MemoryFrames:
     return MemoryFrames(
         settings.frames_per_camera,
         settings.max_cameras,
+        settings.quota.cameras,
         settings.frame_bytes,
         settings.device_frame_bytes,
     )

@@ -16,7 +16,6 @@ from typing import Any
 from saccade.errors import (
     LimitExceeded,
     PacketError,
-    QuestionError,
     RemoteError,
     SaccadeError,
     StorageError,
@@ -35,6 +34,7 @@ from saccade_cloud.hub import Hub
 from saccade_cloud.identity import Peer
 from saccade_cloud.keeping import frame_of, known, record_of
 from saccade_cloud.pipe import Pipe
+from saccade_cloud.pledge import Pledge
 from saccade_cloud.stages import stage_times
 from saccade_cloud.tenancy import Tenancy
 
@@ -60,6 +60,7 @@ class Conversation:
         self._owed: set[asyncio.Task[None]] = set()  # acknowledgements and answers
         self._hello: pb.Hello | None = None  # once it was accepted
         self._tenancy = Tenancy(hub.quotas, self._outbox.end)
+        self._pledge = Pledge()
 
     async def replies(self) -> AsyncGenerator[pb.CloudMessage, None]:
         """All that the cloud says. Raises what ended the conversation, if it did not end well."""
@@ -85,11 +86,7 @@ class Conversation:
             raise
 
     async def _greet(self) -> pb.Hello:
-        limit_s = self._hub.settings.hello_timeout_s
-        try:
-            message = await within(limit_s, next_or_none(self._messages))
-        except asyncio.TimeoutError:
-            raise RemoteError(f"the edge did not say hello within {limit_s:g} s") from None
+        message = await next_or_none(self._messages)
         if message is None:
             raise RemoteError("the edge left without a hello")
         self._session.receive(message)
@@ -97,9 +94,9 @@ class Conversation:
         if self._peer is not None:
             self._peer.check(hello.device)
         check_hello(hello, self._hub.digest)
+        self._tenancy.begin(hello, self._peer)
         self._hub.frames.connect(hello.device, hello.cameras)
         self._hello = hello
-        self._tenancy.begin(hello, self._peer)
         resume_after, stored = await known(self._hub.store, hello)
         # It is held for as long as the stream lasts, and any frame of it is in memory.
         hello.ClearField("in_doubt")
@@ -143,13 +140,29 @@ class Conversation:
         The frame can be asked about at once; its acknowledgement comes when it is stored. While
         the store has no room nothing more is read, and gRPC slows the edge.
         """
+        began_s = time.perf_counter()
         try:
-            frame = await self._hub.unpack(packet, hello)
-            self._hub.frames.put(frame)
-            storing = await self._hub.store.put(record_of(frame, hello))
-        except (PacketError, LimitExceeded, StorageError) as error:
+            frame = await self._hub.unpack(packet, hello, client_of(hello))
+        except (PacketError, LimitExceeded) as error:
             await self._say(_failure(error, sequence=packet.sequence))
+            await self._tenancy.decoded(time.perf_counter() - began_s)
             return
+        self._hub.frames.put(frame)
+        await self._store(frame, hello)
+        await self._tenancy.decoded(frame.timing.stages["decode"] / 1e3)
+
+    async def _store(self, frame: StoredFrame, hello: pb.Hello) -> None:
+        await self._tenancy.begin_storing()
+        try:
+            storing = await self._hub.store.put(record_of(frame, hello))
+        except BaseException as error:
+            self._tenancy.end_storing()
+            if not isinstance(error, (PacketError, LimitExceeded, StorageError)):
+                raise
+            await self._say(_failure(error, sequence=frame.tokens.sequence))
+            return
+        # Also where the acknowledgement is cancelled before it begins.
+        storing.add_done_callback(lambda _: self._tenancy.end_storing())
         self._owed.add(self._start(self._acknowledge(frame, storing)))
 
     async def _acknowledge(self, frame: StoredFrame, storing: asyncio.Future[bool]) -> None:
@@ -167,23 +180,29 @@ class Conversation:
         await self._say(pb.CloudMessage(ack=ack))
 
     async def _answer(self, question: pb.Question, hello: pb.Hello) -> None:
-        load, sequence = self._hub.load, question.sequence
         try:
             self._hub.answerer.check_question(question.text)  # before it waits, and takes memory
-        except QuestionError as error:
-            await self._say(_failure(error, question_id=question.id))
-            return
-        number = load.asks(self, sequence, time.monotonic(), recording=hello.recording)
-        try:
-            frame = await frame_of(self._hub, hello.device, hello.boot, sequence)
-            answer = self._hub.posted_answer(frame, question.text, question.max_tokens, number)
-            async with aclosing(answer) as chunks:
-                async for chunk in chunks:
-                    await self._say(_answer_chunk(question, chunk))
+            with self._tenancy.question():
+                self._pledge.check(question.sequence, time.monotonic())
+                await self._answer_in_turn(question, hello)
         except Unreachable:
             raise
         except SaccadeError as error:
             await self._say(_failure(error, question_id=question.id))
+
+    async def _answer_in_turn(self, question: pb.Question, hello: pb.Hello) -> None:
+        load, sequence = self._hub.load, question.sequence
+        number = load.asks(
+            self, sequence, time.monotonic(), device=hello.device, recording=hello.recording
+        )
+        try:
+            frame = await frame_of(self._hub, hello.device, hello.boot, sequence)
+            answer = self._hub.posted_answer(
+                frame, question.text, question.max_tokens, number, client_of(hello)
+            )
+            async with aclosing(answer) as chunks:
+                async for chunk in chunks:
+                    await self._say(_answer_chunk(question, chunk))
         finally:
             load.leaves(number)
 
@@ -192,9 +211,11 @@ class Conversation:
         said = 0
         while self._hub.settings.answer_wait_s:
             await asyncio.sleep(BOUND_EVERY_S)
-            frames, reason = self._hub.load.bound(self, time.monotonic())
+            now_s = time.monotonic()
+            frames, reason = self._hub.load.bound(self, now_s)
             if frames != said:
                 said = frames
+                self._pledge.tell(frames, now_s)
                 budget = pb.Budget(frames_per_minute=frames, reason=reason)
                 await self._say(pb.CloudMessage(budget=budget))
 
@@ -223,6 +244,11 @@ class Conversation:
         self._owed.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._tenancy.fail(error)
+
+
+def client_of(hello: pb.Hello) -> str:
+    """Who has a share of the engine: the device, with all of its streams."""
+    return f"device {hello.device}"
 
 
 def _failure(

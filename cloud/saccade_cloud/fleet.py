@@ -12,6 +12,7 @@ from saccade.errors import QuestionError
 from saccade.packet import MAX_UNIX_MS
 from saccade.v1 import fleet_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetServicer
+from saccade_cloud.access import caller
 from saccade_cloud.board import Wanted
 from saccade_cloud.frames import CameraState, FrameStore, StoredFrame
 from saccade_cloud.hub import Hub
@@ -40,7 +41,9 @@ class Fleet(FleetServicer):
     ) -> AsyncIterator[pb.AskReply]:
         async with translated(context):
             frame = newest_frame(self._hub.frames, request.camera)
-            answer = self._hub.posted_answer(frame, request.question, request.max_tokens)
+            answer = self._hub.posted_answer(
+                frame, request.question, request.max_tokens, client=caller()
+            )
             async with aclosing(answer) as chunks:
                 async for chunk in chunks:
                     yield pb.AskReply(

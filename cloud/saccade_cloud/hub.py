@@ -21,8 +21,10 @@ from saccade.v1 import tokens_pb2, vision_pb2
 from saccade_cloud.answering import Answerer
 from saccade_cloud.board import AnswerBoard
 from saccade_cloud.engines.base import TokenChunk
+from saccade_cloud.fair_gate import FairGate
 from saccade_cloud.frames import CodedTokens, FrameStore, StoredFrame
 from saccade_cloud.load import Load
+from saccade_cloud.places import Places
 from saccade_cloud.quotas import Quotas
 from saccade_cloud.settings import ServerSettings
 from saccade_cloud.store.base import Store
@@ -35,6 +37,11 @@ log = logging.getLogger(__name__)
 # decoding what edges usually send (0.2 ms), and the worst that fits in here, klt, takes 3 ms: less
 # than a thread that computes may keep the loop waiting for the interpreter anyway (5 ms).
 SMALL_PACKET_BYTES = 2048
+
+
+# Questions of one client beyond the waiting room: enough for its rows of the batch, and for those
+# that follow them.
+IN_WORK_OF_ONE = 48
 
 
 def _one_worker() -> ThreadPoolExecutor:
@@ -57,22 +64,35 @@ class Hub:
     unpacking: ThreadPoolExecutor = field(default_factory=_one_worker)
     quotas: Quotas = field(init=False)
     load: Load = field(init=False)
+    working: FairGate = field(init=False)  # questions that the engine has, or gets next
+    preparing: FairGate = field(init=False)  # for it: there is one thread
+    decoding: FairGate = field(init=False)  # large packets: the same
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "quotas", Quotas(self.settings.quota))
+        settings, engine = self.settings, self.answerer.limits
+        object.__setattr__(
+            self, "quotas", Quotas(settings.quota, settings.streams, settings.max_cameras)
+        )
+        places = Places("questions", engine.max_waiting + engine.max_batch, IN_WORK_OF_ONE)
+        object.__setattr__(self, "working", FairGate(places))
+        object.__setattr__(self, "preparing", FairGate(Places("questions", 1, 1)))
+        object.__setattr__(self, "decoding", FairGate(Places("packets", 1, 1)))
         object.__setattr__(self, "load", Load(self.settings.answer_wait_s))
 
-    async def unpack(self, packet: tokens_pb2.FramePacket, hello: vision_pb2.Hello) -> StoredFrame:
-        """An untrusted packet as a frame, with the stages ``receive`` and ``decode``.
+    async def unpack(
+        self, packet: tokens_pb2.FramePacket, hello: vision_pb2.Hello, client: str = ""
+    ) -> StoredFrame:
+        """An untrusted packet of ``client`` as a frame, with the stages ``receive`` and ``decode``.
 
         Decoded here, and again when somebody asks: nothing less tells an entropy-coded stream from
         one that its edge coded wrong, and it is that edge that must hear of it. ``receive`` is the
-        wait for the thread that decodes what is large. Only what decoding used is kept. Raises
-        ``PacketError`` and ``LimitExceeded``, also for tokens about which nothing can be answered.
+        wait for the thread that decodes what is large, client by client. Only what decoding used is
+        kept. Raises ``PacketError`` and ``LimitExceeded``, also for tokens about which nothing can
+        be answered.
         """
         received_ns, received = time.time_ns(), time.perf_counter()
         packet_bytes = packet.ByteSize()
-        tokens, started, ended = await self._decode(packet, hello, packet_bytes)
+        tokens, started, ended = await self._decode(packet, hello, packet_bytes, client)
         self.answerer.check_frame(tokens)
         stages = {"receive": (started - received) * 1e3, "decode": (ended - started) * 1e3}
         return StoredFrame(
@@ -92,51 +112,80 @@ class Hub:
         )
 
     async def answer(
-        self, frame: StoredFrame, question: str, max_tokens: int, number: int | None = None
+        self,
+        frame: StoredFrame,
+        question: str,
+        max_tokens: int,
+        number: int | None = None,
+        client: str = "",
     ) -> AsyncGenerator[TokenChunk, None]:
         """The answer's chunks; the last one's timing has every stage of the frame's way.
-        ``number``: the question's, in the load.
+        ``number``: the question's, in the load. ``client``: who asks; every client has its share.
 
-        Raises what ``Answerer.stream`` raises, and ``LimitExceeded`` when it takes too long.
+        Raises what ``Answerer.prepare`` and ``generate`` raise, and ``LimitExceeded`` when it takes
+        too long.
         """
         limit_s = self.settings.answer_timeout_s
         ends = time.monotonic() + limit_s
-        tokens, timing = await self._tokens(frame)
-        async with aclosing(self.answerer.stream(tokens, question, max_tokens)) as chunks:
+        async with aclosing(self._in_turn(frame, question, max_tokens, client)) as chunks:
             try:
                 while chunk := await within(ends - time.monotonic(), next_or_none(chunks)):
                     self.load.begins(number, time.monotonic())
-                    yield _after(timing, chunk)
+                    yield chunk
             except asyncio.TimeoutError:
                 raise LimitExceeded(f"no whole answer within {limit_s:g} s") from None
 
-    async def _tokens(self, frame: StoredFrame) -> tuple[FrameTokens, Timing]:
+    async def _in_turn(
+        self, frame: StoredFrame, question: str, max_tokens: int, client: str
+    ) -> AsyncGenerator[TokenChunk, None]:
+        """The wait for a place counts as the stage ``queue``."""
+        came = time.perf_counter()
+        async with self.working.place(client):
+            async with self.preparing.place(client):
+                waited_ms = (time.perf_counter() - came) * 1e3
+                tokens, timing = await self._tokens(frame, client)
+                prepared = await self.answerer.prepare(tokens, question, max_tokens, client)
+            async with aclosing(self.answerer.generate(prepared)) as chunks:
+                async for chunk in chunks:
+                    yield _after(timing, chunk, waited_ms)
+
+    async def _tokens(self, frame: StoredFrame, client: str) -> tuple[FrameTokens, Timing]:
         """The frame's tokens, and its stages with the time that this took."""
         coded = frame.tokens
         packet = tokens_pb2.FramePacket.FromString(coded.packet)
-        tokens, started, ended = await self._decode(packet, coded.hello, len(coded.packet))
+        tokens, started, ended = await self._decode(packet, coded.hello, len(coded.packet), client)
         stages = dict(frame.timing.stages)
         stages["decode"] = stages.get("decode", 0.0) + (ended - started) * 1e3
         return tokens, Timing(stages)
 
     async def _decode(
-        self, packet: tokens_pb2.FramePacket, hello: vision_pb2.Hello, packet_bytes: int
+        self,
+        packet: tokens_pb2.FramePacket,
+        hello: vision_pb2.Hello,
+        packet_bytes: int,
+        client: str,
     ) -> tuple[FrameTokens, float, float]:
         """The tokens, and when decoding began and ended."""
         work = partial(_timed_unpack, packet, hello, self.limits, self.codecs)
         if packet_bytes <= SMALL_PACKET_BYTES:
             return work()
-        return await asyncio.get_running_loop().run_in_executor(self.unpacking, work)
+        async with self.decoding.place(client):
+            return await asyncio.get_running_loop().run_in_executor(self.unpacking, work)
 
     async def posted_answer(
-        self, frame: StoredFrame, question: str, max_tokens: int, number: int | None = None
+        self,
+        frame: StoredFrame,
+        question: str,
+        max_tokens: int,
+        number: int | None = None,
+        client: str = "",
     ) -> AsyncGenerator[TokenChunk, None]:
         """``answer``; before its last chunk it is stored and on the board.
 
         Who heard the last chunk may forget the question, so the answer must be safe by then.
         """
         texts: list[str] = []
-        async with aclosing(self.answer(frame, question, max_tokens, number)) as chunks:
+        async with aclosing(self.answer(frame, question, max_tokens, number, client)) as chunks:
             async for chunk in chunks:
                 texts.append(chunk.text)
                 if chunk.finish is not None:
@@ -190,10 +239,12 @@ def _observation(
     )
 
 
-def _after(timing: Timing, chunk: TokenChunk) -> TokenChunk:
+def _after(timing: Timing, chunk: TokenChunk, waited_ms: float) -> TokenChunk:
     if chunk.timing is None:
         return chunk
-    return replace(chunk, timing=Timing(timing.stages | chunk.timing.stages))
+    stages = timing.stages | chunk.timing.stages
+    stages["queue"] = stages.get("queue", 0.0) + waited_ms
+    return replace(chunk, timing=Timing(stages))
 
 
 def _before(chunk: TokenChunk, timing: Timing) -> TokenChunk:

@@ -4,14 +4,18 @@ Pure: no clock, no I/O; times are passed in, seconds of one monotonic clock. Onl
 are bounded, not tokens a frame: edges ask about frames, so fewer frames are fewer answers, whatever
 makes them slow.
 
-- A bound begins when answers wait longer than they may: an equal share of what the engine serves.
+Each device has a share of the engine (`saccade_cloud.engines.fair_queue`), and so a load of its
+own: a device whose answers wait is bounded, a device beside it whose answers do not is not.
+
+- A bound begins when a device's answers wait longer than they may: an equal share, for each of its
+  streams, of what the engine serves the device.
 - From then on the wait is held below a third of that. While it is longer, the bound falls to what
   the engine serves, and a little lower, so that the queue ends; while it is shorter, the bound goes
   up, a few small steps at a time, until there is none.
 - The wait is that of a question that would come now. The age of those that wait says too late that
   they are many, and an engine whose queue is full serves less: refusing takes time, too.
 - The wait that counts is that of cameras. A recording asks as fast as it is answered, so its
-  questions always wait: it has the cameras' bound while there are any, and none without them.
+  questions always wait: it has the bound of its device's cameras, and none without them.
 
 The constants were chosen in a simulation of engines of 5 to 240 answers a second and 1 to 400 edges
 (tests/system/test_load_settles.py), and tried on the real one (bench/load.py).
@@ -56,8 +60,62 @@ class Load:
 
     def __init__(self, longest_s: float) -> None:
         self._longest_s = longest_s
-        self._waiting: dict[int, float] = {}  # question -> when it came, oldest first
+        self._devices: dict[str, _DeviceLoad] = {}
+        self._device_of: dict[object, str] = {}  # by stream
+        self._questions: dict[int, _DeviceLoad] = {}
         self._numbers = 0
+
+    def asks(
+        self,
+        stream: object,
+        sequence: int,
+        now_s: float,
+        *,
+        device: str = "",
+        recording: bool = False,
+    ) -> int | None:
+        """A ``stream`` of ``device`` asks about a frame, and shares in the device's bound from now
+        on. The question's number for ``begins`` and ``leaves``; None where its wait does not count.
+        """
+        load = self._devices.setdefault(device, _DeviceLoad(self._longest_s))
+        self._device_of[stream] = device
+        self._numbers += 1
+        if not load.asks(stream, self._numbers, sequence, now_s, recording=recording):
+            return None
+        self._questions[self._numbers] = load
+        return self._numbers
+
+    def begins(self, number: int | None, now_s: float) -> None:
+        """An answer's first token is there. Later tokens change nothing."""
+        if number is not None and number in self._questions:
+            self._questions[number].begins(number, now_s)
+
+    def leaves(self, number: int | None) -> None:
+        """A question ended, with or without an answer."""
+        load = self._questions.pop(number, None) if number is not None else None
+        if load is not None and number is not None:
+            load.leaves(number)
+
+    def ended(self, stream: object) -> None:
+        device = self._device_of.pop(stream, None)
+        if device is not None and self._devices[device].ended(stream):
+            del self._devices[device]
+
+    def bound(self, stream: object, now_s: float) -> tuple[int, str]:
+        """Frames a minute that ``stream`` may send, and why; 0 for no bound.
+
+        Who has not asked for ``ASKED_S`` costs the engine nothing and is not bounded.
+        """
+        device = self._device_of.get(stream)
+        return (0, "") if device is None else self._devices[device].bound(stream, now_s)
+
+
+class _DeviceLoad:
+    """Of one device."""
+
+    def __init__(self, longest_s: float) -> None:
+        self._longest_s = longest_s
+        self._waiting: dict[int, float] = {}  # question -> when it came, oldest first
         self._asked: deque[tuple[float, bool]] = deque(maxlen=MOST_KEPT)  # when, a frame's first
         self._served: deque[float] = deque(maxlen=MOST_KEPT)  # when
         self._streams: dict[object, _Stream] = {}
@@ -67,33 +125,27 @@ class Load:
         self._changed_s = self._updated_s = float("-inf")
 
     def asks(
-        self, stream: object, sequence: int, now_s: float, *, recording: bool = False
-    ) -> int | None:
-        """``stream`` asks about a frame, and shares in the bound from now on. The question's number
-        for ``begins`` and ``leaves``; None where its wait does not count.
-        """
+        self, stream: object, number: int, sequence: int, now_s: float, *, recording: bool
+    ) -> bool:
+        """Whether the question's wait counts."""
         known = self._streams.setdefault(stream, _Stream(recording, now_s))
         first, known.sequence, known.asked_s = known.sequence != sequence, sequence, now_s
-        if recording:
-            return None
-        self._asked.append((now_s, first))
-        self._numbers += 1
-        self._waiting[self._numbers] = now_s
-        return self._numbers
+        if not recording:
+            self._asked.append((now_s, first))
+            self._waiting[number] = now_s
+        return not recording
 
-    def begins(self, number: int | None, now_s: float) -> None:
-        """An answer's first token is there. Later tokens change nothing."""
-        since = self._waiting.pop(number, None) if number is not None else None
-        if since is not None:
+    def begins(self, number: int, now_s: float) -> None:
+        if self._waiting.pop(number, None) is not None:
             self._served.append(now_s)
 
-    def leaves(self, number: int | None) -> None:
-        """A question ended, with or without an answer."""
-        if number is not None:
-            self._waiting.pop(number, None)
+    def leaves(self, number: int) -> None:
+        self._waiting.pop(number, None)
 
-    def ended(self, stream: object) -> None:
+    def ended(self, stream: object) -> bool:
+        """Whether nothing of the device is left."""
         self._streams.pop(stream, None)
+        return not self._streams and not self._waiting
 
     def wait_s(self, now_s: float) -> float:
         """What a question that comes now will wait, as far as can be told: the age of the oldest,
@@ -104,10 +156,7 @@ class Load:
         return max(now_s - oldest_s, queue_s)
 
     def bound(self, stream: object, now_s: float) -> tuple[int, str]:
-        """Frames a minute that ``stream`` may send, and why; 0 for no bound.
-
-        Who has not asked for ``ASKED_S`` costs the engine nothing and is not bounded.
-        """
+        """See ``Load.bound``."""
         if self._longest_s > 0 and now_s - self._updated_s >= UPDATE_S:
             self._updated_s = now_s
             self._update(now_s)

@@ -34,18 +34,21 @@ class MemoryFrames:
     is a backlog or a recording; the newest by capture stays for as long as the device has any
     other. The frame that came last is kept, whatever its size. Beyond ``max_bytes`` the device that
     holds most makes room. A new camera beyond ``max_cameras`` takes the place of the one that
-    disconnected longest ago.
+    disconnected longest ago, and one of a device that has ``of_one_device`` the place of one of its
+    own.
     """
 
     def __init__(
         self,
         per_camera: int = 16,
         max_cameras: int = 256,
+        of_one_device: int = 64,
         max_bytes: int = 256 << 20,
         device_bytes: int = 32 << 20,
     ) -> None:
         self._per_camera = per_camera
         self._max_cameras = max_cameras
+        self._of_one_device = of_one_device
         self._max_bytes = max_bytes
         self._device_bytes = device_bytes
         # Ordered: a camera that disconnects moves to the end.
@@ -55,7 +58,9 @@ class MemoryFrames:
 
     def connect(self, device: str, cameras: Sequence[str]) -> None:
         """See ``FrameStore.connect``."""
-        self._make_room(sum((device, name) not in self._cameras for name in cameras))
+        newcomers = sum((device, name) not in self._cameras for name in cameras)
+        self._forget_own(device, cameras, newcomers)
+        self._make_room(newcomers)
         for name in cameras:
             self._cameras.setdefault((device, name), _Camera()).sessions += 1
 
@@ -112,9 +117,19 @@ class MemoryFrames:
                 f"the limit is {self._max_cameras}"
             )
         for key in idle[: max(excess, 0)]:
-            for frame in list(self._cameras[key].frames.values()):
-                self._drop(frame)
-            del self._cameras[key]
+            self._forget(key)
+
+    def _forget_own(self, device: str, cameras: Sequence[str], newcomers: int) -> None:
+        """What a device that brings ever new names pushes out is its own."""
+        own = [key for key in self._cameras if key[0] == device]
+        idle = [key for key in own if not self._cameras[key].sessions and key[1] not in cameras]
+        for key in idle[: max(len(own) + newcomers - self._of_one_device, 0)]:
+            self._forget(key)
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        for frame in list(self._cameras[key].frames.values()):
+            self._drop(frame)
+        del self._cameras[key]
 
     def _least_needed(self, device: _Device, came: StoredFrame) -> StoredFrame:
         """What came first, if possible no camera's newest, and not ``came``, which came last."""

@@ -1,11 +1,16 @@
-"""The gRPC server: puts the servicers together, starts them, and stops them in good order."""
+"""The gRPC servers: put the servicers together, start them, and stop them in good order.
+
+Each address has a server of its own, with its own bounds on connections and calls: what strangers
+do where applications are served leaves the devices' server as it is.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from saccade.errors import ConfigError, Unreachable
@@ -13,10 +18,15 @@ from saccade.v1 import fleet_pb2, vision_pb2
 from saccade.v1.fleet_pb2_grpc import add_FleetServicer_to_server
 from saccade.v1.vision_pb2_grpc import add_VisionServicer_to_server
 from saccade_cloud.access import Access
+from saccade_cloud.admission import Admission, Shares
+from saccade_cloud.arrivals import Arrivals
 from saccade_cloud.fleet import Fleet
+from saccade_cloud.health import Health
 from saccade_cloud.hub import Hub
+from saccade_cloud.refusals import hear_grpc
 from saccade_cloud.settings import Address, ServerSettings, channel_options
 from saccade_cloud.tokens import Tokens
+from saccade_cloud.unregistered import new_server
 from saccade_cloud.vision import Vision
 
 log = logging.getLogger(__name__)
@@ -25,76 +35,111 @@ SERVICES = (
     vision_pb2.DESCRIPTOR.services_by_name["Vision"].full_name,
     fleet_pb2.DESCRIPTOR.services_by_name["Fleet"].full_name,
 )
+HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 # An InferRequest holds a hello and a question beside its packet.
 ENVELOPE_BYTES = 64 * 1024
+REFUSING = 512  # calls that end at once with a refusal, beside those that have a place
 
 
 class CloudServer:
-    """One bundle on one address. Use: ``start``, then ``wait``; ``stop`` from a signal handler."""
+    """One bundle on one or two addresses. Use: ``start``, then ``wait``; ``stop`` from a signal
+    handler.
+    """
 
     def __init__(self, hub: Hub) -> None:
+        hear_grpc()
+        settings = hub.settings
         self._hub = hub
         self._apps: Address | None = None
-        self._health = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]
-        message_bytes = hub.limits.message_bytes + ENVELOPE_BYTES
-        self._server = grpc.aio.server(
-            options=channel_options(message_bytes),
-            interceptors=[_access(hub.settings)],
-            maximum_concurrent_rpcs=hub.settings.max_concurrent_rpcs,
-        )
-        add_VisionServicer_to_server(Vision(hub), self._server)
-        add_FleetServicer_to_server(Fleet(hub), self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
-
-    async def start(self) -> Address:
-        """Listen; the address with the real port. Raises ``ConfigError`` when it is taken."""
-        settings = self._hub.settings
-        settings.check()
-        if settings.risk:
-            log.warning("%s", settings.risk)
-        address = self._listen(settings.address, ask_client=settings.certified)
+        self._health = Health(SERVICES, settings.health_watch_s)
+        self._shares = Shares(settings)
+        tokens = None if settings.tokens is None else Tokens(settings.tokens)
+        self._devices_server = self._server(Access(tokens, certified=settings.certified))
+        self._apps_server = None
         if settings.apps is not None:
-            self._apps = self._listen(settings.apps, ask_client=False)
-        await self._server.start()
-        for service in ("", *SERVICES):
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        return address
+            access = Access(tokens, certified=settings.certified, devices=False)
+            self._apps_server = self._server(access)
 
     @property
     def apps(self) -> Address | None:
         """Where applications are served without a certificate, once started."""
         return self._apps
 
-    def _listen(self, address: Address, *, ask_client: bool) -> Address:
-        address.check_free()
-        tls = self._hub.settings.tls
-        try:
-            if tls is None:
-                port = self._server.add_insecure_port(str(address))
-            else:
-                credentials = tls.credentials(ask_client=ask_client)
-                port = self._server.add_secure_port(str(address), credentials)
-        except RuntimeError as error:  # taken since we looked
-            raise ConfigError(f"cannot listen on {address}: {error}") from error
-        return Address(address.host, port)
+    @property
+    def shares(self) -> Shares:
+        """Who holds how much of it, for tests and reports."""
+        return self._shares
+
+    async def start(self) -> Address:
+        """Listen; the address with the real port. Raises ``ConfigError`` when it is taken."""
+        settings = self._hub.settings
+        settings.check()
+        address = self._listen(
+            self._devices_server, settings.address, ask_client=settings.certified
+        )
+        await self._devices_server.start()
+        if self._apps_server is not None and settings.apps is not None:
+            self._apps = self._listen(self._apps_server, settings.apps, ask_client=False)
+            await self._apps_server.start()
+        self._health.started()
+        return address
 
     async def wait(self) -> None:
         """Until the server has stopped."""
-        await self._server.wait_for_termination()
+        await self._devices_server.wait_for_termination()
 
     async def stop(self) -> None:
         """Say NOT_SERVING, let running answers end (at most ``drain_s``), then close all."""
-        await self._health.enter_graceful_shutdown()
+        self._health.stopped()
         self._hub.stopping.set()
         self._hub.board.close(Unreachable("the cloud is stopping"))
-        await self._server.stop(self._hub.settings.drain_s)
+        servers = (self._devices_server, self._apps_server)
+        drain_s = self._hub.settings.drain_s
+        await asyncio.gather(*(server.stop(drain_s) for server in servers if server is not None))
         await self._hub.answerer.close()
         await self._hub.store.close()
         self._hub.unpacking.shutdown(wait=False)
 
+    def _server(self, access: Access) -> grpc.aio.Server:
+        hub, settings = self._hub, self._hub.settings
+        devices = access.devices
+        connections = settings.device_connections if devices else settings.application_connections
+        server = new_server(
+            channel_options(hub.limits.message_bytes + ENVELOPE_BYTES, connections),
+            [
+                Admission(
+                    access,
+                    self._shares,
+                    Arrivals(settings.silent_calls),
+                    settings.hello_timeout_s,
+                )
+            ],
+            most_calls(settings, devices=devices),
+        )
+        add_VisionServicer_to_server(Vision(hub), server)
+        add_FleetServicer_to_server(Fleet(hub), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        return server
 
-def _access(settings: ServerSettings) -> Access:
-    tokens = None if settings.tokens is None else Tokens(settings.tokens)
-    return Access(tokens, certified=settings.certified)
+    def _listen(self, server: grpc.aio.Server, address: Address, *, ask_client: bool) -> Address:
+        address.check_free()
+        tls = self._hub.settings.tls
+        try:
+            if tls is None:
+                port = server.add_insecure_port(str(address))
+            else:
+                credentials = tls.credentials(ask_client=ask_client)
+                port = server.add_secure_port(str(address), credentials)
+        except RuntimeError as error:  # taken since we looked
+            raise ConfigError(f"cannot listen on {address}: {error}") from error
+        return Address(address.host, port)
+
+
+def most_calls(settings: ServerSettings, *, devices: bool) -> int:
+    """Calls at once that gRPC itself lets in at one address: all places, so that it never refuses
+    one which has a place. A bound of gRPC's own knows no kinds.
+    """
+    places = settings.application_calls + settings.health_watches + settings.silent_calls
+    return places + REFUSING + (settings.streams if devices else 0)

@@ -67,12 +67,20 @@ class ServerSettings:
     apps: Address | None = None  # where applications need no certificate, only their token
     tokens: Path | None = None  # see saccade_cloud.tokens
     quota: Quota = field(default_factory=Quota)
-    max_concurrent_rpcs: int = 4096  # each edge holds one, each watching application another
+    streams: int = 4096  # of all devices
+    application_calls: int = 1024  # at once, of all applications
+    calls_of_one_application: int = 256
+    watches_of_one_application: int = 128  # of these calls
+    health_watches: int = 64
+    health_watch_s: float = 60.0  # how long one lasts
+    silent_calls: int = 512  # whose first message has not come, at each address
+    device_connections: int = 16_384  # at --listen: at least one for each stream
+    application_connections: int = 2048  # at --apps
     frames_per_camera: int = 16
-    max_cameras: int = 2048
     frame_bytes: int = 256 << 20  # of all frames in memory, about
     device_frame_bytes: int = 32 << 20  # of one device's: 1024 frames of the demo, all tokens f16
-    hello_timeout_s: float = 10.0
+    max_cameras: int = 2048  # of all devices
+    hello_timeout_s: float = 10.0  # for the first message of any call
     answer_timeout_s: float = 60.0  # of one answer, from question to last chunk
     answer_wait_s: float = 1.0  # for the engine; beyond it edges are bounded, 0: never
     stalled_timeout_s: float = 60.0  # how long a peer may leave its messages unread
@@ -117,11 +125,19 @@ class ServerSettings:
         return f"{self.address} takes anyone for a device: no --tls-client-ca is set"
 
 
+CALLS_OF_ONE_CONNECTION = 128
+HANDSHAKE_MS = 10_000
+IDLE_MS = 300_000
+
+
 # NAT boxes forget idle connections after a few minutes, the strictest after one: an edge may
 # ping every 10 s, and the server finds a vanished edge within 40 s.
-def channel_options(message_bytes: int) -> list[tuple[str, int]]:
-    """Options of gRPC for a server whose messages have at most ``message_bytes``."""
+def channel_options(message_bytes: int, connections: int = 16_384) -> list[tuple[str, int]]:
+    """Options of gRPC for a server whose messages have at most ``message_bytes``, and which has
+    at most ``connections`` at once: further ones are closed at once.
+    """
     return [
+        ("grpc.max_allowed_incoming_connections", connections),
         ("grpc.max_receive_message_length", message_bytes),
         ("grpc.max_send_message_length", message_bytes),
         ("grpc.keepalive_time_ms", 30_000),
@@ -133,11 +149,11 @@ def channel_options(message_bytes: int) -> list[tuple[str, int]]:
         # Without it a second server takes the same port in silence and half the connections.
         ("grpc.so_reuseport", 0),
         # An edge has one call on its connection, an application as many as it has threads.
-        ("grpc.max_concurrent_streams", 128),
+        ("grpc.max_concurrent_streams", CALLS_OF_ONE_CONNECTION),
         # Half a handshake, or a connection without calls, holds a socket: not for long. There is
         # no bound on a connection's age, since an edge's one stream lasts for days.
-        ("grpc.server_handshake_timeout_ms", 10_000),
-        ("grpc.max_connection_idle_ms", 300_000),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+        ("grpc.max_connection_idle_ms", IDLE_MS),
         # Bandwidth probing lets a writer run megabytes ahead of a slow reader.
         ("grpc.http2.bdp_probe", 0),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from saccade.errors import LimitExceeded, Unreachable
 from saccade.v1 import vision_pb2 as pb
@@ -31,7 +32,10 @@ class Tenancy:
         self._timers: list[asyncio.TimerHandle] = []
 
     def begin(self, hello: pb.Hello, peer: Peer | None) -> None:
-        """Take a place; the stream lasts no longer than the certificate that opened it."""
+        """Take a place; the stream lasts no longer than the certificate that opened it.
+
+        Raises ``LimitExceeded`` where the device has its share already.
+        """
         self._stream = self._quotas.enter(hello.device, hello.cameras, self._displace)
         lasts_s = peer.lasts_s() if peer else None
         if lasts_s is not None:
@@ -44,6 +48,27 @@ class Tenancy:
         wait_s = self._quotas.take(self._stream, message.ByteSize())
         if wait_s > 0:
             await asyncio.sleep(wait_s)
+
+    async def decoded(self, took_s: float) -> None:
+        """A packet took so long to decode: wait until this edge may be read on."""
+        if self._stream is None:
+            return
+        wait_s = self._quotas.decoded(self._stream, took_s)
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+
+    def question(self) -> AbstractContextManager[None]:
+        """While a question is open. Entering it raises ``LimitExceeded``."""
+        return nullcontext() if self._stream is None else self._quotas.question(self._stream)
+
+    async def begin_storing(self) -> None:
+        """Wait for the device's room on the way to the disk; ``end_storing`` gives it back."""
+        if self._stream is not None:
+            await self._stream.device.storing.acquire()
+
+    def end_storing(self) -> None:
+        if self._stream is not None:
+            self._stream.device.storing.release()
 
     def end(self) -> None:
         """Leave. Once the stream has ended; more than once is safe."""

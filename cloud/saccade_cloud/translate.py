@@ -11,6 +11,7 @@ import grpc
 
 from saccade.errors import SaccadeError
 from saccade.status import to_status
+from saccade_cloud.refusals import REFUSALS
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,10 @@ async def translated(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterat
     """
     try:
         yield
+    except grpc.aio.AbortError:  # the call has ended with its status already
+        raise
     except SaccadeError as error:
-        log.info("call from %s refused: %s: %s", context.peer(), error.code, error)
+        REFUSALS.note(error.code, context.peer(), error.message)
         await context.abort(*to_status(error))
     except Exception as error:
         log.exception("call from %s failed", context.peer())

@@ -10,6 +10,7 @@ import grpc
 
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionServicer
+from saccade_cloud.access import caller
 from saccade_cloud.conversation import Conversation
 from saccade_cloud.handshake import check_hello
 from saccade_cloud.hub import Hub
@@ -40,8 +41,8 @@ class Vision(VisionServicer):
     ) -> AsyncIterator[pb.InferReply]:
         async with translated(context):
             check_hello(request.hello, self._hub.digest)
-            frame = await self._hub.unpack(request.packet, request.hello)
-            answer = self._hub.answer(frame, request.question, request.max_tokens)
+            frame = await self._hub.unpack(request.packet, request.hello, caller())
+            answer = self._hub.answer(frame, request.question, request.max_tokens, client=caller())
             async with aclosing(answer) as chunks:
                 async for chunk in chunks:
                     yield pb.InferReply(

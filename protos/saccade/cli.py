@@ -65,8 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words or bool(os.environ.get("SACCADE_DEBUG"))
     words = [word for word in words if word != "--debug"]
-    # gRPC writes a line of its own for every handshake that it refuses, without saying whose.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # gRPC writes a line of its own for every handshake and header that it refuses, without saying
+    # whose: a stranger would decide how long the log gets.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     make_output_safe()
     remember_words([*words, *(os.environ[name] for name in os.environ if name.startswith(OURS))])
     try:

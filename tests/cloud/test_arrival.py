@@ -302,7 +302,7 @@ def test_streams_hold_no_memory_of_what_their_hellos_carried_beside(bundle: Bund
     padding = unknown_field(1_000_000)
 
     async def work(served: Served) -> None:
-        edges = []
+        edges, before = [], 0
         for number in range(61):
             if number == 1:  # the first one has warmed up what is shared
                 before = resident_bytes()

@@ -92,7 +92,7 @@ class TestHandshake:
 
     def test_who_says_nothing_is_not_kept(self, bundle: Bundle) -> None:
         async def work(served: Served) -> None:
-            await ends_with(EdgeEnd(served, bundle), "did not say hello within 0.1 s")
+            await ends_with(EdgeEnd(served, bundle), "the first message did not come within 0.1 s")
 
         run(bundle, work, settings=replace(QUICK, hello_timeout_s=0.1))
 

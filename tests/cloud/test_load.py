@@ -98,6 +98,59 @@ def test_0_never_bounds() -> None:
     assert load.bound("edge", 100.0) == (0, "")
 
 
+def test_a_device_whose_answers_wait_is_bounded_and_one_beside_it_is_not() -> None:
+    load = Load(1.0)
+    for frame in range(100):
+        now_s = frame / 10
+        load.asks("greedy", frame, now_s, device="greedy")
+        number = load.asks("honest", frame, now_s, device="honest")
+        load.begins(number, now_s + 0.02)
+        load.leaves(number)
+        assert load.bound("honest", now_s) == (0, "")
+    assert 1 <= load.bound("greedy", 10.0)[0] <= STEPS[-1]
+
+
+def test_streams_of_one_device_share_its_bound() -> None:
+    one, two = Load(1.0), Load(1.0)
+    for frame in range(40):
+        one.asks("a", frame, frame / 10, device="kerb")
+        two.asks("ab"[frame % 2], frame, frame / 10, device="kerb")
+    assert two.bound("a", 4.0)[0] == two.bound("b", 4.0)[0]
+    assert 0.4 <= two.bound("a", 4.0)[0] / one.bound("a", 4.0)[0] <= 0.6
+
+
+def test_a_bound_is_looked_at_again_four_times_a_second_and_goes_up_two_seconds_after_it_fell() -> (
+    None
+):
+    load = Load(1.0)
+    numbers = ask(load, 0, 1, 0.0)
+    fallen = load.bound(0, 1.1)[0]
+    assert fallen > 0
+    for number in numbers:
+        load.leaves(number)
+    seen = [load.bound(0, at_s)[0] for at_s in (1.4, 3.05, 3.15, 3.29, 3.31)]
+    assert seen[:4] == [fallen] * 4
+    assert seen[4] == STEPS[STEPS.index(fallen) + MOST_UP]
+    for turn in range(40):
+        last = load.bound(0, 6.0 + 2.1 * turn)[0]
+    assert last == 0
+
+
+def test_who_has_left_counts_no_more_and_leaves_nothing_behind() -> None:
+    load = Load(1.0)
+    numbers = [number for frame in range(9) for number in ask(load, 0, frame, frame / 3)]
+    load.asks(1, 1, 3.0)
+    assert load.bound(1, 3.0)[1].endswith("2 cameras")
+    for number in numbers:
+        load.leaves(number)
+    load.ended(0)
+    load.ended(0)
+    assert load.bound(0, 3.3) == (0, "")
+    load.leaves(load.asks(1, 2, 3.4))
+    load.ended(1)
+    assert load.bound(1, 3.5) == (0, "")
+
+
 def test_an_edge_hears_a_bound_while_its_question_waits_and_of_more_afterwards(
     bundle: Bundle,
 ) -> None:

@@ -158,3 +158,14 @@ def test_what_a_camera_that_made_room_held_is_held_no_more() -> None:
     frames.disconnect("a", ("north",))
     connected(frames, "b")
     assert frames.held_bytes == 0
+
+
+def test_a_device_with_ever_new_names_pushes_out_its_own_and_nobody_elses() -> None:
+    frames = connected(MemoryFrames(max_cameras=8, of_one_device=3))
+    frames.disconnect("kerb", ["north"])
+    for number in range(50):
+        name = f"camera-{number}"
+        frames.connect("greedy", [name])
+        frames.disconnect("greedy", [name])
+    paths = [state.path for state in frames.cameras()]
+    assert paths == ["greedy/camera-47", "greedy/camera-48", "greedy/camera-49", "kerb/north"]

@@ -18,14 +18,21 @@ import grpc
 import pytest
 
 from saccade.bundle import Bundle
+from saccade.errors import LimitExceeded
+from saccade.v1 import vision_pb2 as pb
 from saccade_cloud import tenancy
+from saccade_cloud.assemble import open_engine
 from saccade_cloud.quotas import BURST_S, Bucket, Quota, Quotas
 from saccade_cloud.settings import ServerSettings
+from saccade_cloud.store.base import Store
+from saccade_cloud.store.nothing import NoStore
+from saccade_cloud.store.nouns import PacketRecord
 from saccade_cloud.tls import ServerTls
 from saccade_testing.certificates import Authority
 from saccade_testing.cloud_server import (
     QUICK,
     EdgeEnd,
+    GatedEngine,
     Served,
     channel_to,
     packet,
@@ -182,6 +189,158 @@ class TestRates:
             assert served.hub.quotas.slowed > 0
 
         run(bundle, work, replace(QUICK, quota=Quota(messages_per_s=10)))
+
+
+class TestPlaces:
+    def test_two_devices_cannot_take_the_cameras_of_all(self, bundle: Bundle) -> None:
+        """16 streams of 64 names each, twice, once took all 2,048 places."""
+
+        async def work(served: Served) -> None:
+            for device in ("greedy-1", "greedy-2"):
+                refused = 0
+                for number in range(16):
+                    edge = EdgeEnd(served, bundle)
+                    names = [f"{number}-{name}" for name in range(64)]
+                    message = await edge.greet(device=device, cameras=names)
+                    refused += message.failure.code == "limit"
+                assert refused == 15
+            assert len(served.hub.frames.cameras()) == 128
+            honest = EdgeEnd(served, bundle)
+            assert (await honest.greet(cameras=[f"c{n}" for n in range(16)])).HasField("welcome")
+
+        run(bundle, work)
+
+    @pytest.mark.parametrize("greedy", [1, 2, 20, 200])
+    def test_however_many_are_greedy_a_newcomer_has_its_camera(self, greedy: int) -> None:
+        quotas = Quotas(Quota(streams_per_camera=100), 4096, 2048)
+        refused = 0
+        for number in range(greedy):
+            for stream in range(16):
+                names = [f"{stream}-{name}" for name in range(8)]
+                try:
+                    quotas.enter(f"greedy-{number}", names, lambda _: None)
+                except LimitExceeded:
+                    refused += 1
+        assert refused >= 8 * greedy
+        for number in range(100):
+            quotas.enter(f"honest-{number}", ["north"], lambda _: None)
+
+    def test_a_device_that_comes_and_goes_with_new_names_is_not_refused(self) -> None:
+        quotas = Quotas(Quota())
+        for number in range(100):
+            stream = quotas.enter("kerb", [f"{number}-{name}" for name in range(64)], _nothing)
+            quotas.leave(stream)
+            quotas.leave(stream)
+
+    def test_who_is_refused_displaces_nobody(self) -> None:
+        quotas, displaced = Quotas(Quota(streams=2, cameras=3)), list[str]()
+        for name in "ab":
+            quotas.enter("kerb", [name], displaced.append)
+        with pytest.raises(LimitExceeded, match="cameras of kerb"):
+            quotas.enter("kerb", ["c", "d", "e"], displaced.append)
+        assert displaced == []
+        quotas.enter("kerb", ["c", "d"], displaced.append)
+        assert displaced == ["a newer stream of this device came, and 2 at once is the limit"]
+
+    def test_more_questions_of_one_device_than_allowed_are_refused_one_by_one(
+        self, bundle: Bundle
+    ) -> None:
+        engine = GatedEngine(open_engine(bundle))
+
+        async def main() -> None:
+            settings = replace(QUICK, quota=Quota(questions=5))
+            async with serving(bundle, engine, settings) as served:
+                edges = [EdgeEnd(served, bundle) for _ in range(2)]
+                for edge in edges:
+                    await edge.greet()
+                    await edge.say(packet=packet())
+                    await edge.hear()
+                    for number in range(1, 4):
+                        await edge.say(question=question(number))
+                failure = (await _first_failure(edges[1])).failure
+                assert (failure.code, failure.fatal) == ("limit", False)
+                assert "5 questions of device kerb are open" in failure.message
+                other = EdgeEnd(served, bundle)
+                await other.greet(device="mast")
+                await other.say(packet=packet())
+                await other.say(question=question(1))
+                engine.gate.set()
+                assert (await other.answer(1))[0]
+
+        asyncio.run(main())
+
+    def test_packets_that_take_long_to_decode_slow_their_own_device(self) -> None:
+        now_s = [0.0]
+        quotas = Quotas(Quota(decoding=0.25), clock=lambda: now_s[0])
+        slow, quick = (quotas.enter(name, ["c"], _nothing) for name in ("slow", "quick"))
+        assert quotas.decoded(slow, 0.5) == 0, "two seconds' worth at once"
+        assert quotas.decoded(slow, 0.5) == pytest.approx(2.0)
+        assert quotas.decoded(quick, 0.1) == 0
+        quotas.leave(slow)
+        again = quotas.enter("slow", ["c"], _nothing)
+        assert quotas.decoded(again, 0.25) == pytest.approx(3.0), "leaving pays no debt"
+        assert quotas.slowed == 2
+
+    def test_bytes_that_were_sent_count_also_after_leaving(self) -> None:
+        quotas = Quotas(Quota(bytes_per_s=1000), clock=lambda: 0.0)
+        stream = quotas.enter("kerb", ["c"], _nothing)
+        assert quotas.take(stream, 5000) == pytest.approx(3.0)
+        quotas.leave(stream)
+        again = quotas.enter("kerb", ["c"], _nothing)
+        assert quotas.take(again, 1000) == pytest.approx(4.0)
+
+    def test_packets_on_their_way_to_a_slow_disk_hold_up_their_own_device(
+        self, bundle: Bundle
+    ) -> None:
+        async def main() -> None:
+            settings = replace(QUICK, quota=Quota(storing=4))
+            async with serving(bundle, settings=settings) as served:
+                held = _HeldStore(served.hub.store)
+                object.__setattr__(served.hub, "store", held)
+                greedy, other = EdgeEnd(served, bundle), EdgeEnd(served, bundle)
+                await greedy.greet(device="greedy")
+                await other.greet(device="other")
+                for sequence in range(1, 21):
+                    await greedy.say(packet=packet(sequence))
+                await until(lambda: len(held.waiting) == 4)
+                await other.say(packet=packet(1))
+                await until(lambda: len(held.waiting) == 5)
+                await asyncio.sleep(0.2)
+                assert len(held.waiting) == 5
+                held.let_go()
+                acked = [(await greedy.hear()).ack.sequence for _ in range(20)]
+                assert acked == list(range(1, 21))
+
+        asyncio.run(main())
+
+
+class _HeldStore(NoStore):
+    """Keeps nothing, and says so only when it is let go."""
+
+    def __init__(self, _: Store) -> None:
+        self.waiting: list[asyncio.Future[bool]] = []
+        self._held = True
+
+    async def put(self, packet: PacketRecord) -> asyncio.Future[bool]:
+        if not self._held:
+            return await super().put(packet)
+        self.waiting.append(asyncio.get_running_loop().create_future())
+        return self.waiting[-1]
+
+    def let_go(self) -> None:
+        self._held = False
+        for each in self.waiting:
+            each.set_result(False)
+
+
+def _nothing(_: str) -> None:
+    """Nobody is displaced here."""
+
+
+async def _first_failure(edge: EdgeEnd) -> pb.CloudMessage:
+    while not (message := await edge.hear()).HasField("failure"):
+        pass
+    return message
 
 
 async def _acks(edge: EdgeEnd, count: int) -> list[int]:

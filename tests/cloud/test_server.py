@@ -12,9 +12,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError
-from saccade.v1 import fleet_pb2
 from saccade_cloud.settings import Address, ServerSettings
-from saccade_testing.cloud_server import QUICK, EdgeEnd, Served, serving
+from saccade_testing.cloud_server import QUICK, Served, serving
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -86,21 +85,6 @@ def test_this_machine_may_be_served_in_plain_text(host: str) -> None:
 def test_an_address_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="HOST:PORT"):
         Address.parse(text)
-
-
-def test_more_calls_than_allowed_are_refused_at_once(bundle: Bundle) -> None:
-    async def work(served: Served) -> None:
-        edges = [EdgeEnd(served, bundle) for _ in range(3)]
-        for number, edge in enumerate(edges):
-            await edge.greet(device=f"kerb-{number}")
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await served.fleet.ListCameras(fleet_pb2.ListCamerasRequest())
-        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        edges[0].call.cancel()
-        await asyncio.sleep(0.1)
-        assert await served.fleet.ListCameras(fleet_pb2.ListCamerasRequest())
-
-    run(bundle, work, replace(QUICK, max_concurrent_rpcs=3))
 
 
 def test_stopping_twice_is_safe(bundle: Bundle) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from saccade.errors import EngineError, LimitExceeded
+from saccade.nouns import Timing
 from saccade_cloud.engines.base import Engine, EngineLimits, GenerateParams, TokenChunk
 from saccade_cloud.prompt import Prompt, TextSegment, VisualSegment
 
@@ -133,14 +134,37 @@ class EngineContract:
         assert self.run(work, max_batch=1) == told(self.alone(self.prompts(2)[1]))[0]
 
     def test_a_cancelled_question_never_takes_a_place(self) -> None:
-        async def work(engine: Engine) -> int:
-            waiting = [asyncio.create_task(collect(engine, p)) for p in self.prompts(9)]
-            await asyncio.sleep(0)
-            for task in waiting[:8]:
-                task.cancel()
-            return len(await asyncio.wait_for(waiting[8], 10))
+        """The last one waits for the first alone, and not for those that were cancelled."""
+        prompts = self.prompts(9)
 
-        assert self.run(work, max_batch=1) > 0
+        async def work(engine: Engine) -> list[Timing]:
+            waiting = [asyncio.create_task(collect(engine, p)) for p in prompts]
+            await asyncio.sleep(0)
+            for task in waiting[1:8]:
+                task.cancel()
+            answers = [await asyncio.wait_for(waiting[i], 10) for i in (0, 8)]
+            return [timing for chunks in answers if (timing := chunks[-1].timing)]
+
+        first, last = self.run(work, max_batch=1)
+        worked_ms = first.stages["prefill"] + first.stages["decode_tokens"]
+        assert last.stages["queue"] < 2.5 * (first.stages["queue"] + worked_ms) + 5
+
+    def test_a_client_with_many_questions_keeps_another_waiting_for_few_of_them(self) -> None:
+        *many, one = self.prompts(41)
+        ended: list[str] = []
+
+        async def ask(engine: Engine, prompt: Prompt, client: str) -> None:
+            await collect(engine, prompt, TOKENS, client)
+            ended.append(client)
+
+        async def work(engine: Engine) -> None:
+            greedy = [asyncio.create_task(ask(engine, each, "greedy")) for each in many]
+            await asyncio.wait(greedy, return_when=asyncio.FIRST_COMPLETED)
+            await ask(engine, one, "honest")
+            await asyncio.gather(*greedy)
+
+        self.run(work, max_batch=2)
+        assert ended.index("honest") < 15
 
     def test_a_slow_reader_delays_nobody(self) -> None:
         slow, quick = self.prompts(2)
@@ -205,8 +229,10 @@ class EngineContract:
         assert all(isinstance(error, EngineError) for error in failed)
 
 
-async def collect(engine: Engine, prompt: Prompt, max_tokens: int = TOKENS) -> list[TokenChunk]:
-    async with aclosing(engine.generate(prompt, GenerateParams(max_tokens))) as chunks:
+async def collect(
+    engine: Engine, prompt: Prompt, max_tokens: int = TOKENS, client: str = ""
+) -> list[TokenChunk]:
+    async with aclosing(engine.generate(prompt, GenerateParams(max_tokens, client))) as chunks:
         return [chunk async for chunk in chunks]
 
 

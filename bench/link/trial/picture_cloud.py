@@ -45,7 +45,11 @@ class PictureHub(Hub):
     looked: OrderedDict[tuple[int, int], FrameTokens] = field(default_factory=OrderedDict)
 
     async def _decode(
-        self, packet: tokens_pb2.FramePacket, hello: vision_pb2.Hello, packet_bytes: int
+        self,
+        packet: tokens_pb2.FramePacket,
+        hello: vision_pb2.Hello,
+        packet_bytes: int,
+        client: str,
     ) -> tuple[FrameTokens, float, float]:
         """See ``Hub``; the stage ``decode`` is picture and encoder."""
         key = (hello.boot, packet.sequence)

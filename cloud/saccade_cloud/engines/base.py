@@ -27,9 +27,13 @@ class EngineLimits:
 
 @dataclass(frozen=True, slots=True)
 class GenerateParams:
-    """``max_tokens`` of the answer; decoding is greedy, so the same prompt has one answer."""
+    """``max_tokens`` of the answer; decoding is greedy, so the same prompt has one answer.
+
+    ``client``: who asks. When several clients have questions, each gets its share of the engine.
+    """
 
     max_tokens: int
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Engine(Protocol):
         - The chunks' texts, joined, are the answer; chunks come as their tokens are decoded.
         - Batching never shows: the answer is the one that the prompt has when it is alone.
         - Closing the iterator (or cancelling its task) frees the prompt's place in the batch.
+        - A client with many questions delays another's no more than its share of the engine.
         - A slow reader delays nobody: at most ``max_tokens`` chunks wait for it.
 
         Raises ``LimitExceeded`` for a prompt or ``max_tokens`` beyond ``limits`` and when

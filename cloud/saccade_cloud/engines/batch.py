@@ -14,9 +14,8 @@ from saccade.nouns import F32
 from saccade_cloud.engines import kv
 from saccade_cloud.engines.decoder import Decoder
 from saccade_cloud.engines.kv import I64, Cache
-from saccade_cloud.engines.prefixes import PrefixCaches, prefix_key
+from saccade_cloud.engines.prefixes import PrefixCaches
 from saccade_cloud.engines.request import Request
-from saccade_cloud.prompt import Prompt
 
 
 class Batch:
@@ -33,8 +32,7 @@ class Batch:
 
     def admit(self, requests: Sequence[Request]) -> list[int]:
         """Read the prompts of ``requests`` and add them; the first token of each."""
-        prompts = [request.prompt for request in requests]
-        logits, cache = self._prefill(prompts)
+        logits, cache = self._prefill(requests)
         self._cache = kv.join([self._cache, cache]) if self.requests else cache
         self.requests.extend(requests)
         return _greedy(logits)
@@ -51,18 +49,20 @@ class Batch:
     def keep(self, rows: Sequence[int]) -> None:
         """Let all rows but ``rows`` go."""
         if len(rows) < len(self):
-            self._cache = kv.take(self._cache, rows)
+            # Without rows nothing of the old cache is looked at: a failed run may have left it odd.
+            self._cache = kv.take(self._cache, rows) if rows else self._decoder.empty(0)
             self.requests = [self.requests[row] for row in rows]
 
-    def _prefill(self, prompts: Sequence[Prompt]) -> tuple[F32, Cache]:
-        embeds = [self._decoder.embed_prompt(prompt) for prompt in prompts]
+    def _prefill(self, requests: Sequence[Request]) -> tuple[F32, Cache]:
+        embeds = [self._decoder.embed_prompt(request.prompt) for request in requests]
         if not self._prefixes.enabled:
-            return self._read(embeds, [self._decoder.empty(1)] * len(prompts))
-        return self._read(embeds, self._prefix_caches(prompts, embeds))
+            return self._read(embeds, [self._decoder.empty(1)] * len(requests))
+        return self._read(embeds, self._prefix_caches(requests, embeds))
 
-    def _prefix_caches(self, prompts: Sequence[Prompt], embeds: Sequence[F32]) -> list[Cache]:
+    def _prefix_caches(self, requests: Sequence[Request], embeds: Sequence[F32]) -> list[Cache]:
         """Each prompt's prefix cache; those not known yet are read first, each once."""
-        keys = [prefix_key(prompt.shared) for prompt in prompts]
+        keys = [request.prefix_key for request in requests]
+        prompts = [request.prompt for request in requests]
         caches: dict[bytes, Cache] = {}
         unknown: dict[bytes, F32] = {}
         for key, prompt, rows in zip(keys, prompts, embeds, strict=True):

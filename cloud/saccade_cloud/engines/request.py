@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import cached_property
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
@@ -11,6 +12,7 @@ from tokenizers.decoders import DecodeStream
 from saccade.errors import SaccadeError
 from saccade.nouns import Timing
 from saccade_cloud.engines.base import Finish, GenerateParams, TokenChunk
+from saccade_cloud.engines.prefixes import prefix_key
 from saccade_cloud.prompt import Prompt
 
 Deliver = Callable[[TokenChunk | SaccadeError], None]
@@ -25,6 +27,7 @@ class Request:
 
     def __init__(self, prompt: Prompt, params: GenerateParams, deliver: Deliver) -> None:
         self.prompt = prompt
+        self.client = params.client
         self.deliver = deliver
         self.cancelled = False
         self.last_id = -1
@@ -32,6 +35,16 @@ class Request:
         self._text = DecodeStream(skip_special_tokens=True)
         self._submitted = time.perf_counter()
         self._admitted = self._first = self._submitted
+
+    @cached_property
+    def prefix_key(self) -> bytes:
+        """Stands for the content of the prompt's shared prefix."""
+        return prefix_key(self.prompt.shared)
+
+    def fresh_positions(self, prefixes: Collection[bytes]) -> int:
+        """Positions to be read where those of ``prefixes`` are read already."""
+        shared = self.prompt.shared_length if self.prefix_key in prefixes else 0
+        return max(len(self.prompt) - shared, 1)
 
     def admitted(self) -> None:
         """The engine starts to read the prompt."""

@@ -5,7 +5,6 @@ One thread runs ``run``; every other method may be called from any thread.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from threading import Condition
 
@@ -14,10 +13,8 @@ from tokenizers import Tokenizer
 from saccade.errors import EngineError, LimitExceeded
 from saccade_cloud.engines.base import EngineLimits
 from saccade_cloud.engines.batch import Batch
+from saccade_cloud.engines.fair_queue import FairQueue
 from saccade_cloud.engines.request import Request
-
-# Prompt positions read in one go: bounds how long the running answers wait for newcomers.
-PREFILL_POSITIONS = 2048
 
 
 class Scheduler:
@@ -28,7 +25,7 @@ class Scheduler:
         self._tokenizer = tokenizer
         self._eos = eos
         self._limits = limits
-        self._waiting: deque[Request] = deque()
+        self._waiting = FairQueue()
         self._newcomers: list[Request] = []  # being read, not yet in the batch
         self._changed = Condition()
         self._closed = False
@@ -43,7 +40,7 @@ class Scheduler:
                     f"{len(self._waiting)} questions wait already, "
                     f"the engine holds {self._limits.max_waiting}"
                 )
-            self._waiting.append(request)
+            self._waiting.add(request)
             self._changed.notify()
 
     def close(self) -> None:
@@ -72,35 +69,23 @@ class Scheduler:
 
     def _drop_cancelled(self) -> None:
         requests = self._batch.requests
-        self._batch.keep([row for row, request in enumerate(requests) if not request.cancelled])
+        self._keep([row for row, request in enumerate(requests) if not request.cancelled])
 
     def _admit_newcomers(self) -> None:
-        self._newcomers = self._take_waiting()
+        with self._changed:
+            self._newcomers = self._waiting.take(self._limits.max_batch - len(self._batch))
         if not self._newcomers:
             return
+        for request in self._newcomers:
+            request.admitted()
         running = len(self._batch)
         try:
             tokens = self._batch.admit(self._newcomers)
         except EngineError as err:
-            _fail(self._newcomers, str(err))
+            self._fail(self._newcomers, str(err))
         else:
             self._deliver(tokens, first_row=running)
         self._newcomers = []
-
-    def _take_waiting(self) -> list[Request]:
-        """The next requests in order of arrival, as many as there is room for."""
-        taken: list[Request] = []
-        positions = 0
-        with self._changed:
-            while self._waiting and len(self._batch) + len(taken) < self._limits.max_batch:
-                positions += len(self._waiting[0].prompt)
-                if taken and positions > PREFILL_POSITIONS:
-                    break
-                request = self._waiting.popleft()
-                if not request.cancelled:
-                    request.admitted()
-                    taken.append(request)
-        return taken
 
     def _step(self) -> None:
         if not len(self._batch):
@@ -108,19 +93,40 @@ class Scheduler:
         try:
             tokens = self._batch.step()
         except EngineError as err:
-            _fail(self._batch.requests, str(err))
+            failed = self._batch.requests
             self._batch.keep([])
+            self._fail(failed, str(err))
             return
         self._deliver(tokens, first_row=0)
 
     def _deliver(self, tokens: Sequence[int], first_row: int) -> None:
         """Hand ``tokens`` to the rows from ``first_row`` on; finished rows leave the batch."""
+        rows = range(first_row, first_row + len(tokens))
+        with self._changed:
+            for row in rows:
+                self._waiting.decoded(self._batch.requests[row])
         finished = {
-            first_row + i
-            for i, token in enumerate(tokens)
-            if self._batch.requests[first_row + i].accept(token, self._tokenizer, self._eos)
+            row
+            for row, token in zip(rows, tokens, strict=True)
+            if self._batch.requests[row].accept(token, self._tokenizer, self._eos)
         }
-        self._batch.keep([row for row in range(len(self._batch)) if row not in finished])
+        self._keep([row for row in range(len(self._batch)) if row not in finished])
+
+    def _keep(self, rows: Sequence[int]) -> None:
+        """Let all rows of the batch but ``rows`` go."""
+        kept = set(rows)
+        gone = [request for row, request in enumerate(self._batch.requests) if row not in kept]
+        self._batch.keep(rows)
+        with self._changed:
+            for request in gone:
+                self._waiting.left(request)
+
+    def _fail(self, requests: Sequence[Request], reason: str) -> None:
+        """Requests that were taken from the queue and are in no row any more."""
+        with self._changed:
+            for request in requests:
+                self._waiting.left(request)
+        _fail(requests, reason)
 
 
 def _fail(requests: Sequence[Request], reason: str) -> None:

@@ -1,0 +1,113 @@
+"""Shared visual prefixes: what is kept, what goes first, and how many bytes that is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saccade_cloud.engines import kv
+from saccade_cloud.engines.kv import Cache
+from saccade_cloud.engines.prefixes import PrefixCaches, prefix_key
+from saccade_cloud.prompt import Segment, TextSegment, VisualSegment
+
+
+def cache(positions: int) -> Cache:
+    """One row of one layer with a head of width 1: key and value have 4 bytes a position each."""
+    array = np.zeros((1, 1, positions, 1), np.float32)
+    return Cache((array, array), np.array([positions], np.int64))
+
+
+def visual(value: float, count: int = 3, place: int = 0) -> VisualSegment:
+    embeds = np.full((count, 2), value, np.float32)
+    return VisualSegment(embeds, np.full((count, 3), place, np.int32))
+
+
+def test_the_one_that_was_used_longest_ago_goes_first() -> None:
+    prefixes = PrefixCaches(max_bytes=3 * 80)
+    for name in (b"a", b"b", b"c"):
+        prefixes.put(name, cache(10))
+    assert prefixes.get(b"a") is not None
+    prefixes.put(b"d", cache(10))
+    assert [name for name in (b"a", b"b", b"c", b"d") if prefixes.get(name)] == [b"a", b"c", b"d"]
+    assert prefixes.nbytes == 240
+
+
+def test_as_many_go_as_a_large_one_needs() -> None:
+    prefixes = PrefixCaches(max_bytes=3 * 80)
+    for name in (b"a", b"b", b"c"):
+        prefixes.put(name, cache(10))
+    prefixes.put(b"large", cache(20))
+    assert [name for name in (b"a", b"b", b"c", b"large") if prefixes.get(name)] == [b"c", b"large"]
+    assert prefixes.nbytes == 240
+
+
+def test_one_that_fits_exactly_is_kept_and_a_larger_one_is_not() -> None:
+    prefixes = PrefixCaches(max_bytes=80)
+    prefixes.put(b"a", cache(10))
+    prefixes.put(b"b", cache(11))
+    assert prefixes.get(b"a") is not None
+    assert prefixes.get(b"b") is None
+    assert prefixes.nbytes == 80
+
+
+def test_the_same_one_again_is_counted_once() -> None:
+    prefixes = PrefixCaches(max_bytes=800)
+    first = cache(10)
+    prefixes.put(b"a", first)
+    prefixes.put(b"a", cache(20))
+    assert prefixes.get(b"a") is first
+    assert prefixes.nbytes == 80
+
+
+def test_no_bytes_keep_nothing() -> None:
+    prefixes = PrefixCaches(max_bytes=0)
+    assert not prefixes.enabled
+    prefixes.put(b"a", cache(1))
+    assert prefixes.get(b"a") is None
+    assert PrefixCaches(max_bytes=1).enabled
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 40), st.booleans()), max_size=100)
+)
+def test_the_count_of_bytes_is_that_of_what_is_kept(events: list[tuple[str, int, bool]]) -> None:
+    prefixes, order = PrefixCaches(max_bytes=200), list[str]()
+    sizes: dict[str, int] = {}
+    for name, positions, put in events:
+        if put and name not in sizes and positions * 8 <= 200:
+            sizes[name] = positions * 8
+            order.append(name)
+            while sum(sizes.values()) > 200:
+                del sizes[order.pop(0)]
+        elif not put and name in sizes:
+            order.remove(name)
+            order.append(name)
+        if put:
+            prefixes.put(name.encode(), cache(positions))
+        else:
+            assert (prefixes.get(name.encode()) is not None) == (name in sizes)
+        assert prefixes.nbytes == sum(sizes.values())
+
+
+def test_a_cache_is_as_large_as_its_arrays() -> None:
+    assert cache(10).nbytes == 80
+    assert kv.empty(2, layers=3, heads=2, head_dim=8).nbytes == 0
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (TextSegment((1, 2)), visual(0.5)),
+        (TextSegment((1,)), visual(0.25)),
+        (TextSegment((1,)), visual(0.5, place=1)),
+        (TextSegment((1,)), visual(0.5, count=4)),
+        (TextSegment((1,)),),
+        (visual(0.5), TextSegment((1,))),
+    ],
+)
+def test_a_key_stands_for_all_of_the_content(other: tuple[Segment, ...]) -> None:
+    usual = (TextSegment((1,)), visual(0.5))
+    assert prefix_key(usual) == prefix_key((TextSegment((1,)), visual(0.5)))
+    assert prefix_key(usual) != prefix_key(other)

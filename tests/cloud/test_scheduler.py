@@ -1,0 +1,93 @@
+"""The loop that decodes, where a run of the model fails: on real graphs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+
+from saccade.bundle import Bundle
+from saccade.errors import EngineError, SaccadeError
+from saccade_cloud.engines.base import EngineLimits, GenerateParams, TokenChunk
+from saccade_cloud.engines.batch import Batch
+from saccade_cloud.engines.decoder import Decoder, DecoderShape
+from saccade_cloud.engines.kv import Cache
+from saccade_cloud.engines.prefixes import PrefixCaches
+from saccade_cloud.engines.request import Request
+from saccade_cloud.engines.scheduler import Scheduler
+from saccade_cloud.prompt import Prompt, TextSegment, VisualSegment
+
+
+class Failing(Batch):
+    """Real, but its steps fail while ``broken`` is set, and its cache is damaged then."""
+
+    broken = False
+
+    def step(self) -> list[int]:
+        if self.broken:
+            self._cache = Cache((), np.zeros(0, np.int64))
+            raise EngineError("decoder.onnx failed")
+        return super().step()
+
+
+class Answers:
+    """What a request was told."""
+
+    def __init__(self) -> None:
+        self.said: list[TokenChunk | SaccadeError] = []
+        self.ended = threading.Event()
+
+    def __call__(self, item: TokenChunk | SaccadeError) -> None:
+        self.said.append(item)
+        if isinstance(item, SaccadeError) or item.finish:
+            self.ended.set()
+
+
+def prompt(width: int) -> Prompt:
+    visual = VisualSegment(np.ones((5, width), np.float32), np.zeros((5, 3), np.int32))
+    return Prompt((TextSegment((1,)), visual, TextSegment((5, 6))))
+
+
+@pytest.fixture
+def batch(bundle: Bundle) -> Failing:
+    language = bundle.manifest.language
+    shape = DecoderShape(language.layers, language.heads, language.head_dim, language.width)
+    embedding, decoder = bundle.file(language.embedding), bundle.file(language.decoder)
+    return Failing(Decoder(embedding, decoder, shape, 1), PrefixCaches(0))
+
+
+def test_rows_leave_the_batch_after_a_failed_step_and_the_next_question_is_answered(
+    bundle: Bundle, batch: Failing
+) -> None:
+    language = bundle.manifest.language
+    tokenizer = Tokenizer.from_file(str(Path(bundle.file(language.tokenizer))))
+    limits = EngineLimits(max_batch=2)
+    scheduler = Scheduler(batch, tokenizer, -1, limits)  # no end token: answers go to the end
+    thread = threading.Thread(target=scheduler.run)
+    batch.broken = True
+    failed = [Answers() for _ in range(3)]
+    for number, each in enumerate(failed):
+        client = f"client-{number}"
+        scheduler.submit(Request(prompt(language.width), GenerateParams(8, client), each))
+    thread.start()
+    for each in failed:
+        assert each.ended.wait(10)
+        assert isinstance(each.said[-1], EngineError)
+    deadline_s = time.monotonic() + 10
+    while len(batch) and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert batch.requests == []
+    batch.broken = False
+    later = [Answers() for _ in range(3)]
+    for each in later:
+        scheduler.submit(Request(prompt(language.width), GenerateParams(8), each))
+    for each in later:
+        assert each.ended.wait(10)
+        assert len(each.said) == 8
+    scheduler.close()
+    thread.join()
+    assert sum(isinstance(item, EngineError) for each in failed for item in each.said) == 3
