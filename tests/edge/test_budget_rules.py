@@ -274,7 +274,7 @@ class TestAwstream:
     def test_a_probe_without_congestion_becomes_steady_at_its_new_point(self) -> None:
         policy = self._degraded(rate=600.0)
         number, later = 0, 300.0
-        while policy.phase is not Phase.PROBE:
+        while policy.phase.value != "probe":
             later += 0.1
             number = policy.choose(moment(now_s=later)).number
         assert policy.choose(moment(now_s=later + 1.9)).number == number

@@ -41,7 +41,7 @@ def secured(
     made = run("cloud", "token", "dashboard", f"--tokens={tokens}", f"--out={token_file}")
     assert (made.returncode, made.stdout) == (0, ""), made
     cert, key, ca = map(str, authority.server)
-    words = ("--tls-cert", cert, "--tls-key", key, "--tls-client-ca", ca)
+    words: tuple[str, ...] = ("--tls-cert", cert, "--tls-key", key, "--tls-client-ca", ca)
     with cloud_process(bundle.folder, *words, "--tokens", str(tokens), "--apps", "127.0.0.1:0") as (
         process,
         address,

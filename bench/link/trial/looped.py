@@ -10,7 +10,7 @@ import time
 from saccade.errors import SourceError
 from saccade.nouns import U8, Frame
 from saccade_edge.source.base import Source
-from saccade_edge.source.video import Video
+from saccade_edge.source.video import Video, video_frames
 
 
 class LoopedSource(Source):
@@ -61,8 +61,9 @@ def _pictures(path: str, interval_s: float) -> list[U8]:
     """The clip's, so far apart; at most a minute's. Raises ``SourceError``."""
     video = Video(path, path)
     try:
-        most = math.ceil(60 / interval_s)
-        pictures = [shot.picture for shot in itertools.islice(video.decode(interval_s), most)]
+        frames = video_frames(video, "camera", 0, 1 / interval_s)
+        good = (frame.picture for frame in frames if isinstance(frame, Frame))
+        pictures = list(itertools.islice(good, math.ceil(60 / interval_s)))
     finally:
         video.close()
     if not pictures:

@@ -27,7 +27,7 @@ NS_PER_MS = 1_000_000
 # more bytes and 0.4 to 0.9 dB less (six mosaics). Its accuracy is taken to be the slower one's.
 LIVE = {"AVIF": (("speed", 8), ("max_threads", 1))}
 # Percent of all questions right at each of `bench.pixels.codecs`' qualities, one mosaic, 500
-# held-out frames: docs/results/rate-accuracy.md's run, whose model knows 95.8 from uncompressed pixels.
+# held-out frames (docs/results/rate-accuracy.md). That model knows 95.8 from uncompressed pixels.
 UNCOMPRESSED = 95.8
 ACCURACY: Mapping[str, tuple[float, ...]] = {
     "JPEG": (73.2, 84.4, 90.8, 93.2, 94.5, 95.0, 95.6),
