@@ -73,7 +73,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     watch.set_defaults(run=_run)
     _add_status(commands)
     spool = commands.add_parser("spool", help="what a spool holds, also while an edge uses it")
-    spool.add_argument("path", type=Path, metavar="PATH")
+    spool.add_argument("path", type=Path, metavar="PATH", help="the spool's file")
     spool.add_argument("--json", action="store_true", help="one JSON object")
     spool.set_defaults(run=_show_spool)
 
