@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from saccade.limits import check
 from saccade.nouns import Answer, FrameTokens, Timing
 from saccade_cloud.engines.base import Engine, EngineLimits, GenerateParams, TokenChunk
 from saccade_cloud.prompt import Prompt, PromptBuilder, VisualSegment
@@ -34,11 +35,23 @@ class Answerer:
         self._reconstruct = reconstruct
         self._prompts = prompts
         self._engine = engine
+        self._most_visual = engine.limits.max_context - prompts.least_text_tokens - 1
         self._projecting = ThreadPoolExecutor(1, thread_name_prefix="saccade-reconstruct")
 
     @property
     def limits(self) -> EngineLimits:
         return self._engine.limits
+
+    def check_question(self, question: str) -> None:
+        """Raises ``QuestionError`` for a question that ``stream`` would refuse."""
+        self._prompts.check(question)
+
+    def check_frame(self, frame: FrameTokens) -> None:
+        """Raises ``PacketError`` or ``LimitExceeded`` for a frame about which no question can be
+        answered, however short question and answer are.
+        """
+        self._reconstruct.check(frame)
+        check("visual tokens in a frame", frame.kept, self._most_visual)
 
     async def stream(
         self, frame: FrameTokens, question: str, max_tokens: int = 0
@@ -57,7 +70,7 @@ class Answerer:
 
         Raises ``QuestionError`` before anything is computed.
         """
-        self._prompts.check(question)
+        self.check_question(question)
         started = time.perf_counter()
         visual = await self._visual(frame)
         reconstruct_ms = (time.perf_counter() - started) * 1e3

@@ -21,6 +21,7 @@ from saccade.errors import (
     StorageError,
     Unreachable,
 )
+from saccade.packet import known_copy
 from saccade.session import Role, Session, State
 from saccade.status import to_failure
 from saccade.tasks import end, next_or_none, within
@@ -89,7 +90,7 @@ class Conversation:
         if message is None:
             raise RemoteError("the edge left without a hello")
         self._session.receive(message)
-        hello = message.hello
+        hello = known_copy(message.hello)
         if self._peer is not None:
             self._peer.check(hello.device)
         check_hello(hello, self._hub.digest)
@@ -97,6 +98,9 @@ class Conversation:
         self._hub.frames.connect(hello.device, hello.cameras)
         self._hello = hello
         resume_after, stored = await known(self._hub.store, hello)
+        # It is held for as long as the stream lasts, and any frame of it is in memory.
+        hello.ClearField("in_doubt")
+        hello = self._hello = known_copy(hello)
         reply = welcome(self._hub.digest, self._hub.limits, resume_after, stored)
         await self._say(pb.CloudMessage(welcome=reply))
         return hello
@@ -125,7 +129,8 @@ class Conversation:
             if kind == "packet":
                 await self._take(message.packet, hello)
             elif kind == "question":
-                self._owed.add(self._start(self._answer(message.question, hello)))
+                question = known_copy(message.question)
+                self._owed.add(self._start(self._answer(question, hello)))
             else:
                 return
 
@@ -143,20 +148,18 @@ class Conversation:
             await self._tenancy.decoded(time.perf_counter() - began_s)
             return
         self._hub.frames.put(frame)
-        await self._store(packet, frame, hello)
+        await self._store(packet.sequence, frame, hello)
         await self._tenancy.decoded(frame.timing.stages["decode"] / 1e3)
 
-    async def _store(
-        self, packet: tokens_pb2.FramePacket, frame: StoredFrame, hello: pb.Hello
-    ) -> None:
+    async def _store(self, sequence: int, frame: StoredFrame, hello: pb.Hello) -> None:
         await self._tenancy.begin_storing()
         try:
-            storing = await self._hub.store.put(record_of(packet, frame, hello))
+            storing = await self._hub.store.put(record_of(frame, hello))
         except BaseException as error:
             self._tenancy.end_storing()
             if not isinstance(error, (PacketError, LimitExceeded, StorageError)):
                 raise
-            await self._say(_failure(error, sequence=packet.sequence))
+            await self._say(_failure(error, sequence=sequence))
             return
         # Also where the acknowledgement is cancelled before it begins.
         storing.add_done_callback(lambda _: self._tenancy.end_storing())
@@ -178,6 +181,7 @@ class Conversation:
 
     async def _answer(self, question: pb.Question, hello: pb.Hello) -> None:
         try:
+            self._hub.answerer.check_question(question.text)  # before it waits, and takes memory
             with self._tenancy.question():
                 self._pledge.check(question.sequence, time.monotonic())
                 await self._answer_in_turn(question, hello)

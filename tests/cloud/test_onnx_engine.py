@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tokenizers import Tokenizer
 
 from saccade.bundle import Bundle
 from saccade.errors import BundleError, EngineError
@@ -12,6 +11,7 @@ from saccade_cloud.engines.base import Engine, EngineLimits
 from saccade_cloud.engines.decoder import DecoderShape
 from saccade_cloud.engines.onnx import OnnxEngine, OnnxFiles
 from saccade_cloud.prompt import Prompt, TextSegment
+from saccade_cloud.tokenizer_file import open_tokenizer
 from saccade_testing.engine_contract import EngineContract, collect, told
 from saccade_testing.tiny_graphs import WIDTH
 
@@ -67,7 +67,7 @@ class TestAnswers:
     def test_streamed_text_is_the_decoded_text(self, bundle: Bundle) -> None:
         contract = TestOnnxEngine()
         contract.bundle, contract.vocab = bundle, bundle.manifest.language.vocab
-        tokenizer = Tokenizer.from_file(str(files_of(bundle).tokenizer))
+        tokenizer = files_of(bundle).tokenizer
         for prompt in contract.prompts(20):
             text, ids = told(contract.alone(prompt))
             assert text == tokenizer.decode(ids, skip_special_tokens=True)
@@ -88,8 +88,9 @@ class TestAnswers:
 class TestOpening:
     def test_a_file_that_is_no_graph_is_a_bundle_error(self, bundle: Bundle) -> None:
         files = files_of(bundle)
-        wrong = OnnxFiles(files.embedding, files.tokenizer, files.tokenizer)
-        with pytest.raises(BundleError, match=r"tokenizer\.json is not a graph"):
+        no_graph = bundle.model(bundle.manifest.language.tokenizer)
+        wrong = OnnxFiles(files.embedding, no_graph, files.tokenizer)
+        with pytest.raises(BundleError, match=r"tokenizer\.json is no ONNX model"):
             OnnxEngine(wrong, DecoderShape(2, 2, 8, WIDTH), eos="<eos>")
 
     def test_a_graph_with_fewer_layers_than_stated_is_a_bundle_error(self, bundle: Bundle) -> None:
@@ -106,7 +107,7 @@ class TestOpening:
 def files_of(bundle: Bundle) -> OnnxFiles:
     language = bundle.manifest.language
     return OnnxFiles(
-        bundle.file(language.embedding),
-        bundle.file(language.decoder),
-        bundle.file(language.tokenizer),
+        bundle.model(language.embedding),
+        bundle.model(language.decoder),
+        open_tokenizer(bundle),
     )
