@@ -66,9 +66,9 @@ def memory_frames(settings: ServerSettings) -> MemoryFrames:
     return MemoryFrames(
         settings.frames_per_camera,
         settings.max_cameras,
-        settings.quota.cameras,
         settings.frame_bytes,
         settings.device_frame_bytes,
+        settings.quota.cameras,
     )
 
 

@@ -148,10 +148,10 @@ class Conversation:
             await self._tenancy.decoded(time.perf_counter() - began_s)
             return
         self._hub.frames.put(frame)
-        await self._store(frame, hello)
+        await self._store(packet.sequence, frame, hello)
         await self._tenancy.decoded(frame.timing.stages["decode"] / 1e3)
 
-    async def _store(self, frame: StoredFrame, hello: pb.Hello) -> None:
+    async def _store(self, sequence: int, frame: StoredFrame, hello: pb.Hello) -> None:
         await self._tenancy.begin_storing()
         try:
             storing = await self._hub.store.put(record_of(frame, hello))
@@ -159,7 +159,7 @@ class Conversation:
             self._tenancy.end_storing()
             if not isinstance(error, (PacketError, LimitExceeded, StorageError)):
                 raise
-            await self._say(_failure(error, sequence=frame.tokens.sequence))
+            await self._say(_failure(error, sequence=sequence))
             return
         # Also where the acknowledgement is cancelled before it begins.
         storing.add_done_callback(lambda _: self._tenancy.end_storing())
