@@ -32,10 +32,11 @@ class Answerer:
     ) -> AsyncGenerator[TokenChunk, None]:
         """The answer's chunks; the last one's timing begins with ``reconstruct``.
 
-        ``max_tokens`` 0 is the engine's maximum. Raises ``QuestionError`` before anything is
-        computed, then what the stages raise.
+        ``max_tokens`` 0 is the engine's maximum. Raises ``QuestionError`` (``UnknownWords``,
+        ``NotInFrame``) before anything is computed, then what the stages raise.
         """
         self._prompts.check(question)
+        self._prompts.check_crops(question, frame.views)
         started = time.perf_counter()
         visual = await self._visual(frame)
         reconstruct_ms = (time.perf_counter() - started) * 1e3

@@ -7,6 +7,7 @@ from dataclasses import replace
 from saccade import codecs
 from saccade.bundle import Bundle
 from saccade.limits import Limits
+from saccade.questions import QuestionRules
 from saccade_cloud.answering import Answerer
 from saccade_cloud.engines.base import Engine, EngineLimits
 from saccade_cloud.engines.decoder import DecoderShape
@@ -56,7 +57,7 @@ def open_answerer(bundle: Bundle, engine: Engine) -> Answerer:
     tokenizer = bundle.file(language.tokenizer)
     return Answerer(
         Reconstructor(bundle.file(language.projector), limits, language.width),
-        PromptBuilder(tokenizer, language.template, limits.question_chars),
+        PromptBuilder(tokenizer, language.template, QuestionRules.of(bundle.manifest)),
         engine,
     )
 

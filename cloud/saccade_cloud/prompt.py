@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,11 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from saccade.errors import BundleError, QuestionError
-from saccade.nouns import F32, I32
+from saccade.nouns import F32, I32, ViewTokens
+from saccade.questions import QuestionRules, crops_of, unknown_words
 
 VISUAL = "{visual}"
 QUESTION = "{question}"
-# Line breaks and escape codes have no place in a one-line question; lone surrogates cannot be
-# encoded. Format characters (Cf) stay allowed: scripts and emoji need the zero-width joiner.
-_FORBIDDEN_CATEGORIES = ("Cc", "Cs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +73,42 @@ class PromptBuilder:
     Raises ``BundleError`` for a template without exactly one visual part and one question.
     """
 
-    def __init__(self, tokenizer: Path, template: Sequence[str], question_chars: int) -> None:
+    def __init__(self, tokenizer: Path, template: Sequence[str], rules: QuestionRules) -> None:
         self._tokenizer = load_tokenizer(tokenizer)
         # A user's "<eos>" is six characters of text, not the end of the prompt.
         self._tokenizer.encode_special_tokens = True
         self._template = tuple(template)
-        self._question_chars = question_chars
+        self._rules = rules
+        self._unknown_id = _unknown_id(self._tokenizer)
         for part, count in ((VISUAL, self._count(VISUAL)), (QUESTION, self._count(QUESTION))):
             if count != 1:
                 raise BundleError(f"the template has {count} places for {part}, it needs one")
 
     def check(self, question: str) -> None:
-        """Raises ``QuestionError`` for a question that ``build`` would refuse."""
-        check_question(question, self._question_chars)
+        """Raises ``QuestionError`` for a question that ``build`` would refuse, and ``UnknownWords``
+        for one with words that the model does not know.
+        """
+        self._rules.check(question)
+        encoded = self._tokenizer.encode(question, add_special_tokens=False)
+        if not encoded.ids:  # nothing but characters that the tokenizer drops
+            raise QuestionError("the question is empty")
+        pairs = zip(encoded.ids, encoded.offsets, strict=True)
+        unknown = [question[start:end] for id_, (start, end) in pairs if id_ == self._unknown_id]
+        if unknown:
+            raise unknown_words(unknown, self._vocabulary())
+
+    def check_crops(self, question: str, views: Sequence[ViewTokens]) -> None:
+        """Raises ``NotInFrame`` for a question about a crop that is not among a frame's views."""
+        self._rules.check_crops(question, crops_of(views))
 
     def build(self, visual: VisualSegment, question: str) -> Prompt:
         """The whole prompt. Raises ``QuestionError``."""
         self.check(question)
         return Prompt(tuple(self._segment(part, visual, question) for part in self._template))
+
+    def _vocabulary(self) -> frozenset[str]:
+        special = {added.content for added in self._tokenizer.get_added_tokens_decoder().values()}
+        return frozenset(self._tokenizer.get_vocab()) - special
 
     def _count(self, place: str) -> int:
         return sum(part.count(place) for part in self._template)
@@ -108,19 +123,10 @@ class PromptBuilder:
         return TextSegment(tuple(self._tokenizer.encode(text, add_special_tokens=False).ids))
 
 
-def check_question(question: str, limit_chars: int) -> None:
-    """Raises ``QuestionError`` for a question that is empty, too long or not one line of text."""
-    if not question.strip():
-        raise QuestionError("the question is empty")
-    if len(question) > limit_chars:
-        raise QuestionError(
-            f"the question has {len(question)} characters, the bundle allows {limit_chars}"
-        )
-    for place, char in enumerate(question):
-        if unicodedata.category(char) in _FORBIDDEN_CATEGORIES:
-            raise QuestionError(
-                f"the question has the control character U+{ord(char):04X} at position {place}"
-            )
+def _unknown_id(tokenizer: Tokenizer) -> int | None:
+    """The token that stands for every word that the tokenizer does not know, if it has one."""
+    token = getattr(tokenizer.model, "unk_token", None)
+    return tokenizer.token_to_id(token) if isinstance(token, str) else None
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
