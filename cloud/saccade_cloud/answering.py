@@ -53,12 +53,15 @@ class Answerer:
         async with aclosing(self.stream(frame, question, max_tokens)) as chunks:
             async for last in chunks:
                 texts.append(last.text)
+        probability = last.probability
         return Answer(
             text="".join(texts),
             sequence=frame.sequence,
             camera=frame.camera,
             timing=last.timing or Timing(),
             finish=last.finish or "length",
+            probability=probability.mean if probability else None,
+            least_probability=probability.least if probability else None,
         )
 
     async def close(self) -> None:

@@ -77,4 +77,5 @@ def open_hub(
         settings=settings,
         store=store or NoStore(),
         codecs=codecs.of(bundle),
+        domain=bundle.manifest.domain,
     )

@@ -33,7 +33,7 @@ from saccade_cloud.hub import Hub
 from saccade_cloud.identity import Peer
 from saccade_cloud.keeping import frame_of, known, record_of
 from saccade_cloud.pipe import Pipe
-from saccade_cloud.stages import stage_times
+from saccade_cloud.stages import probabilities, stage_times
 from saccade_cloud.tenancy import Tenancy
 
 OUTBOX_MESSAGES = 64
@@ -229,5 +229,6 @@ def _answer_chunk(question: pb.Question, chunk: TokenChunk) -> pb.CloudMessage:
         last=chunk.finish is not None,
         finish=chunk.finish or "",
         timing=stage_times(chunk.timing),
+        **probabilities(chunk.probability),
     )
     return pb.CloudMessage(answer=answer)

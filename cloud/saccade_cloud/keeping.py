@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from saccade.errors import QuestionError, StorageError
 from saccade.v1 import tokens_pb2
@@ -58,4 +59,5 @@ async def frame_of(hub: Hub, device: str, boot: int, sequence: int) -> StoredFra
             f"the cloud holds {hub.digest[:6].hex()}"
         )
     packet = tokens_pb2.FramePacket.FromString(record.payload)
-    return await hub.unpack(packet, record.session.hello())
+    frame = await hub.unpack(packet, record.session.hello())
+    return replace(frame, received_ns=record.received_ns)

@@ -14,7 +14,7 @@ from saccade_cloud.conversation import Conversation
 from saccade_cloud.handshake import check_hello
 from saccade_cloud.hub import Hub
 from saccade_cloud.identity import Peer
-from saccade_cloud.stages import stage_times
+from saccade_cloud.stages import probabilities, stage_times
 from saccade_cloud.translate import translated
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -44,9 +44,12 @@ class Vision(VisionServicer):
             answer = self._hub.answer(frame, request.question, request.max_tokens)
             async with aclosing(answer) as chunks:
                 async for chunk in chunks:
+                    last = chunk.finish is not None
                     yield pb.InferReply(
                         text=chunk.text,
-                        last=chunk.finish is not None,
+                        last=last,
                         finish=chunk.finish or "",
                         timing=stage_times(chunk.timing),
+                        domain=self._hub.domain if last else "",
+                        **probabilities(chunk.probability),
                     )

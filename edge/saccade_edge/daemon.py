@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from saccade.bundle import Bundle
 from saccade.tasks import end, first_done
 from saccade.tls import ClientTls
+from saccade.questions import QuestionRules
 from saccade_edge.allowance import Allowance, usual_policy
 from saccade_edge.budget import BudgetSettings, Policy
 from saccade_edge.events import Event, Summary
@@ -118,7 +119,7 @@ class Watch:
         self._settings = settings
         self._show = show
         self._parts = parts
-        self._ledger = Ledger(show, len(settings.questions))
+        self._ledger = Ledger(show, len(settings.questions), bundle.manifest.domain)
         self._stopped = asyncio.Event()
         self._hurried = asyncio.Event()
 
@@ -129,9 +130,13 @@ class Watch:
     async def run(self) -> Summary:
         """Until the source ends or ``stop``.
 
-        Raises ``SourceError``, ``ConfigError``, ``BundleError``, or what the uplink raises;
-        by then source, thread and connection are closed.
+        Raises ``QuestionError`` for a standing question that no frame could answer, before
+        anything is opened; ``SourceError``, ``ConfigError``, ``BundleError``, or what the uplink
+        raises: by then source, thread and connection are closed.
         """
+        rules = QuestionRules.of(self._bundle.manifest)
+        for question in self._settings.questions:
+            rules.check(question)
         with self._open_source() as source:
             spool = await self._open_spool()
             try:

@@ -59,7 +59,8 @@ class Summary:
 
     ``answers`` includes those to questions of earlier runs. ``spool``: what is left in the spool
     and what became of the rest, None without one. ``withheld``: frames that the budget kept back,
-    by what bound them.
+    by what bound them. ``not_in_frame``: those of ``refused`` that ask about what the frame does
+    not show; nothing failed there.
     """
 
     frames: int
@@ -70,6 +71,7 @@ class Summary:
     complete: bool
     spool: SpoolReport | None = None
     withheld: Mapping[str, int] = field(default_factory=dict)
+    not_in_frame: int = 0
 
 
 Event = (

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from saccade.errors import NotInFrame
 from saccade.nouns import Answer, Frame, Timing
 from saccade_edge.budget import Decision
 from saccade_edge.events import (
@@ -39,11 +40,13 @@ class _Asked:
 class Ledger:
     """``show`` gets every event once, in order."""
 
-    def __init__(self, show: Callable[[Event], None], questions: int) -> None:
+    def __init__(self, show: Callable[[Event], None], questions: int, domain: str = "") -> None:
         self._show = show
         self._questions = questions
+        self._domain = domain
         self._asked: dict[int, _Asked] = {}
         self._frames = self._sent = self._answers = self._refused = self._bytes = 0
+        self._not_in_frame = 0
         self._withheld: Counter[str] = Counter()
 
     def skipped(self, look: Look) -> None:
@@ -75,11 +78,12 @@ class Ledger:
         self._show(event)
         if isinstance(event, Refused):
             self._refused += 1
+            self._not_in_frame += isinstance(event.error, NotInFrame)
             if event.question:
                 self._close(event.sequence)
         elif isinstance(event, Answered):
             self._answers += 1
-            answer = _answer(event, self._close(event.sequence))
+            answer = _answer(event, self._close(event.sequence), self._domain)
             self._show(FrameAnswered(event.question, answer))
 
     def summary(self, *, complete: bool, spool: SpoolReport | None) -> Summary:
@@ -93,6 +97,7 @@ class Ledger:
             complete,
             spool,
             dict(self._withheld),
+            self._not_in_frame,
         )
 
     def _close(self, sequence: int) -> _Asked | None:
@@ -105,8 +110,9 @@ class Ledger:
         return asked
 
 
-def _answer(event: Answered, asked: _Asked | None) -> Answer:
+def _answer(event: Answered, asked: _Asked | None, domain: str) -> Answer:
     decision = asked.decision if asked else None
+    probability = event.probability
     return Answer(
         text=event.text,
         sequence=event.sequence,
@@ -116,6 +122,12 @@ def _answer(event: Answered, asked: _Asked | None) -> Answer:
         finish=event.finish,
         point=decision.number if decision else None,
         reason=decision.reason if decision else "",
+        probability=probability.mean if probability else None,
+        least_probability=probability.least if probability else None,
+        captured_ns=event.captured_ns,
+        # Both by this machine's clock, which may have been set back in between.
+        age_s=max(time.time_ns() - event.captured_ns, 0) / 1e9,
+        domain=domain,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from saccade.errors import NotInFrame
 from saccade.nouns import Region, Timing
 from saccade_edge.budget import Decision
 from saccade_edge.events import (
@@ -39,8 +40,12 @@ def to_line(event: Event) -> str | None:
         case FrameAnswered(question, answer):
             took_ms = answer.timing.total_ms
             at = "" if answer.point is None else f", point {answer.point}"
+            if answer.probability is not None:
+                at += f", probability {answer.probability:.2f}"
             text = f"{question} -> {answer.text}"
             return f"frame {answer.sequence:>5}  {text}  ({took_ms:.0f} ms{at})"
+        case Refused(NotInFrame() as error, sequence, question):
+            return f"frame {sequence:>5}  {question} -> {error}"
         case Refused(error, sequence, question):
             return f"frame {sequence:>5}  refused{f' {question!r}' if question else ''}: {error}"
         case Bounded(tokens, reason, frames):
@@ -80,6 +85,10 @@ def to_record(event: Event) -> dict[str, Any] | None:
                 "question": question,
                 "answer": answer.text,
                 "finish": answer.finish,
+                "probability": answer.probability,
+                "least_probability": answer.least_probability,
+                "captured_ns": answer.captured_ns,
+                "age_s": answer.age_s,
                 "packet_bytes": answer.bytes_sent,
                 "point": answer.point,
                 "reason": answer.reason,

@@ -15,7 +15,7 @@ from saccade_cloud.engines import kv
 from saccade_cloud.engines.decoder import Decoder
 from saccade_cloud.engines.kv import I64, Cache
 from saccade_cloud.engines.prefixes import PrefixCaches, prefix_key
-from saccade_cloud.engines.request import Request
+from saccade_cloud.engines.request import Decoded, Request
 from saccade_cloud.prompt import Prompt
 
 
@@ -31,7 +31,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.requests)
 
-    def admit(self, requests: Sequence[Request]) -> list[int]:
+    def admit(self, requests: Sequence[Request]) -> list[Decoded]:
         """Read the prompts of ``requests`` and add them; the first token of each."""
         prompts = [request.prompt for request in requests]
         logits, cache = self._prefill(prompts)
@@ -39,7 +39,7 @@ class Batch:
         self.requests.extend(requests)
         return _greedy(logits)
 
-    def step(self) -> list[int]:
+    def step(self) -> list[Decoded]:
         """The next token of every row."""
         last = np.array([[request.last_id] for request in self.requests], np.int64)
         fresh = np.ones(len(self), np.int64)
@@ -104,5 +104,10 @@ def _right_align(rows: Sequence[F32], columns: int) -> tuple[F32, I64]:
     return block, np.array([len(row) for row in rows], np.int64)
 
 
-def _greedy(logits: F32) -> list[int]:
-    return [int(token) for token in logits.argmax(axis=-1)]
+def _greedy(logits: F32) -> list[Decoded]:
+    """Of [B, V] the most probable token of each row; NaN for a row that has no finite best."""
+    best = logits.argmax(axis=-1)
+    with np.errstate(invalid="ignore"):
+        below = logits - np.take_along_axis(logits, best[:, None], axis=-1)
+        logs = -np.log(np.exp(below, dtype=np.float32).sum(axis=-1))
+    return [Decoded(int(token), float(log)) for token, log in zip(best, logs, strict=True)]

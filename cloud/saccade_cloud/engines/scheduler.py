@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from saccade.errors import EngineError, LimitExceeded
 from saccade_cloud.engines.base import EngineLimits
 from saccade_cloud.engines.batch import Batch
-from saccade_cloud.engines.request import Request
+from saccade_cloud.engines.request import Decoded, Request
 
 # Prompt positions read in one go: bounds how long the running answers wait for newcomers.
 PREFILL_POSITIONS = 2048
@@ -113,7 +113,7 @@ class Scheduler:
             return
         self._deliver(tokens, first_row=0)
 
-    def _deliver(self, tokens: Sequence[int], first_row: int) -> None:
+    def _deliver(self, tokens: Sequence[Decoded], first_row: int) -> None:
         """Hand ``tokens`` to the rows from ``first_row`` on; finished rows leave the batch."""
         finished = {
             first_row + i

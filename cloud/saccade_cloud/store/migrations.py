@@ -60,6 +60,10 @@ STEPS: Sequence[Sequence[str]] = (
         "CREATE INDEX observation_by_age ON observation (answered_ns)",
         "CREATE INDEX observation_by_capture ON observation (device, camera, captured_ns)",
     ),
+    (  # 3: how probable an answer was; unknown of those that are there already
+        "ALTER TABLE observation ADD COLUMN probability DOUBLE PRECISION",
+        "ALTER TABLE observation ADD COLUMN least_probability DOUBLE PRECISION",
+    ),
 )
 NEWEST = len(STEPS)
 

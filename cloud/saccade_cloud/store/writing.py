@@ -213,6 +213,8 @@ def _observation_row(noted: Observation) -> Values:
         "finish": noted.finish,
         "packet_bytes": noted.packet_bytes,
         "answered_ns": noted.answered_ns,
+        "probability": noted.probability.mean if noted.probability else None,
+        "least_probability": noted.probability.least if noted.probability else None,
     }
 
 
