@@ -20,9 +20,9 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from saccade.bundle import Bundle
+from saccade.questions import QuestionRules
 from saccade.tasks import end, first_done
 from saccade.tls import ClientTls
-from saccade.questions import QuestionRules
 from saccade_edge.allowance import Allowance, usual_policy
 from saccade_edge.budget import BudgetSettings, Policy
 from saccade_edge.events import Event, Summary

@@ -253,8 +253,8 @@ class Answer:
     where nobody says. ``age_s``: how old the frame was when the answer was whole, None where nobody
     says. For a camera that is the cloud's clock then, less ``captured_ns``: so it is as right as
     the two clocks agree; but it is never less than the time since the frame came, which the
-    cloud's clock alone tells. ``clock_ahead_s``: by how much the capture time lay in the future when
-    the frame came, so the edge's clock is at least so far ahead; 0 where it is not.
+    cloud's clock alone tells. ``clock_ahead_s``: by how much the capture time lay in the future
+    when the frame came, so the edge's clock is at least so far ahead; 0 where it is not.
     ``connected``: whether an edge that sends the camera is there, None for a single picture.
 
     ``point``: the operating point at which an edge sent the frame, and ``reason``, in a sentence,

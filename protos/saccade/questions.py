@@ -6,19 +6,21 @@ Both ends and the SDK ask the same; nobody needs the tokenizer for it.
 from __future__ import annotations
 
 import difflib
+import operator
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from saccade.errors import NotInFrame, QuestionError, UnknownWords
+from saccade.errors import LimitExceeded, NotInFrame, QuestionError, UnknownWords
 from saccade.manifest import CROP, LanguageSpec, Manifest
 from saccade.nouns import ViewTokens
 
 # Line breaks and escape codes have no place in a one-line question; lone surrogates cannot be
 # encoded. Format characters (Cf) stay allowed: scripts and emoji need the zero-width joiner.
 _FORBIDDEN_CATEGORIES = ("Cc", "Cs")
+MAX_UINT32 = (1 << 32) - 1
 _WORD = re.compile(r"\w+|[^\w\s]")
 _MOST_NAMED = 5  # unknown words in one message
 _MAX_NUMBER_CHARS = 6  # of a crop in a message
@@ -97,13 +99,15 @@ def crops_of(views: Sequence[ViewTokens]) -> dict[int, str]:
     return {view.slot: view.label for view in views if view.kind == "crop"}
 
 
-def check_question(question: str, limit_chars: int) -> None:
-    """Raises ``QuestionError`` for a question that is empty, too long or not one line of text."""
+def check_question(question: str, limit_chars: int | None) -> str:
+    """The question. Raises ``QuestionError`` for one that is empty, too long (None: any length) or
+    not one line of text.
+    """
     if not isinstance(question, str):
         raise QuestionError(f"a question is text, not {type(question).__name__}")
     if not question.strip():
         raise QuestionError("the question is empty")
-    if len(question) > limit_chars:
+    if limit_chars is not None and len(question) > limit_chars:
         raise QuestionError(
             f"the question has {len(question)} characters, the bundle allows {limit_chars}"
         )
@@ -112,6 +116,20 @@ def check_question(question: str, limit_chars: int) -> None:
             raise QuestionError(
                 f"the question has the control character U+{ord(char):04X} at position {place}"
             )
+    return question
+
+
+def check_max_tokens(max_tokens: int) -> int:
+    """``max_tokens`` as the wire takes it. Raises ``QuestionError``, or ``LimitExceeded``."""
+    try:
+        tokens = operator.index(max_tokens)
+    except TypeError:
+        raise QuestionError(f"max_tokens is a whole number, not {max_tokens!r}") from None
+    if abs(tokens) > MAX_UINT32:
+        raise LimitExceeded(f"max_tokens is beyond {MAX_UINT32:,}, which no engine gives")
+    if tokens < 0 or isinstance(max_tokens, bool):
+        raise QuestionError(f"max_tokens is {max_tokens}: give 1 or more, or 0 for the maximum")
+    return tokens
 
 
 def unknown_words(unknown: Sequence[str], known: frozenset[str]) -> UnknownWords:

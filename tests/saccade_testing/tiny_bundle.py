@@ -68,6 +68,7 @@ def _fields(vocab: int, max_tokens: int) -> dict[str, Any]:
     return {
         "name": "tiny",
         "family": "saccade-tiny",
+        "domain": "random tokens",
         "encoder": {
             "file": "edge/encoder.onnx",
             "input": {"name": "views", "height": 96, "width": 160},

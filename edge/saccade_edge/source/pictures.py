@@ -27,16 +27,23 @@ def read_picture(path: Path) -> U8:
         data = path.read_bytes()
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # a NUL in it
+        raise SourceError(f"{str(path)!r} is no path: {error}") from error
+    return decode_picture(data, str(path))
+
+
+def decode_picture(data: bytes, what: str) -> U8:
+    """As ``read_picture``, of a file's bytes; ``what`` names it in errors."""
     size = picture_size(data)
     if size is None:
-        raise SourceError(f"{path} is neither PNG, JPEG nor WebP")
-    check_size(*size, what=str(path))
+        raise SourceError(f"{what} is neither PNG, JPEG nor WebP")
+    check_size(*size, what=what)
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise SourceError(f"{path} cannot be decoded: {error.err}") from error
+        raise SourceError(f"{what} cannot be decoded: {error.err}") from error
     if decoded is None:
-        raise SourceError(f"{path} is damaged: its header is fine, its pixels cannot be decoded")
+        raise SourceError(f"{what} is damaged: its header is fine, its pixels cannot be decoded")
     return as_rgb(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
 
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 from saccade.errors import StorageError
 from saccade.nouns import NS_PER_MS, Timing
-from saccade.status import from_failure
 from saccade.replies import probability_of
+from saccade.status import from_failure
 from saccade.v1 import vision_pb2 as pb
 from saccade_edge.uplink.events import (
     Acknowledged,

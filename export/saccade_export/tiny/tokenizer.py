@@ -40,9 +40,7 @@ def for_questions(tokenizer: Tokenizer, tail: str) -> Tokenizer:
         normalizers.Replace(Regex(end), " ?"),
     )
     copy = Tokenizer.from_str(tokenizer.to_str())
-    copy.normalizer = normalizers.Sequence(
-        [tokenizer.normalizer, normalizers.Lowercase(), *marks]
-    )
+    copy.normalizer = normalizers.Sequence([tokenizer.normalizer, normalizers.Lowercase(), *marks])
     return copy
 
 

@@ -10,7 +10,6 @@ from saccade.replies import probability_of
 from saccade.v1 import fleet_pb2 as pb
 
 
-
 @dataclass(frozen=True, slots=True)
 class Camera:
     """A camera as the cloud knows it. Counters count since the cloud started; ``captured_ns``
