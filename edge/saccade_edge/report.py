@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from saccade.errors import NotInFrame
-from saccade.nouns import Region, Timing
+from saccade.nouns import Answer, Region, Timing
 from saccade_edge.budget import Decision
 from saccade_edge.events import (
     Event,
@@ -38,16 +38,9 @@ def to_line(event: Event) -> str | None:
         case FrameWithheld(frame, decision):
             return f"frame {frame.sequence:>5}  {decision.reason}"
         case FrameAnswered(question, answer):
-            took_ms = answer.timing.total_ms
-            at = "" if answer.point is None else f", point {answer.point}"
-            if answer.probability is not None:
-                at += f", probability {answer.probability:.2f}"
-            text = f"{question} -> {answer.text}"
-            return f"frame {answer.sequence:>5}  {text}  ({took_ms:.0f} ms{at})"
-        case Refused(NotInFrame() as error, sequence, question):
-            return f"frame {sequence:>5}  {question} -> {error}"
-        case Refused(error, sequence, question):
-            return f"frame {sequence:>5}  refused{f' {question!r}' if question else ''}: {error}"
+            return _answered_line(question, answer)
+        case Refused():
+            return _refused_line(event)
         case Bounded(tokens, reason, frames):
             often = f" and {frames} frames a minute" if frames else ""
             return f"the cloud asks for at most {tokens or 'any number of'} tokens{often}: {reason}"
@@ -55,6 +48,21 @@ def to_line(event: Event) -> str | None:
             return _summary_line(event)
         case _:
             return _spool_line(event)
+
+
+def _answered_line(question: str, answer: Answer) -> str:
+    at = "" if answer.point is None else f", point {answer.point}"
+    if answer.probability is not None:
+        at += f", probability {answer.probability:.2f}"
+    text = f"{question} -> {answer.text}"
+    return f"frame {answer.sequence:>5}  {text}  ({answer.timing.total_ms:.0f} ms{at})"
+
+
+def _refused_line(refused: Refused) -> str:
+    frame, question = f"frame {refused.sequence:>5}", refused.question
+    if isinstance(refused.error, NotInFrame):
+        return f"{frame}  {question} -> {refused.error}"
+    return f"{frame}  refused{f' {question!r}' if question else ''}: {refused.error}"
 
 
 def _spool_line(event: Event) -> str | None:

@@ -18,10 +18,11 @@ from saccade import manifest as manifests
 from saccade.errors import BundleError, DigestMismatch
 from saccade.manifest import FileEntry, Manifest
 
-__all__ = ["Bundle", "Manifest", "find", "sha256_of", "write_manifest"]
+__all__ = ["Bundle", "Manifest", "find", "sample_clip", "sha256_of", "write_manifest"]
 
 GROUP = "saccade.bundles"
 MANIFEST = "manifest.json"
+DEMO, CLIP = "crossing", "clip.mp4"
 MAX_MANIFEST_BYTES = 1 << 20  # a manifest is a few kilobytes; this bounds what is parsed
 _CHUNK_BYTES = 1 << 20
 
@@ -99,6 +100,20 @@ def find(path_or_name: str | Path) -> Path:
         raise BundleError(f"{path} holds no {MANIFEST}")
     known = ", ".join(sorted(named)) or "none"
     raise BundleError(f"no bundle at {path}, and none of that name (installed: {known})")
+
+
+def sample_clip(bundle: Bundle) -> Path:
+    """The bundle's sample clip, or that of the demo bundle whose world it was trained in.
+
+    Raises ``BundleError`` where there is none.
+    """
+    folders = [bundle.folder]
+    demo = Bundle.open(DEMO)
+    folders += [demo.folder] if demo.manifest.family == bundle.manifest.family else []
+    for folder in folders:
+        if (folder / CLIP).is_file():
+            return folder / CLIP
+    raise BundleError(f"bundle {bundle.manifest.name!r} has no sample clip")
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> Manifest:

@@ -48,7 +48,7 @@ def test_questions_of_every_script_pass(question: str) -> None:
         "what is vehicle\u00a0 1 ?",
         "is vehicle 1 left of vehicle 2 ?",
         "what is the bus ?",
-        "what is vehicle １ ?",
+        "what is vehicle \uff11 ?",
     ],
 )
 def test_a_question_about_what_is_there_passes_however_it_is_written(question: str) -> None:
@@ -64,7 +64,7 @@ def test_a_question_about_what_is_there_passes_however_it_is_written(question: s
         ("is vehicle 1 left of vehicle 12 ?", "vehicle 12"),
         ("what is vehicle 0 ?", "vehicle 0"),
         ("what is vehicle 01 ?", "vehicle 01"),
-        ("what is vehicle ７ ?", "vehicle 7"),
+        ("what is vehicle \uff17 ?", "vehicle 7"),
         (f"what is vehicle {'9' * 30} ?", "vehicle 999999"),
     ],
 )
