@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from saccade.nouns import Answer, FrameTokens, Timing
+from saccade.replies import mean_and_least
 from saccade_cloud.engines.base import Engine, GenerateParams, TokenChunk
 from saccade_cloud.prompt import PromptBuilder, VisualSegment
 from saccade_cloud.reconstruct import Reconstructor
@@ -53,15 +54,15 @@ class Answerer:
         async with aclosing(self.stream(frame, question, max_tokens)) as chunks:
             async for last in chunks:
                 texts.append(last.text)
-        probability = last.probability
+        probability, least = mean_and_least(last.probability)
         return Answer(
             text="".join(texts),
             sequence=frame.sequence,
             camera=frame.camera,
             timing=last.timing or Timing(),
             finish=last.finish or "length",
-            probability=probability.mean if probability else None,
-            least_probability=probability.least if probability else None,
+            probability=probability,
+            least_probability=least,
         )
 
     async def close(self) -> None:

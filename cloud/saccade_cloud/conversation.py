@@ -21,6 +21,7 @@ from saccade.errors import (
     StorageError,
     Unreachable,
 )
+from saccade.replies import mean_and_least
 from saccade.session import Role, Session, State
 from saccade.status import to_failure
 from saccade.tasks import end, next_or_none, within
@@ -33,7 +34,7 @@ from saccade_cloud.hub import Hub
 from saccade_cloud.identity import Peer
 from saccade_cloud.keeping import frame_of, known, record_of
 from saccade_cloud.pipe import Pipe
-from saccade_cloud.stages import probabilities, stage_times
+from saccade_cloud.stages import stage_times
 from saccade_cloud.tenancy import Tenancy
 
 OUTBOX_MESSAGES = 64
@@ -222,6 +223,7 @@ def _failure(
 
 
 def _answer_chunk(question: pb.Question, chunk: TokenChunk) -> pb.CloudMessage:
+    probability, least = mean_and_least(chunk.probability)
     answer = pb.AnswerChunk(
         question_id=question.id,
         sequence=question.sequence,
@@ -229,6 +231,7 @@ def _answer_chunk(question: pb.Question, chunk: TokenChunk) -> pb.CloudMessage:
         last=chunk.finish is not None,
         finish=chunk.finish or "",
         timing=stage_times(chunk.timing),
-        **probabilities(chunk.probability),
+        probability=probability,
+        least_probability=least,
     )
     return pb.CloudMessage(answer=answer)

@@ -12,13 +12,14 @@ import grpc
 from saccade.errors import QuestionError, StaleFrame
 from saccade.nouns import utc
 from saccade.packet import MAX_UNIX_MS
+from saccade.replies import mean_and_least
 from saccade.v1 import fleet_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetServicer
 from saccade_cloud.board import Wanted
 from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.frames import CameraState, FrameStore, StoredFrame
 from saccade_cloud.hub import Hub
-from saccade_cloud.stages import probabilities, stage_times
+from saccade_cloud.stages import stage_times
 from saccade_cloud.store.nouns import Observation
 from saccade_cloud.translate import translated
 
@@ -64,6 +65,7 @@ class Fleet(FleetServicer):
         )
         if chunk.finish is None:
             return reply
+        probability, least = mean_and_least(chunk.probability)
         last = pb.AskReply(
             last=True,
             finish=chunk.finish,
@@ -72,7 +74,8 @@ class Fleet(FleetServicer):
             age_ms=frame.age_ns(time.time_ns()) // NS_PER_MS,
             clock_ahead_ms=frame.clock_ahead_ns // NS_PER_MS,
             connected=self._hub.frames.connected(camera.device, camera.name),
-            **probabilities(chunk.probability),
+            probability=probability,
+            least_probability=least,
         )
         reply.MergeFrom(last)
         return reply
@@ -179,6 +182,7 @@ def _camera(state: CameraState, newest: StoredFrame | None, now_ns: int) -> pb.C
 
 
 def _watched(posted: Observation) -> pb.WatchReply:
+    probability, least = mean_and_least(posted.probability)
     return pb.WatchReply(
         device=posted.device,
         camera=posted.camera,
@@ -188,5 +192,6 @@ def _watched(posted: Observation) -> pb.WatchReply:
         answer=posted.answer,
         packet_bytes=posted.packet_bytes,
         answered_unix_ms=posted.answered_ns // NS_PER_MS,
-        **probabilities(posted.probability),
+        probability=probability,
+        least_probability=least,
     )

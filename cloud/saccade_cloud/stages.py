@@ -1,8 +1,8 @@
-"""Stage times and probabilities on their way to the wire."""
+"""Stage times on their way to the wire."""
 
 from __future__ import annotations
 
-from saccade.nouns import Probability, Timing
+from saccade.nouns import Timing
 from saccade.v1 import vision_pb2 as pb
 
 
@@ -10,10 +10,3 @@ def stage_times(timing: Timing | None) -> list[pb.StageTime]:
     """One message per stage, in the order in which they happened; none for no timing."""
     stages = timing.stages if timing else {}
     return [pb.StageTime(stage=stage, ms=ms) for stage, ms in stages.items()]
-
-
-def probabilities(probability: Probability | None) -> dict[str, float]:
-    """The two fields of an answer's last message; none for no probability."""
-    if probability is None:
-        return {}
-    return {"probability": probability.mean, "least_probability": probability.least}

@@ -8,13 +8,14 @@ from typing import Any
 
 import grpc
 
+from saccade.replies import mean_and_least
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionServicer
 from saccade_cloud.conversation import Conversation
 from saccade_cloud.handshake import check_hello
 from saccade_cloud.hub import Hub
 from saccade_cloud.identity import Peer
-from saccade_cloud.stages import probabilities, stage_times
+from saccade_cloud.stages import stage_times
 from saccade_cloud.translate import translated
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -45,11 +46,13 @@ class Vision(VisionServicer):
             async with aclosing(answer) as chunks:
                 async for chunk in chunks:
                     last = chunk.finish is not None
+                    probability, least = mean_and_least(chunk.probability)
                     yield pb.InferReply(
                         text=chunk.text,
                         last=last,
                         finish=chunk.finish or "",
                         timing=stage_times(chunk.timing),
                         domain=self._hub.domain if last else "",
-                        **probabilities(chunk.probability),
+                        probability=probability,
+                        least_probability=least,
                     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from saccade.errors import NotInFrame
 from saccade.nouns import Answer, Frame, Timing
+from saccade.replies import mean_and_least
 from saccade_edge.budget import Decision
 from saccade_edge.events import (
     Event,
@@ -112,7 +113,7 @@ class Ledger:
 
 def _answer(event: Answered, asked: _Asked | None, domain: str) -> Answer:
     decision = asked.decision if asked else None
-    probability = event.probability
+    probability, least = mean_and_least(event.probability)
     return Answer(
         text=event.text,
         sequence=event.sequence,
@@ -122,8 +123,8 @@ def _answer(event: Answered, asked: _Asked | None, domain: str) -> Answer:
         finish=event.finish,
         point=decision.number if decision else None,
         reason=decision.reason if decision else "",
-        probability=probability.mean if probability else None,
-        least_probability=probability.least if probability else None,
+        probability=probability,
+        least_probability=least,
         captured_ns=event.captured_ns,
         # Both by this machine's clock, which may have been set back in between.
         age_s=max(time.time_ns() - event.captured_ns, 0) / 1e9,

@@ -16,3 +16,8 @@ def probability_of(message: LastMessage) -> Probability | None:
         return None
     mean, least = message.probability, message.least_probability
     return Probability(mean, least) if 0 <= least <= 1 and 0 <= mean <= 1 else None
+
+
+def mean_and_least(probability: Probability | None) -> tuple[float | None, float | None]:
+    """The two numbers, as fields of messages and records take them."""
+    return (None, None) if probability is None else (probability.mean, probability.least)

@@ -23,7 +23,7 @@ _NAMES = {
 def print_summary(console: Console, totals: Totals) -> None:
     """Answers by kind, bytes against the codecs, time by stage."""
     console.print()
-    console.print(_answers(totals), highlight=False)
+    console.print(_answers(totals), highlight=False, soft_wrap=True)
     if totals.by_kind:
         console.print(_kinds(totals))
     console.print(_weights(totals))

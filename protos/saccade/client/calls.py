@@ -17,7 +17,7 @@ from saccade.errors import QuestionError, RemoteError, SaccadeError, Unreachable
 from saccade.limits import Limits
 from saccade.nouns import NS_PER_MS, Answer, Timing
 from saccade.questions import MAX_UINT32, check_max_tokens, check_question
-from saccade.replies import probability_of
+from saccade.replies import mean_and_least, probability_of
 from saccade.session import PROTOCOL
 from saccade.status import from_rpc
 from saccade.tls import ClientTls
@@ -153,7 +153,7 @@ class Hearing:
             raise RemoteError("the cloud ended the call before its answer was whole")
         cloud = Timing({entry.stage: float(entry.ms) for entry in self._last.timing})
         link = {"link": max(passed_ms - cloud.total_ms, 0.0)}
-        probability = probability_of(self._last)
+        probability, least = mean_and_least(probability_of(self._last))
         finish: Literal["stop", "length"] = "length" if self._last.finish == "length" else "stop"
         return Answer(
             text="".join(self._texts),
@@ -162,8 +162,8 @@ class Hearing:
             timing=Timing(self._before.stages | link | cloud.stages),
             bytes_sent=bytes_sent,
             finish=finish,
-            probability=probability.mean if probability else None,
-            least_probability=probability.least if probability else None,
+            probability=probability,
+            least_probability=least,
             domain=self._last.domain,
         )
 

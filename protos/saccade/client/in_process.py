@@ -18,6 +18,7 @@ from saccade.errors import QuestionError
 from saccade.limits import Limits
 from saccade.nouns import Answer, FrameTokens, Timing
 from saccade.packet import unpack
+from saccade.replies import mean_and_least
 
 _NO_CAMERAS = "one process has no cameras: connect to a cloud to {}"
 
@@ -83,7 +84,7 @@ class LocalVision(Vision):
             if piece.text:
                 yield piece.text
             if piece.finish is not None:
-                probability = piece.probability
+                probability, least = mean_and_least(piece.probability)
                 yield Answer(
                     text="".join(texts),
                     sequence=received.sequence,
@@ -91,8 +92,8 @@ class LocalVision(Vision):
                     timing=Timing(stages | (piece.timing.stages if piece.timing else {})),
                     bytes_sent=seen.packet.ByteSize(),
                     finish=piece.finish,
-                    probability=probability.mean if probability else None,
-                    least_probability=probability.least if probability else None,
+                    probability=probability,
+                    least_probability=least,
                     captured_ns=received.captured_ns,
                     age_s=time.perf_counter() - begun,
                     domain=self._eye.bundle.manifest.domain,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from saccade.nouns import NS_PER_MS, utc
-from saccade.replies import probability_of
+from saccade.replies import mean_and_least, probability_of
 from saccade.v1 import fleet_pb2 as pb
 
 
@@ -85,7 +85,7 @@ class WatchedAnswer:
     @classmethod
     def of(cls, reply: pb.WatchReply) -> WatchedAnswer:
         """As it came from the wire."""
-        probability = probability_of(reply)
+        probability, least = mean_and_least(probability_of(reply))
         return cls(
             device=reply.device,
             camera=reply.camera,
@@ -95,6 +95,6 @@ class WatchedAnswer:
             text=reply.answer,
             bytes_sent=reply.packet_bytes,
             answered_ns=reply.answered_unix_ms * NS_PER_MS,
-            probability=probability.mean if probability else None,
-            least_probability=probability.least if probability else None,
+            probability=probability,
+            least_probability=least,
         )
