@@ -112,4 +112,5 @@ def _language(vocab: int, max_tokens: int) -> dict[str, Any]:
         "max_tokens": max_tokens,
         "max_context": graphs.CONTEXT,
         "template": ["<bos>", "{visual}", "question : {question} answer :"],
+        "crop_name": "vehicle {crop}",
     }

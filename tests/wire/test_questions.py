@@ -140,4 +140,4 @@ def test_max_tokens_beyond_all_engines_is_a_limit(huge: int) -> None:
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    assert check_max_tokens(np.int64(3)) == 3  # type: ignore[arg-type]  # what users hand over
+    assert check_max_tokens(np.int64(3)) == 3
