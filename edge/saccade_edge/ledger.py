@@ -114,6 +114,9 @@ class Ledger:
 def _answer(event: Answered, asked: _Asked | None, domain: str) -> Answer:
     decision = asked.decision if asked else None
     probability, least = mean_and_least(event.probability)
+    # Both by this machine's clock. Below 0 where that was set back in between, and for a recording
+    # that is read faster than it was filmed: its frames are dated by their place in it.
+    since_ns = time.time_ns() - event.captured_ns
     return Answer(
         text=event.text,
         sequence=event.sequence,
@@ -126,8 +129,8 @@ def _answer(event: Answered, asked: _Asked | None, domain: str) -> Answer:
         probability=probability,
         least_probability=least,
         captured_ns=event.captured_ns,
-        # Both by this machine's clock, which may have been set back in between.
-        age_s=max(time.time_ns() - event.captured_ns, 0) / 1e9,
+        age_s=max(since_ns, 0) / 1e9,
+        clock_ahead_s=max(-since_ns, 0) / 1e9,
         domain=domain,
     )
 

@@ -97,6 +97,7 @@ def to_record(event: Event) -> dict[str, Any] | None:
                 "least_probability": answer.least_probability,
                 "captured_ns": answer.captured_ns,
                 "age_s": answer.age_s,
+                "clock_ahead_s": answer.clock_ahead_s,
                 "packet_bytes": answer.bytes_sent,
                 "point": answer.point,
                 "reason": answer.reason,

@@ -249,12 +249,14 @@ class Answer:
     not say. A high one is no proof: about what is outside of ``domain``, the bundle's own sentence
     of what its model was trained to see, every answer is a guess.
 
-    ``captured_ns``: Unix time by the clock of the edge, for a single picture when it was read; 0
-    where nobody says. ``age_s``: how old the frame was when the answer was whole, None where nobody
-    says. For a camera that is the cloud's clock then, less ``captured_ns``: so it is as right as
-    the two clocks agree; but it is never less than the time since the frame came, which the
-    cloud's clock alone tells. ``clock_ahead_s``: by how much the capture time lay in the future
-    when the frame came, so the edge's clock is at least so far ahead; 0 where it is not.
+    ``captured_ns``: Unix time by the edge's clock, 0 where nobody says. A single picture counts as
+    captured when it was read.
+    ``age_s``: age of the frame when the answer was complete, None where nobody says. For a camera
+    it is the cloud's clock minus ``captured_ns``, so it is only as right as the two clocks agree.
+    It is never less than the time since the frame reached the cloud, which is by one clock.
+    ``clock_ahead_s``: how far in the future ``captured_ns`` lay when the frame reached the cloud,
+    0 where it did not. Then the edge's clock is ahead by at least so much, or the frame is from a
+    recording that is read faster than it was filmed.
     ``connected``: whether an edge that sends the camera is there, None for a single picture.
 
     ``point``: the operating point at which an edge sent the frame, and ``reason``, in a sentence,

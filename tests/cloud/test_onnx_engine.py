@@ -65,9 +65,7 @@ class TestAnswers:
                 logits, _ = decoder.forward(rows[None], np.array([len(rows)]), decoder.empty(1))
                 scores = logits[0].astype(np.float64)
                 best = int(scores.argmax())
-                logs.append(
-                    scores[best] - np.log(np.exp(scores - scores.max()).sum()) - scores.max()
-                )
+                logs.append(-np.log(np.exp(scores - scores.max()).sum()))
                 if best == Tokenizer.from_file(str(files.tokenizer)).token_to_id(language.eos):
                     break
                 rows = np.concatenate([rows, decoder.embed_tokens(np.array([[best]]))[0]])

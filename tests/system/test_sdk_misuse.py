@@ -227,7 +227,12 @@ def test_closing_ends_an_asynchronous_watch(cloud: str, bundle: Bundle) -> None:
         *("localhost:99999", "localhost:-1", "localhost:7860:1", "localhost:x", "local host:7860"),
         *("http://localhost:7860", "https://localhost:7860", "grpc://localhost:7860"),
         *("localhost:7860/", "localhost:7860/v1", "user@localhost:7860", "::1:7860"),
-        *("unix:/tmp/socket", "dns:///localhost:7860", "localhost:７８６０", "localhost\n:7860"),
+        *(
+            "unix:/tmp/socket",
+            "dns:///localhost:7860",
+            "localhost:\uff17\uff18",
+            "localhost\n:7860",
+        ),
     ],
 )
 def test_what_is_no_address_is_refused_at_once(address: str) -> None:
