@@ -161,6 +161,9 @@ class _Edge:
             self.told[frame.sequence] = (frame.captured_ns / 1e9, at_once, [])
         elif isinstance(event, FrameAnswered) and event.answer.sequence in self.told:
             self.told[event.answer.sequence][2].append(time.monotonic())
+        elif isinstance(event, Refused) and isinstance(event.error, NotInFrame):
+            if event.sequence in self.told:  # it was answered: that vehicle is not there
+                self.told[event.sequence][2].append(time.monotonic())
 
 
 class _Premade(Feed):

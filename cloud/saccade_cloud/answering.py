@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
 
+from saccade.errors import NotInFrame
 from saccade.nouns import Answer, FrameTokens, Timing
 from saccade.replies import mean_and_least
 from saccade_cloud.engines.base import Engine, GenerateParams, TokenChunk
@@ -64,6 +65,15 @@ class Answerer:
             probability=probability,
             least_probability=least,
         )
+
+    async def text(self, frame: FrameTokens, question: str) -> str:
+        """The answer's text, for measurements: a question about what the frame does not show has
+        the empty one, which is never right.
+        """
+        try:
+            return (await self.answer(frame, question)).text
+        except NotInFrame:
+            return ""
 
     async def close(self) -> None:
         """End the engine; running answers end with ``EngineError``."""
