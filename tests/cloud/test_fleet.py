@@ -126,7 +126,8 @@ async def captured(edge: EdgeEnd, sequence: int, ago_s: float) -> None:
 
 async def last(served: Served, **fields: Any) -> pb.AskReply:
     request = pb.AskRequest(camera="kerb/north", question="what color is it", **fields)
-    return [reply async for reply in served.fleet.Ask(request, timeout=20)][-1]
+    replies: list[pb.AskReply] = [r async for r in served.fleet.Ask(request, timeout=20)]
+    return replies[-1]
 
 
 def test_an_answer_says_how_old_its_frame_is_and_how_probable_it_is(bundle: Bundle) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ class TestAnswers:
         contract = TestOnnxEngine()
         contract.bundle, contract.vocab = bundle, language.vocab
         for prompt in contract.prompts(4):
-            chunks = contract.run(lambda engine, p=prompt: collect(engine, p, 6))
+            chunks = contract.run(partial(collect, prompt=prompt, max_tokens=6))
             rows, logs = decoder.embed_prompt(prompt), []
             for _ in range(6):
                 logits, _ = decoder.forward(rows[None], np.array([len(rows)]), decoder.empty(1))

@@ -108,8 +108,9 @@ def test_what_is_sent_is_acknowledged_and_what_is_asked_is_answered(bundle: Bund
             assert all(0 < a.round_trip_ms < 5_000 for a in acks)
             assert [p.text for p in edge.told(AnswerPiece)] == ["blue", " car"]
             timing = Timing({"prefill": 1.5})
+            captured_ns = (hello.epoch_unix_ms + packet(1).captured_ms) * 10**6
             assert edge.told(Answered) == [
-                Answered(1, 1, "what is it?", "blue car", "stop", timing, "north", 104)
+                Answered(1, 1, "what is it?", "blue car", "stop", timing, "north", 104, captured_ns)
             ]
 
     play(test)
