@@ -7,12 +7,15 @@ PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 300
+MUTATION_ARGS ?=
 CERTS_ARGS ?=
 SOAK_ARGS ?= --minutes 60
 
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test certs fuzz lint protos protos-check soak clean
+WHEEL_ARGS ?= --kind demo
+
+.PHONY: demo test test-arm test-compose test-floors test-wheel certs fuzz lint mutation protos protos-check soak clean
 .PHONY: $(addprefix bench-,accuracy budget codec end-to-end link link-rate load rate reconnect selection spool store streams)
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
@@ -20,6 +23,18 @@ demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 
 test: .venv/ready  ## all tests
 	.venv/bin/pytest $(PYTEST_ARGS)
+
+test-wheel: .venv/ready  ## the built wheel, without the sources; WHEEL_ARGS="--python python3.13 --kind edge"
+	.venv/bin/python tests/packaging/wheel.py $(WHEEL_ARGS) $(PYTEST_ARGS)
+
+test-floors: .venv/ready  ## the wheel with the oldest dependencies that pyproject.toml allows
+	.venv/bin/python tests/packaging/wheel.py --floors $(WHEEL_ARGS) $(PYTEST_ARGS)
+
+test-arm:  ## the wire's tests and golden bytes on emulated aarch64 (Debian: installs qemu-user-static)
+	tests/packaging/arm.sh $(PYTEST_ARGS)
+
+test-compose: .venv/ready  ## docker-compose.yml: builds, serves, answers; COMPOSE="docker compose"
+	.venv/bin/python tests/packaging/compose.py $(COMPOSE)
 
 certs:  ## an authority, a server's certificate, a device's: CERTS_ARGS="--device cam-7 --name cloud.example"
 	deploy/certs/make.sh $(CERTS_ARGS)
@@ -43,6 +58,9 @@ bench-end-to-end: .venv-demo/ready  ## time by stage, frames a second, bytes at 
 fuzz: .venv/ready  ## hostile packets and tables, FUZZ_SECONDS=300; keeps its corpus in .fuzz
 	.venv/bin/python $(PIP_INSTALL) atheris
 	PYTHONPATH=tests .venv/bin/python tests/fuzz/run.py .fuzz/corpus -max_total_time=$(FUZZ_SECONDS) $(FUZZ_ARGS)
+
+mutation: .venv/ready  ## small faults in chosen modules, and how many the tests notice; MUTATION_ARGS="--per-module 20"
+	PYTHONPATH=tests .venv/bin/python -m mutation $(MUTATION_ARGS)
 
 bench-codec: .venv/ready  ## bytes, distortion and time of every codec
 	.venv/bin/python -m bench.codec $(BENCH_ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from saccade_testing.certificates import Authority
 
@@ -18,6 +18,14 @@ settings.register_profile(
 settings.register_profile("dev", deadline=None, suppress_health_check=INHERITED, max_examples=100)
 settings.register_profile(
     "thorough", deadline=None, suppress_health_check=INHERITED, max_examples=2000
+)
+# `mutation`: many runs that only ask whether something fails, not which example is the smallest.
+settings.register_profile(
+    "mutation",
+    parent=settings.get_profile("ci"),
+    max_examples=20,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import signal
 import sys
-from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
 from saccade.bundle import Bundle
+from saccade.files import write_private
+from saccade.logs import log_to_stderr
+from saccade.paths import expand
+from saccade.tasks import ending_signals
 from saccade_cloud.assemble import open_engine, open_hub
 from saccade_cloud.descriptors import allow_descriptors
+from saccade_cloud.health_cli import register_health
 from saccade_cloud.quotas import Quota
 from saccade_cloud.server import CloudServer
 from saccade_cloud.settings import Address, ServerSettings
@@ -26,8 +29,12 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands of ``saccade cloud``."""
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     serve = commands.add_parser("serve", help="receive tokens and answer questions")
-    serve.add_argument("--listen", default="127.0.0.1:7860", metavar="HOST:PORT")
-    serve.add_argument("--bundle", default="crossing", metavar="PATH|NAME")
+    serve.add_argument(
+        "--listen", default="127.0.0.1:7860", metavar="HOST:PORT", help="where edges connect to"
+    )
+    serve.add_argument(
+        "--bundle", default="crossing", metavar="PATH|NAME", help="the same as the edges'"
+    )
     serve.add_argument("--threads", type=_positive, default=1, help="of the language model")
     serve.add_argument("--frames", type=_positive, default=16, help="kept in memory per camera")
     serve.add_argument(
@@ -45,8 +52,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     token.add_argument(
         "--tokens", required=True, metavar="FILE", help="where the cloud finds its hash"
     )
+    token.add_argument(
+        "--out", metavar="FILE",
+        help="write it to this new file, which only you may read (default: print it)",
+    )  # fmt: skip
     token.set_defaults(run=_token)
     register_store(commands)
+    register_health(commands)
 
 
 def _add_security(serve: argparse.ArgumentParser) -> None:
@@ -75,10 +87,7 @@ def _add_security(serve: argparse.ArgumentParser) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    logging.basicConfig(
-        level=logging.INFO if arguments.verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
+    log_to_stderr(logging.INFO if arguments.verbose else logging.WARNING)
     logging.getLogger("saccade.access").setLevel(logging.INFO)  # who asked what, always
     settings = _settings(arguments)
     settings.check()
@@ -97,7 +106,7 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         insecure=arguments.insecure,
         tls=ServerTls.of(arguments.tls_cert, arguments.tls_key, arguments.tls_client_ca),
         apps=Address.parse(arguments.apps) if arguments.apps else None,
-        tokens=Path(arguments.tokens).expanduser() if arguments.tokens else None,
+        tokens=expand(arguments.tokens) if arguments.tokens else None,
         quota=Quota(messages_per_s=arguments.device_messages, bytes_per_s=arguments.device_bytes),
         frames_per_camera=arguments.frames,
         drain_s=arguments.drain,
@@ -107,8 +116,12 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
 
 def _token(arguments: argparse.Namespace) -> int:
     """The token alone on standard output, for ``TOKEN=$(saccade cloud token ...)``."""
-    path = Path(arguments.tokens).expanduser()
-    print(add_token(path, arguments.name))
+    path = expand(arguments.tokens)
+    if arguments.out:
+        out = expand(arguments.out)
+        write_private(out, lambda: add_token(path, arguments.name) + "\n", "the token")
+    else:
+        print(add_token(path, arguments.name))
     print(
         f"{path} has its hash, and a cloud that serves with --tokens {path} knows it from now on; "
         "it is not shown again",
@@ -122,7 +135,7 @@ async def _serve_until_signal(
 ) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         loop.add_signal_handler(number, stopped.set)
     engine = open_engine(bundle, threads=threads)
     store = options.open(settings.store_timeout_s)

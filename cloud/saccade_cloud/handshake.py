@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from saccade.errors import DigestMismatch, RemoteError, VersionMismatch
 from saccade.limits import Limits, check
 from saccade.session import PROTOCOL
+from saccade.text import check_name
 from saccade.v1 import vision_pb2 as pb
 
-MAX_NAME_CHARS = 64  # of a device or a camera: names travel in every listing
 MAX_CAMERAS = 64  # of one device
 MAX_SOFTWARE_CHARS = 128
 # A stream has 64 packets in flight, and an edge may have lost several streams.
@@ -32,7 +32,7 @@ def check_hello(hello: pb.Hello, digest: bytes) -> None:
     if not hello.cameras or len(set(hello.cameras)) != len(hello.cameras):
         raise RemoteError(f"cameras are named once each, not {list(hello.cameras)}")
     for name in (hello.device, *hello.cameras):
-        _check_name(name)
+        check_name(name, RemoteError)
     check("characters in a software's name", len(hello.software), MAX_SOFTWARE_CHARS)
     if not hello.software.isprintable():
         raise RemoteError(f"{hello.software!r} cannot name a software")
@@ -51,13 +51,6 @@ def welcome(
         resume_after=resume_after,
         stored=stored,
     )
-
-
-def _check_name(name: str) -> None:
-    """A camera is "device/camera" to applications: one slash, nothing that breaks a line."""
-    check("characters in a name", len(name), MAX_NAME_CHARS)
-    if not name or "/" in name or not name.isprintable():
-        raise RemoteError(f"{name!r} cannot name a device or a camera")
 
 
 def _short(digest: bytes) -> str:

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from saccade import telemetry  # noqa: F401 - off before ONNX Runtime is loaded
+
+# isort: split
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
@@ -15,6 +18,8 @@ from onnxruntime.capi import (
 
 from saccade.errors import BundleError, EngineError
 from saccade.nouns import F32
+
+ort.disable_telemetry_events()  # where a program has loaded it before us
 
 # ONNX Runtime's exceptions share no base class below Exception, so they are listed here once.
 _LOAD_ERRORS = (

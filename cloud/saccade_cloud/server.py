@@ -52,6 +52,8 @@ class CloudServer:
         """Listen; the address with the real port. Raises ``ConfigError`` when it is taken."""
         settings = self._hub.settings
         settings.check()
+        if settings.risk:
+            log.warning("%s", settings.risk)
         address = self._listen(settings.address, ask_client=settings.certified)
         if settings.apps is not None:
             self._apps = self._listen(settings.apps, ask_client=False)

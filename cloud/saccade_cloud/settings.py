@@ -105,6 +105,15 @@ class ServerSettings:
                 "device: give --tls-client-ca, or accept it with --insecure"
             )
 
+    @property
+    def risk(self) -> str:
+        """What ``insecure`` opens to others, for the log; empty where it opens nothing."""
+        if self.address.is_loopback or self.certified:
+            return ""
+        if self.tls is None:
+            return f"plain text on {self.address}: whoever is on the way can read and change it"
+        return f"{self.address} takes anyone for a device: no --tls-client-ca is set"
+
 
 # NAT boxes forget idle connections after a few minutes, the strictest after one: an edge may
 # ping every 10 s, and the server finds a vanished edge within 40 s.

@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 
 from saccade.errors import ConfigError
+from saccade.paths import expand
 from saccade.tls import check_authorities, check_pair, read_pem
 from saccade_cloud.watched import Watched
 
@@ -24,8 +25,8 @@ class ServerTls:
     def of(cls, cert: str | None, key: str | None, client_ca: str | None) -> ServerTls | None:
         """None where no file is named. Raises ``ConfigError`` for half of what is needed."""
         if cert and key:
-            ca = Path(client_ca).expanduser() if client_ca else None
-            return cls(Path(cert).expanduser(), Path(key).expanduser(), ca)
+            ca = expand(client_ca) if client_ca else None
+            return cls(expand(cert), expand(key), ca)
         if cert or key or client_ca:
             raise ConfigError("TLS needs --tls-cert and --tls-key, both of them")
         return None

@@ -15,10 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from saccade.errors import ConfigError
+from saccade.files import look, read_private
 from saccade_cloud.watched import Watched
 
 PREFIX = "saccade_"  # so that people and secret scanners know one when they see it
 MAX_FILE_BYTES = 1 << 20
+_WHAT = "the file of tokens"
 _LINE = re.compile(r"([\w.@-]{1,64}):([0-9a-f]{64})")
 
 
@@ -39,15 +41,15 @@ class Tokens:
 
 
 def read_tokens(path: Path) -> Mapping[str, str]:
-    """Digest by name. Raises ``ConfigError`` with the number of a line that is none."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the tokens in {path}: {error}") from error
+    """Digest by name. Raises ``ConfigError`` with the number of a line that is none, and for a
+    file that others may read or write.
+    """
+    return _digests(path, read_private(path, _WHAT, MAX_FILE_BYTES))
+
+
+def _digests(path: Path, text: str) -> Mapping[str, str]:
     digests: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         match = _LINE.fullmatch(line.strip())
@@ -60,21 +62,27 @@ def read_tokens(path: Path) -> Mapping[str, str]:
 def add_token(path: Path, name: str) -> str:
     """A new token; its digest is appended to ``path``, which is made if it is not there.
 
-    Raises ``ConfigError`` for a name that is taken or cannot be one.
+    From then on only its owner may read it. Raises ``ConfigError`` for a name that is taken or
+    cannot be one, and for a file that holds something else.
     """
     token = PREFIX + secrets.token_urlsafe(32)
     line = f"{name}:{digest_of(token)}"
     if _LINE.fullmatch(line) is None:
         raise ConfigError(f"{name!r} cannot name a token: 1 to 64 of letters, digits, . _ - @")
-    if path.exists() and name in read_tokens(path):
-        raise ConfigError(f"{path} has a token named {name!r}: remove its line first")
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(file, "r+", encoding="utf-8") as lines:
-            text = lines.read()
-            lines.write(("\n" if text and not text.endswith("\n") else "") + line + "\n")
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+        found = look(path, _WHAT)
+        if found is not None and found.st_size > MAX_FILE_BYTES:
+            raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
+        text = "" if found is None else path.read_text("utf-8")
+        if name in _digests(path, text):
+            raise ConfigError(f"{path} has a token named {name!r}: remove its line first")
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
+            os.fchmod(file.fileno(), 0o600)
+            separator = "\n" if text and not text.endswith("\n") else ""
+            file.write(f"{separator}{line}\n".encode())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"cannot write {path}: {reason}") from error
     return token
 
 

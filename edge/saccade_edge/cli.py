@@ -7,13 +7,18 @@ import json
 import logging
 import math
 import os
-import socket
 from dataclasses import asdict
 from pathlib import Path
 
 from saccade import codecs, tls
 from saccade.bundle import Bundle
+from saccade.errors import ConfigError
+from saccade.files import read_private
+from saccade.logs import log_to_stderr
+from saccade.paths import expand, state_folder
+from saccade.redaction import remember
 from saccade.selection import QUOTAS, UNGUIDED
+from saccade.text import file_name, host_name
 from saccade_edge.allowance import usual_policy
 from saccade_edge.budget import POLICIES, BudgetSettings
 from saccade_edge.daemon import DEADLINE_S, WatchSettings, run
@@ -24,10 +29,16 @@ from saccade_edge.plan import PipelineSettings
 from saccade_edge.report import spool_record, to_line, to_record
 from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.source import is_camera
+from saccade_edge.source.uri import with_credentials
 from saccade_edge.spool import SpoolSettings
 from saccade_edge.spool.inspect import look_into, report_lines
 from saccade_edge.standing import status_lines
 from saccade_edge.status import beside, named, read_status
+
+log = logging.getLogger(__name__)
+
+MOST_CREDENTIALS_BYTES = 4096
+MOST_NAME_BYTES = 200  # of a file's 255: suffixes follow
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +46,16 @@ def register(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     watch = commands.add_parser("run", help="watch a source and send what it shows to a cloud")
     watch.add_argument(
-        "source", metavar="SOURCE", help="video file, picture, folder, rtsp:// or v4l2://"
+        "source", nargs="?", default=None, metavar="SOURCE",
+        help="video file, picture, folder, rtsp:// or v4l2:// (default: the variable "
+        "SACCADE_SOURCE)",
+    )  # fmt: skip
+    watch.add_argument(
+        "--cloud", required=True, metavar="HOST:PORT", help="where `saccade cloud serve` listens"
     )
-    watch.add_argument("--cloud", required=True, metavar="HOST:PORT")
-    watch.add_argument("--bundle", default="crossing", metavar="PATH|NAME")
+    watch.add_argument(
+        "--bundle", default="crossing", metavar="PATH|NAME", help="the same as the cloud's"
+    )
     watch.add_argument("--ask", action="append", default=[], metavar="QUESTION", help="repeatable")
     watch.add_argument("--json", action="store_true", help="one JSON object per event")
     _add_identity(watch)
@@ -65,8 +82,10 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _add_names(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--camera", default="camera", metavar="NAME")
-    parser.add_argument("--device", default=socket.gethostname(), metavar="ID")
+    parser.add_argument("--camera", default="camera", metavar="NAME", help="of this source")
+    parser.add_argument(
+        "--device", default=host_name(), metavar="ID", help="of this machine, or its certificate"
+    )
 
 
 def _add_identity(watch: argparse.ArgumentParser) -> None:
@@ -81,7 +100,14 @@ def _add_identity(watch: argparse.ArgumentParser) -> None:
 
 
 def _add_source(watch: argparse.ArgumentParser) -> None:
-    watch.add_argument("--fps", type=float, metavar="N", help="at most N frames a second")
+    watch.add_argument(
+        "--credentials-file", metavar="FILE",
+        help="user:password of an rtsp:// source, in a file that only you may read (default: the "
+        "variable SACCADE_CAMERA_CREDENTIALS)",
+    )  # fmt: skip
+    watch.add_argument(
+        "--fps", type=float, metavar="N", help="at most N frames a second (default: all)"
+    )
     watch.add_argument(
         "--live", action="store_true", help="play a file like a camera: newest frame only"
     )
@@ -122,12 +148,12 @@ def _add_budget(watch: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     watch.add_argument(
         "--bytes-per-day", type=_positive_int, metavar="N",
-        help="of this camera, headers included, by UTC day; then nothing is sent",
+        help="of this camera, headers included, by UTC day; then nothing is sent (default: no cap)",
     )  # fmt: skip
     watch.add_argument(
         "--point", type=int, metavar="N",
         help="operating point, see saccade bundle inspect: the only one, or with --budget robust "
-        "the first",
+        "the first (default: the bundle's)",
     )  # fmt: skip
 
 
@@ -144,22 +170,31 @@ def _positive_int(text: str) -> int:
 
 def _add_stages(watch: argparse.ArgumentParser) -> None:
     watch.add_argument("--detector", choices=DETECTORS, help="default: the bundle's own")
-    watch.add_argument("--crops", type=int, metavar="N", help="at most, beside the overview")
-    watch.add_argument("--tokens", type=int, metavar="N", help="per view")
-    watch.add_argument("--method", choices=UNGUIDED, help="of token selection")
-    watch.add_argument("--quota", choices=QUOTAS, help="how views share a frame's tokens")
-    watch.add_argument("--codec", choices=codecs.names())
+    point = "(default: as the operating point says)"
     watch.add_argument(
-        "--layers", type=int, metavar="N", help="at most, of a codec that has several"
+        "--crops", type=int, metavar="N", help=f"at most, beside the overview {point}"
+    )
+    watch.add_argument("--tokens", type=int, metavar="N", help=f"per view {point}")
+    watch.add_argument(
+        "--method", choices=UNGUIDED, help="of token selection (default: the bundle's)"
+    )
+    watch.add_argument(
+        "--quota", choices=QUOTAS, help="how views share a frame's tokens (default: the bundle's)"
+    )
+    watch.add_argument("--codec", choices=codecs.names(), help=f"of the tokens {point}")
+    watch.add_argument(
+        "--layers", type=int, metavar="N", help=f"at most, of a codec that has several {point}"
     )
     watch.add_argument("--threads", type=int, default=0, metavar="N", help="0: every core")
     watch.add_argument(
-        "--provider", action="append", metavar="NAME", help="of ONNX Runtime, best first"
-    )
+        "--provider", action="append", metavar="NAME",
+        help="of ONNX Runtime, best first, repeatable (default: CUDA if it is there, else CPU)",
+    )  # fmt: skip
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    log_to_stderr(logging.WARNING)
+    arguments.source = _source(arguments)
     bundle = Bundle.open(arguments.bundle)
     _introduce(bundle, as_json=arguments.json)
     summary = run(
@@ -181,8 +216,23 @@ def _introduce(bundle: Bundle, *, as_json: bool) -> None:
         print(f"bundle {name}, trained for {domain}", flush=True)
 
 
+def _source(arguments: argparse.Namespace) -> str:
+    """With its credentials, which the command line itself need not show to the whole machine."""
+    source: str | None = arguments.source or os.environ.get("SACCADE_SOURCE")
+    if not source:
+        raise ConfigError("there is no source: name a SOURCE, or set SACCADE_SOURCE")
+    if arguments.credentials_file:
+        file = expand(arguments.credentials_file)
+        credentials = read_private(file, "the camera's credentials", MOST_CREDENTIALS_BYTES)
+        source = with_credentials(source, credentials)
+    elif (known := os.environ.get("SACCADE_CAMERA_CREDENTIALS")) and is_camera(source):
+        source = with_credentials(source, known)
+    remember(source)
+    return source
+
+
 def _show_spool(arguments: argparse.Namespace) -> int:
-    report, waiting = look_into(arguments.path)
+    report, waiting = look_into(expand(arguments.path))
     if arguments.json:
         groups = [asdict(group) for group in waiting]
         print(json.dumps({**spool_record(report), "waiting": groups}))
@@ -200,7 +250,7 @@ def _show_status(arguments: argparse.Namespace) -> int:
 def _status_path(arguments: argparse.Namespace) -> Path:
     """Of the edge that is meant, with its usual spool or without one, whichever wrote last."""
     if arguments.spool is not None:
-        return beside(arguments.spool.expanduser())
+        return beside(expand(arguments.spool))
     folder = _state_folder()
     usual = beside(_usual_spool(arguments.camera))
     found = [usual, named(folder, arguments.device, arguments.camera)]
@@ -211,8 +261,13 @@ def _status_settings(arguments: argparse.Namespace) -> Path | None:
     """A recording without a spool is over soon, and leaves nothing behind."""
     if (spool := _spool_settings(arguments)) is not None:
         return beside(spool.path)
-    live = arguments.live or is_camera(arguments.source)
-    return named(_state_folder(), arguments.device, arguments.camera) if live else None
+    if not (arguments.live or is_camera(arguments.source)):
+        return None
+    try:
+        return named(_state_folder(), arguments.device, arguments.camera)
+    except ConfigError as error:
+        log.warning("there is no status file for `saccade edge status`: %s", error)
+        return None
 
 
 def _spool_settings(arguments: argparse.Namespace) -> SpoolSettings | None:
@@ -221,19 +276,17 @@ def _spool_settings(arguments: argparse.Namespace) -> SpoolSettings | None:
     if chosen == "none" or (chosen is None and not is_camera(arguments.source)):
         return None
     path = Path(chosen) if chosen else _usual_spool(arguments.camera)
-    return SpoolSettings(path.expanduser(), arguments.spool_bytes, arguments.keep_hours)
+    return SpoolSettings(expand(path), arguments.spool_bytes, arguments.keep_hours)
 
 
 def _usual_spool(camera: str) -> Path:
-    return _state_folder() / f"{camera}.spool"
+    short = len(camera.encode("utf-8", "surrogatepass")) <= MOST_NAME_BYTES
+    name = camera if short else file_name(camera)
+    return _state_folder() / f"{name}.spool"
 
 
 def _state_folder() -> Path:
-    """As systemd says it, else as the XDG base directory specification does."""
-    if given := os.environ.get("STATE_DIRECTORY"):
-        return Path(given.split(":")[0])
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "saccade"
+    return state_folder("--spool PATH or --spool none")
 
 
 def _settings(arguments: argparse.Namespace) -> WatchSettings:

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-import signal
-import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
 from saccade.bundle import Bundle
+from saccade.errors import ConfigError
 from saccade.questions import QuestionRules
-from saccade.tasks import end, first_done
+from saccade.redaction import redact
+from saccade.tasks import end, ending_signals, first_done
+from saccade.text import check_name, host_name
 from saccade.tls import ClientTls
 from saccade_edge.allowance import Allowance, usual_policy
 from saccade_edge.budget import BudgetSettings, Policy
@@ -31,9 +33,10 @@ from saccade_edge.intake import Intake
 from saccade_edge.ledger import Ledger
 from saccade_edge.parts import USUAL, Parts
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.source import Source, open_source, redact
+from saccade_edge.source import Source, open_source
 from saccade_edge.spool import Spool, SpoolEvent, SpoolFault, SpoolSettings, SpoolTroubled
 from saccade_edge.standing import Standing
+from saccade_edge.status import check_status
 from saccade_edge.tending import Tending
 from saccade_edge.uplink import Uplink, UplinkEvent, UplinkSettings
 
@@ -59,11 +62,11 @@ class WatchSettings:
     ``status``: a file that says once a second how the watch stands; None: no file does.
     """
 
-    source: str
+    source: str = field(repr=False)  # may hold a camera's password
     cloud: str
     questions: tuple[str, ...] = ()
     camera: str = "camera"
-    device: str = field(default_factory=socket.gethostname)
+    device: str = field(default_factory=host_name)
     fps: float | None = None
     live: bool | None = None
     insecure: bool = False
@@ -84,7 +87,7 @@ def run(
     show: Callable[[Event], None],
     parts: Parts = USUAL,
 ) -> Summary:
-    """Watch until the source ends; SIGINT and SIGTERM end it early, a second one at once."""
+    """Watch until the source ends; SIGINT, SIGTERM or SIGHUP ends it early, a second at once."""
     # Coding a frame multiplies small matrices: on a box with other work, BLAS threads that wait for
     # each other take twenty times as long as one.
     with threadpool_limits(1, "blas"):
@@ -96,12 +99,13 @@ async def _run_until_signal(
 ) -> Summary:
     watch = Watch(bundle, settings, show, parts)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    ending = ending_signals()
+    for number in ending:
         loop.add_signal_handler(number, watch.stop)
     try:
         return await watch.run()
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending:
             loop.remove_signal_handler(number)
 
 
@@ -115,6 +119,12 @@ class Watch:
         show: Callable[[Event], None],
         parts: Parts = USUAL,
     ) -> None:
+        """Raises ``ConfigError`` or ``LimitExceeded`` for unusable names, ``QuestionError``."""
+        for name in (settings.device, settings.camera):
+            check_name(name, ConfigError)
+        rules = QuestionRules.of(bundle.manifest)
+        for question in settings.questions:
+            rules.check(question)
         self._bundle = bundle
         self._settings = settings
         self._show = show
@@ -130,13 +140,12 @@ class Watch:
     async def run(self) -> Summary:
         """Until the source ends or ``stop``.
 
-        Raises ``QuestionError`` for a standing question that no frame could answer, before
-        anything is opened; ``SourceError``, ``ConfigError``, ``BundleError``, or what the uplink
-        raises: by then source, thread and connection are closed.
+        Raises ``SourceError``, ``ConfigError``, ``BundleError``, or what the uplink raises;
+        by then source, thread and connection are closed.
         """
-        rules = QuestionRules.of(self._bundle.manifest)
-        for question in self._settings.questions:
-            rules.check(question)
+        if self._settings.status is not None:
+            with suppress(OSError):  # a disk in trouble is told of when it is written
+                check_status(self._settings.status)
         with self._open_source() as source:
             spool = await self._open_spool()
             try:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from saccade.bundle import Bundle
 from saccade.client.halves import EncodeOptions
-from saccade.errors import SourceError
 from saccade.nouns import U8, Frame, FrameTokens, Timing
+from saccade.paths import expand
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.source.pictures import as_rgb, decode_picture, read_picture
+from saccade_edge.source.uri import local_path
 from saccade_edge.stopwatch import Stopwatch
 
 CAMERA = "picture"
@@ -74,12 +75,9 @@ def _picture(image: U8 | str | Path | bytes) -> U8:
     if isinstance(image, bytes):
         return decode_picture(image, "the picture")
     if isinstance(image, (str, Path)):
-        return read_picture(_expanded(image))
+        return _read(image)
     return as_rgb(image)
 
 
-def _expanded(path: str | Path) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:  # a user who does not exist, or has no home
-        raise SourceError(f"cannot read {path}: {error}") from error
+def _read(path: str | Path) -> U8:
+    return read_picture(local_path(path) if isinstance(path, str) else expand(path))

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from saccade import telemetry  # noqa: F401 - off before ONNX Runtime is loaded
+
+# isort: split
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
@@ -23,6 +26,7 @@ log = logging.getLogger(__name__)
 # Not TensorRT: it builds engines for minutes inside the first run, so it is asked for by name.
 PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
+ort.disable_telemetry_events()  # where a program has loaded it before us
 
 # ONNX Runtime's exceptions have no base class of their own.
 _ERRORS = (

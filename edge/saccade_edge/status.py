@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from saccade.errors import ConfigError, Unreachable
+from saccade.files import check_ours, head, look, replace
+from saccade.text import file_name
 from saccade_edge.source.slot import NewestSlot
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+_WHAT = "the status file"
+_BEGINS = (b'{"format": ',)
 WRITE_S = 1.0
 # An edge that has not written for so long was killed, or hangs.
 STALE_S = 10.0
@@ -39,7 +41,7 @@ def beside(spool: Path) -> Path:
 
 def named(folder: Path, device: str, camera: str) -> Path:
     """Of an edge without one; names may hold anything."""
-    return folder / f"{quote(device, safe='')}.{quote(camera, safe='')}.status"
+    return folder / f"{file_name(device, camera)}.status"
 
 
 class StatusFile:
@@ -71,10 +73,15 @@ class StatusFile:
         try:
             _replace(self._path, json.dumps(record))
             self._failed = False
-        except OSError as error:
+        except (ConfigError, OSError) as error:
             if not self._failed:
                 log.warning("the status cannot be written: %s", error)
             self._failed = True
+
+
+def check_status(path: Path) -> None:
+    """Raises ``ConfigError`` where ``path`` is no place for a status, ``OSError``."""
+    check_ours(path, _WHAT, _BEGINS)
 
 
 def read_status(path: Path) -> dict[str, Any]:
@@ -82,10 +89,9 @@ def read_status(path: Path) -> dict[str, Any]:
     has ended without saying so.
     """
     try:
-        with path.open("rb") as file:
-            record = json.loads(file.read(MOST_BYTES))
-    except FileNotFoundError:
-        raise ConfigError(f"no edge has written its status to {path}") from None
+        if look(path, _WHAT) is None:
+            raise ConfigError(f"no edge has written its status to {path}")
+        record = json.loads(head(path, MOST_BYTES))
     except (OSError, ValueError) as error:
         raise ConfigError(f"the status in {path} cannot be read: {error}") from error
     if not isinstance(record, dict) or not record.keys() >= _NEEDED or record["format"] != FORMAT:
@@ -106,8 +112,4 @@ def clock(unix_ms: int) -> str:
 
 def _replace(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = Path(f"{path}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    fresh.replace(path)
+    replace(path, text.encode(), _WHAT, _BEGINS)

@@ -26,11 +26,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("world", choices=["crossing"])
+    parser.add_argument("world", choices=["crossing"], help="what is drawn and asked about")
     parser.add_argument(
         "--work", type=Path, default=WORK, help="checkpoints and data (%(default)s)"
     )
-    parser.add_argument("--recipe", choices=["cpu", "gpu"], default="cpu")
+    parser.add_argument("--recipe", choices=["cpu", "gpu"], default="cpu", help="sizes and times")
     parser.add_argument(
         "--stages",
         help="comma-separated, default all: render,detector,see,answer,registers,blind",
@@ -45,7 +45,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _bundle_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="the bundle's folder")
-    parser.add_argument("--work", type=Path, default=WORK)
+    parser.add_argument("--work", type=Path, default=WORK, help="the checkpoints")
     parser.add_argument("--accuracy", type=Path, help="JSON that bench/accuracy.py wrote")
     parser.add_argument(
         "--registers", type=Path, metavar="OUT", help="also write the bundle of learned registers"
@@ -103,8 +103,8 @@ def _calibrate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _clip_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="an .mp4 file; the truth goes beside it as .json")
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=24)
+    parser.add_argument("--seed", type=int, default=7, help="of the world")
+    parser.add_argument("--seconds", type=float, default=24, help="of the clip")
     parser.set_defaults(run=clip)
 
 

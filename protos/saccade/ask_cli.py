@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from saccade import client, tls
 from saccade.errors import ConfigError
+from saccade.files import read_private
 from saccade.nouns import Answer
+from saccade.paths import expand
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -18,20 +19,30 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "image", metavar="IMAGE", help="a PNG, JPEG or WebP file; with --camera a camera's name"
     )
-    parser.add_argument("question", metavar="QUESTION")
+    parser.add_argument("question", metavar="QUESTION", help="one line of text")
     parser.add_argument("--cloud", metavar="HOST:PORT", help="default: answer in this process")
     parser.add_argument(
         "--camera", action="store_true", help="ask about the newest frame of a camera of --cloud"
     )
     parser.add_argument(
-        "--max-age", type=float, metavar="SECONDS", help="with --camera: refuse an older frame"
+        "--max-age",
+        type=float,
+        metavar="SECONDS",
+        help="with --camera: refuse an older frame (default: any age)",
     )
-    parser.add_argument("--bundle", default="crossing", metavar="PATH|NAME")
-    parser.add_argument("--point", type=int, metavar="N", help="operating point of the bundle")
-    parser.add_argument("--tokens", type=int, metavar="N", help="per view")
-    parser.add_argument("--codec", metavar="NAME")
+    parser.add_argument(
+        "--bundle", default="crossing", metavar="PATH|NAME", help="the same as the cloud's"
+    )
+    parser.add_argument(
+        "--point", type=int, metavar="N", help="operating point (default: the bundle's)"
+    )
+    point = "(default: as the operating point says)"
+    parser.add_argument("--tokens", type=int, metavar="N", help=f"per view {point}")
+    parser.add_argument("--codec", metavar="NAME", help=f"of the tokens {point}")
     parser.add_argument("--detector", metavar="NAME", help="default: the bundle's own")
-    parser.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS")
+    parser.add_argument(
+        "--timeout", type=float, default=30.0, metavar="SECONDS", help="for the answer"
+    )
     tls.add_arguments(parser)
     parser.add_argument(
         "--token-file", metavar="FILE", help="with the token that the cloud asks applications for"
@@ -99,7 +110,7 @@ def _open(arguments: argparse.Namespace) -> client.Vision:
 
 def _token(path: str | None) -> str | None:
     """A file and not a word of the command line, which every user of the machine can read."""
-    return None if path is None else Path(path).expanduser().read_text("utf-8").strip()
+    return None if path is None else read_private(expand(path), "the token", 4096).strip()
 
 
 def _record(answer: Answer) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 
 from saccade.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 # Routers forget idle connections after a minute or more; the server allows a ping every 10 s.
 KEEPALIVE_MS = 20_000
@@ -21,7 +24,15 @@ def check_address(cloud: str, *, plain: bool, insecure: bool) -> None:
     only, unless ``insecure`` says otherwise.
     """
     host = host_of(cloud)
-    if plain and not insecure and not is_loopback(host):
+    if not plain or is_loopback(host):
+        return
+    if insecure:
+        log.warning(
+            "plain text to %s: whoever is on the way can read and change pictures' tokens, "
+            "questions and answers",
+            cloud,
+        )
+    else:
         raise ConfigError(
             f"{cloud} is another machine and no TLS is set up: name the authority that signed its "
             "certificate (--tls-ca, in Python ca=...), or allow plain text (--insecure, "

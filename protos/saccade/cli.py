@@ -14,11 +14,14 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points, version
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from saccade.errors import ConfigError, SaccadeError
+from saccade.logs import make_output_safe
+from saccade.redaction import remember_words, scrub
 
 GROUP = "saccade.commands"
+OURS = "SACCADE_"  # variables of the environment
 
 # What our own commands do, and the extra that brings what they import. Commands of other
 # distributions are listed with the distribution's name.
@@ -37,11 +40,23 @@ EXTRAS: Mapping[str, str] = {"ultralytics": "detector"}
 Handler = Callable[[argparse.Namespace], int]
 
 
+class _Help(argparse.HelpFormatter):
+    """Adds the default to every option that has one and does not name it itself."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        silent = action.default in (None, False, [], argparse.SUPPRESS) or "default" in text
+        return text if silent else f"{text} (default %(default)s)".strip()
+
+
 class _Parser(argparse.ArgumentParser):
-    """Usage errors in the same one line as all others."""
+    """Usage errors in the same one line as all others, help with defaults."""
+
+    def __init__(self, *words: Any, **options: Any) -> None:  # noqa: ANN401 - argparse's own
+        super().__init__(*words, **{"formatter_class": _Help, **options})
 
     def error(self, message: str) -> NoReturn:
-        print(f"saccade: error: {message} (see {self.prog} --help)", file=sys.stderr)
+        print(f"saccade: error: {scrub(message)} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -52,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"]
     # gRPC writes a line of its own for every handshake that it refuses, without saying whose.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    make_output_safe()
+    remember_words([*words, *(os.environ[name] for name in os.environ if name.startswith(OURS))])
     try:
         return _run(words)
     except KeyboardInterrupt:
@@ -127,5 +144,5 @@ def _summary(entry: EntryPoint) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = scrub(" ".join(str(error).split()))
     return text or type(error).__name__

@@ -16,10 +16,8 @@ from functools import cached_property
 from saccade.errors import LimitExceeded, NotInFrame, QuestionError, UnknownWords
 from saccade.manifest import CROP, LanguageSpec, Manifest
 from saccade.nouns import ViewTokens
+from saccade.text import check_question
 
-# Line breaks and escape codes have no place in a one-line question; lone surrogates cannot be
-# encoded. Format characters (Cf) stay allowed: scripts and emoji need the zero-width joiner.
-_FORBIDDEN_CATEGORIES = ("Cc", "Cs")
 MAX_UINT32 = (1 << 32) - 1
 _WORD = re.compile(r"\w+|[^\w\s]")
 _MOST_NAMED = 5  # unknown words in one message
@@ -97,26 +95,6 @@ class QuestionRules:
 def crops_of(views: Sequence[ViewTokens]) -> dict[int, str]:
     """The crops among a frame's views: the label of each by number."""
     return {view.slot: view.label for view in views if view.kind == "crop"}
-
-
-def check_question(question: str, limit_chars: int | None) -> str:
-    """The question. Raises ``QuestionError`` for one that is empty, too long (None: any length) or
-    not one line of text.
-    """
-    if not isinstance(question, str):
-        raise QuestionError(f"a question is text, not {type(question).__name__}")
-    if not question.strip():
-        raise QuestionError("the question is empty")
-    if limit_chars is not None and len(question) > limit_chars:
-        raise QuestionError(
-            f"the question has {len(question)} characters, the bundle allows {limit_chars}"
-        )
-    for place, char in enumerate(question):
-        if unicodedata.category(char) in _FORBIDDEN_CATEGORIES:
-            raise QuestionError(
-                f"the question has the control character U+{ord(char):04X} at position {place}"
-            )
-    return question
 
 
 def check_max_tokens(max_tokens: int) -> int:

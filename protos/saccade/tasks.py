@@ -7,10 +7,20 @@ result (python/cpython#81839): a conversation whose peer vanished would go on fo
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Signals that end a process in good order.
+
+    A terminal that closes sends SIGHUP. Under ``nohup`` it is ignored, and stays so.
+    """
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else []))
 
 
 async def within(limit_s: float, work: Awaitable[T]) -> T:

@@ -14,6 +14,7 @@ from pathlib import Path
 import grpc
 
 from saccade.errors import ConfigError
+from saccade.paths import expand
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +104,4 @@ def read_pem(path: Path) -> bytes:
 
 
 def _path(path: str | Path | None) -> Path | None:
-    return Path(path).expanduser() if path else None
+    return expand(path) if path else None

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from saccade.nouns import Frame
-from saccade_edge.gate import Gate, GateSettings, Sent, Verdict, judge, thumbnail
+from saccade_edge.gate import Gate, GateSettings, Sent, Verdict, difference, judge, thumbnail
 
 MakeFrame = Callable[..., Frame]
 SECOND_NS = 1_000_000_000
@@ -68,3 +69,49 @@ def test_silence_ends_after_its_time(make_frame: MakeFrame) -> None:
 def test_a_threshold_of_zero_lets_every_frame_pass(make_frame: MakeFrame) -> None:
     gate = Gate(GateSettings(threshold=0))
     assert [gate.judge(make_frame()).kind for _ in range(3)] == ["key"] * 3
+
+
+def test_the_difference_is_the_mean_of_the_cell_and_colour_that_changed_most() -> None:
+    """Cells are 4 x 4 pixels of the thumbnail of 48 x 80."""
+    then = np.full((48, 80, 3), 100, np.float32)
+    now = then.copy()
+    now[4:8, 76:80, 1] += np.arange(16, dtype=np.float32).reshape(4, 4)  # 7.5 on average
+    now[0, 0, 0] -= 100  # 6.25 of its cell
+    assert difference(now, then) == difference(then, now) == 7.5
+    now[40:44, 0:4] -= 8
+    assert difference(now, then) == 8.0
+
+
+def test_a_thumbnail_is_the_mean_of_each_area(make_frame: MakeFrame) -> None:
+    picture = np.zeros((96, 160, 3), np.uint8)
+    picture[2, 4] = (40, 80, 120)  # one of the four pixels of thumbnail pixel (1, 2)
+    small = thumbnail(make_frame(picture=picture))
+    assert small.shape == (48, 80, 3)
+    assert small.dtype == np.float32
+    assert small[1, 2].tolist() == [10, 20, 30]
+    assert np.count_nonzero(small) == 3
+
+
+def test_a_change_of_exactly_the_threshold_passes() -> None:
+    then = np.full((48, 80, 3), 100, np.float32)
+    last = Sent(then, 0)
+    for level, verdict in ((4.0, "key"), (3.99, "skip")):
+        got = judge(Sent(then + np.float32(level), 1), last, GateSettings(threshold=4.0))
+        assert got.kind == verdict
+        assert got.difference == pytest.approx(level, abs=1e-4)
+
+
+def test_only_frames_that_pass_start_the_silence_anew(make_frame: MakeFrame) -> None:
+    gate = Gate(GateSettings(threshold=4, max_silence_s=10))
+    picture = np.full((96, 160, 3), 100, np.uint8)
+    seconds = (0, 4, 8, 12, 16, 21, 22)
+    frames = [
+        replace(make_frame(picture=picture), captured_ns=second * SECOND_NS) for second in seconds
+    ]
+    reasons = [gate.judge(frame).reason for frame in frames]
+    quiet = "unchanged"
+    assert reasons == ["first", quiet, quiet, "silence", quiet, quiet, "silence"]
+
+
+def test_the_defaults_are_4_levels_and_10_seconds() -> None:
+    assert (GateSettings().threshold, GateSettings().max_silence_s) == (4.0, 10.0)

@@ -12,7 +12,6 @@ from saccade.errors import SourceError
 from saccade_edge.source import open_source
 from saccade_edge.source.bounds import MAX_PIXELS
 from saccade_edge.source.headers import picture_size
-from saccade_edge.source.opening import redact
 from saccade_edge.source.pictures import as_rgb, read_picture
 
 MakeVideo = Callable[..., Path]
@@ -177,7 +176,3 @@ def test_arrays_become_rgb_or_an_error() -> None:
         as_rgb(np.zeros((20, 30, 2), np.uint8))
     with pytest.raises(SourceError, match="0 x 20"):
         as_rgb(np.zeros((20, 0, 3), np.uint8))
-
-
-def test_credentials_never_reach_a_message() -> None:
-    assert redact("rtsp://user:secret@10.0.0.5/stream") == "rtsp://10.0.0.5/stream"

@@ -44,6 +44,21 @@ def picture(seed: int = 5, dim: int = 32) -> TokenGrid:
     )
 
 
+def frames(seed: int = 5, dim: int = 32) -> TokenGrid:
+    """Two frames of 4 x 7 tokens: like each other in one window, elsewhere all different."""
+    generator = np.random.default_rng(seed)
+    features = generator.normal(size=(2, 4, 7, dim))
+    features[:, 0:3, 3:6] = 0.2 * features[:, 0:3, 3:6] + generator.normal(size=dim)
+    features[1, 3, 2] *= 9
+    saliency = generator.random((2, 3, 56))
+    return TokenGrid(
+        features=features.reshape(56, dim).astype(np.float32),
+        saliency=(saliency / saliency.sum(axis=2, keepdims=True)).astype(np.float32),
+        keys=generator.normal(size=(56, 6)).astype(np.float32),
+        grid=(2, 4, 7),
+    )
+
+
 def words(dim: int = 32) -> F32:
     """Features of a text of three tokens."""
     return np.random.default_rng(99).normal(size=(3, dim)).astype(np.float32)
@@ -109,17 +124,21 @@ def random(grid: TokenGrid, budget: int, seed: int, text: F32) -> Expected:
 
 
 def uniform(grid: TokenGrid, budget: int, seed: int, text: F32) -> Expected:
-    """The dither matrix by its recursion: four copies, the next quarter of the order in each."""
+    """The dither matrix by its recursion: four copies, the next quarter of the order in each. Of
+    each place that the grid has, all frames.
+    """
+    frames, rows, columns = grid.grid
     order = [(0, 0)]
     side = 1
-    while side < 8:
+    while side < max(rows, columns):
         order = [
             (2 * y + dy, 2 * x + dx)
             for dy, dx in ((0, 0), (1, 1), (0, 1), (1, 0))
             for y, x in order
         ]
         side *= 2
-    return Expected([8 * y + x for y, x in order][:budget])
+    there = [columns * y + x for y, x in order if y < rows and x < columns]
+    return Expected([rows * columns * t + i for i in there for t in range(frames)][:budget])
 
 
 def pool2d(grid: TokenGrid, budget: int, seed: int, text: F32) -> Expected:
@@ -312,13 +331,16 @@ def tome(grid: TokenGrid, budget: int, seed: int, text: F32) -> Expected:
 def mustdrop(grid: TokenGrid, budget: int, seed: int, text: F32) -> Expected:
     x, seen = rows_of(grid.features), last(grid)
     protected = falling(seen)[: math.ceil(0.08 * len(x))]
-    windows: dict[int, list[int]] = {}
-    for i in range(64):
-        windows.setdefault(i // 8 // 3 * 3 + i % 8 // 3, []).append(i)
+    _, rows, columns = grid.grid
+    of: dict[tuple[int, int, int], list[int]] = {}
+    for i in range(len(x)):
+        t, place = divmod(i, rows * columns)
+        of.setdefault((t, place // columns // 3, place % columns // 3), []).append(i)
+    windows = dict(enumerate(of[key] for key in sorted(of)))
     even = {
         w: math.fsum(cos(x[i], x[j]) for i in m for j in m if i != j) / (len(m) * (len(m) - 1))
         for w, m in windows.items()
-        if not set(m) & set(protected)
+        if len(m) > 1 and not set(m) & set(protected)
     }
     owners = {i: i for i in seen}
     for w in falling(even):
@@ -337,7 +359,9 @@ def mustdrop(grid: TokenGrid, budget: int, seed: int, text: F32) -> Expected:
 def dpc_knn(grid: TokenGrid, budget: int, seed: int, text: F32) -> Expected:
     x = rows_of(grid.features)
     apart = [[distance(a, b) / math.sqrt(len(a)) for b in x] for a in x]
-    density = {i: math.exp(-math.fsum(d * d for d in sorted(apart[i])[:5]) / 5) for i in range(64)}
+    density = {
+        i: math.exp(-math.fsum(d * d for d in sorted(apart[i])[:5]) / 5) for i in range(len(x))
+    }
     scores = {}
     for i, mine in density.items():
         denser = [apart[i][j] for j, other in density.items() if other > mine]

@@ -38,9 +38,9 @@ def secured(
 ) -> Iterator[Secured]:
     folder = tmp_path_factory.mktemp("secured")
     tokens, token_file = folder / "tokens.txt", folder / "token"
-    made = run("cloud", "token", "dashboard", "--tokens", str(tokens))
-    assert made.returncode == 0
-    token_file.write_text(made.stdout)
+    words = ("--tokens", str(tokens), "--out", str(token_file))
+    made = run("cloud", "token", "dashboard", *words)
+    assert (made.returncode, made.stdout) == (0, ""), made
     cert, key, ca = map(str, authority.server)
     words = ("--tls-cert", cert, "--tls-key", key, "--tls-client-ca", ca)
     with cloud_process(bundle.folder, *words, "--tokens", str(tokens), "--apps", "127.0.0.1:0") as (
@@ -49,7 +49,7 @@ def secured(
     ):
         assert process.stdout is not None
         apps = process.stdout.readline().split()[-1]
-        yield Secured(address, apps, made.stdout.strip(), token_file)
+        yield Secured(address, apps, token_file.read_text().strip(), token_file)
         assert process.poll() is None, "the cloud ended before its time"
 
 

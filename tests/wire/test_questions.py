@@ -7,7 +7,8 @@ import pytest
 
 from saccade.errors import LimitExceeded, NotInFrame, QuestionError, UnknownWords
 from saccade.nouns import TokenSet, ViewTokens
-from saccade.questions import QuestionRules, check_max_tokens, check_question, crops_of
+from saccade.questions import QuestionRules, check_max_tokens, crops_of
+from saccade.text import check_question
 
 RULES = QuestionRules(
     60, "vehicle {crop}", ("what", "is", "colour", "the", "bus", "left", "of", "?", "describe", ".")

@@ -288,3 +288,39 @@ def test_threads_and_processors_change_nothing() -> None:
         )
         digests.add(done.stdout)
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "budget", "cells"),
+    [
+        # Two rows of three columns in two cells: a band of two cells, as square as it goes.
+        ((1, 2, 3), 2, [[0, 3], [1, 2, 4, 5]]),
+        ((1, 1, 7), 3, [[0, 1], [2, 3], [4, 5, 6]]),
+        ((1, 7, 1), 3, [[0, 1], [2, 3], [4, 5, 6]]),
+        # Square cells are nearer with one band than with two.
+        ((1, 2, 4), 3, [[0, 4], [1, 5], [2, 3, 6, 7]]),
+        # Two bands: one cell in the first, two in the second.
+        ((1, 4, 4), 3, [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]),
+        # Fewer tokens than frames: frames are averaged, three of them in two spans.
+        ((3, 1, 2), 2, [[0, 1], [2, 3, 4, 5]]),
+        # More: each frame has its share.
+        ((2, 1, 2), 3, [[0, 1], [2], [3]]),
+    ],
+)
+def test_pooling_cuts_frames_into_bands_and_bands_into_cells(
+    shape: tuple[int, int, int], budget: int, cells: list[list[int]]
+) -> None:
+    grid = token_grid(0, shape, dim=3)
+    kept = select(grid, budget, method="pool2d")
+    assert kept.owners is not None
+    found = [np.flatnonzero(kept.owners == owner).tolist() for owner in kept.ids]
+    assert sorted(found) == cells
+    for members, features in zip(found, kept.features, strict=True):
+        np.testing.assert_allclose(features, grid.features[members].mean(axis=0), atol=1e-6)
+
+
+def test_a_cells_middle_token_has_its_place() -> None:
+    kept = select(token_grid(0, (1, 6, 6)), 4, method="pool2d")
+    assert kept.ids.tolist() == [7, 10, 25, 28]  # row 1 and column 1 of each 3 x 3
+    even = select(token_grid(0, (1, 4, 4)), 1, method="pool2d")
+    assert even.ids.tolist() == [5]  # of an even number the one before the middle

@@ -135,3 +135,86 @@ def test_a_crop_outside_the_overview_is_refused() -> None:
     windows = [WHOLE, (90.0, 0.0, 95.0, 9.0)]
     with pytest.raises(SelectionError, match=r"window \(90.0, .* no area inside the overview's"):
         allot([token_grid(0)] * 2, windows, 50, method="thumbnail_quota")
+
+
+class TestWholeTokens:
+    """Weights become whole tokens: those of each share, then one each by what is left of it."""
+
+    def flat(self, *sizes: int) -> tuple[list[TokenGrid], list[Box]]:
+        return [token_grid(0, (1, 1, size), dim=3) for size in sizes], [WHOLE] * len(sizes)
+
+    def shared(self, budget: int, most: int | None = None) -> tuple[int, ...]:
+        """Equally among three views of 64."""
+        views, windows = self.flat(64, 64, 64)
+        return allot(views, windows, budget, most=most)
+
+    def test_what_is_over_goes_to_the_first_views(self) -> None:
+        assert [self.shared(n) for n in (3, 4, 5, 6)] == [
+            (1, 1, 1),
+            (2, 1, 1),
+            (2, 2, 1),
+            (2, 2, 2),
+        ]
+
+    def test_a_view_has_no_more_than_its_grid(self) -> None:
+        views, windows = self.flat(2, 9, 9)
+        assert allot(views, windows, 15) == (2, 7, 6)
+        assert allot(views, windows, 20) == (2, 9, 9)
+
+    def test_most_bounds_all_and_the_whole_budget_is_still_spent(self) -> None:
+        assert self.shared(12, most=4) == (4, 4, 4)
+        with pytest.raises(SelectionError, match=r"a budget of 13 tokens for 3 views: give 3..12"):
+            self.shared(13, most=4)
+
+    def test_one_token_each_is_the_least_budget(self) -> None:
+        assert self.shared(3) == (1, 1, 1)
+        with pytest.raises(SelectionError, match=r"a budget of 2 tokens for 3 views: give 3..192"):
+            self.shared(2)
+
+    def test_a_view_whose_share_is_less_than_one_has_one_and_the_others_share_the_rest(
+        self,
+    ) -> None:
+        """Of 10 tokens by 64 to 1: 9.85 and 0.15."""
+        rich, plain = token_grid(1), token_grid(2)
+        plain.keys[:] = plain.keys[0]  # nothing in it is distinct
+        counts = allot([rich, plain], [WHOLE, LEFT], 10, method="correlation_density")
+        assert counts == (9, 1)
+
+    def test_views_without_any_worth_share_equally(self) -> None:
+        plain = token_grid(2)
+        plain.keys[:] = plain.keys[0]
+        assert allot([plain] * 3, [WHOLE] * 3, 7, method="correlation_density") == (3, 2, 2)
+
+
+def apart(seed: int) -> TokenGrid:
+    """Sixteen patches whose keys are at right angles."""
+    grid = token_grid(seed, (1, 4, 4))
+    return TokenGrid(grid.features, grid.saliency, np.eye(16, dtype=np.float32), grid.grid)
+
+
+def test_two_alike_patches_are_still_distinct_and_three_of_few_are_not() -> None:
+    """Redundant is a patch that is like more than a sixteenth of the view, and more than one."""
+    for alike, distinct in ((2, 16), (3, 13)):
+        view, rest = apart(0), apart(1)
+        view.keys[:alike] = view.keys[0]
+        counts = allot([view, rest], [WHOLE, LEFT], 29, method="correlation_density")
+        assert abs(counts[0] - 29 * distinct / (distinct + 16)) <= 0.5
+        assert sum(counts) == 29
+
+
+@pytest.mark.parametrize(("angle", "distinct"), [(0.63, 13), (0.65, 16)])
+def test_patches_are_alike_from_a_cosine_of_four_fifths(angle: float, distinct: int) -> None:
+    keys = np.eye(16, dtype=np.float32)
+    # Three vectors with the same cosine of each two: 0.808 and 0.796.
+    cosine = math.cos(angle)
+    corner = np.linalg.cholesky(np.full((3, 3), cosine) + (1 - cosine) * np.eye(3))
+    keys[:3, :3] = corner.astype(np.float32)
+    views = apart(0), apart(1)
+    views[0].keys[:] = keys
+    counts = allot(views, [WHOLE, LEFT], 29, method="correlation_density")
+    assert counts == ((13, 16) if distinct == 13 else (15, 14))
+
+
+def test_one_view_has_the_whole_budget_by_every_method() -> None:
+    for method in QUOTAS:
+        assert allot([token_grid(0)], [WHOLE], 17, method=method) == (17,)

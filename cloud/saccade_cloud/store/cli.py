@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from saccade.redaction import redact
 from saccade_cloud.store.base import Store
 from saccade_cloud.store.nouns import CameraTotals, Totals
-from saccade_cloud.store.opening import MEMORY, default_store, open_database, open_store
+from saccade_cloud.store.opening import MEMORY, chosen_store, open_database, open_store
 
 KEEP_DAYS = 30.0
 KEEP_BYTES = 10 * 10**9
@@ -28,7 +29,7 @@ class StoreOptions:
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> StoreOptions:
         """As `store_options` parsed them."""
-        url = arguments.store if arguments.store is not None else default_store()
+        url = arguments.store or chosen_store()
         return cls(url, arguments.keep_days, arguments.keep_bytes)
 
     def open(self, timeout_s: float) -> Store:
@@ -40,7 +41,7 @@ class StoreOptions:
     def __str__(self) -> str:
         days = f"{self.keep_days:g} days" if self.keep_days else "any time"
         size = f"{self.keep_bytes / 1e9:g} GB" if self.keep_bytes else "any size"
-        return f"storing in {without_password(self.url)} (for {days}, up to {size})"
+        return f"storing in {redact(self.url)} (for {days}, up to {size})"
 
 
 def store_options(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +49,8 @@ def store_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store",
         metavar="URL",
-        help=f"sqlite:///PATH, a path, postgresql://..., or {MEMORY} to keep nothing "
-        f"(default: {default_store()})".replace("%", "%%"),
+        help=f"sqlite:///PATH, a path, postgresql://..., or {MEMORY} to keep nothing (default: the "
+        "variable SACCADE_STORE, else store.db in STATE_DIRECTORY or ~/.local/state/saccade)",
     )
     parser.add_argument(
         "--keep-days",
@@ -79,7 +80,7 @@ def _report(arguments: argparse.Namespace) -> int:
     from saccade_cloud.store.database import reading, require_newest
     from saccade_cloud.store.sql import totals_of
 
-    database = open_database(arguments.url or default_store(), create=False)
+    database = open_database(arguments.url or chosen_store(), create=False)
     require_newest(database)
     with reading(database) as connection:
         totals = totals_of(database, connection)
@@ -117,13 +118,6 @@ def _when(unix_ns: int) -> str:
     if not unix_ns:
         return "-"
     return f"{datetime.fromtimestamp(unix_ns // NS_PER_S, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def without_password(url: str) -> str:
-    """For people's eyes."""
-    scheme, mark, rest = url.partition("://")
-    user, at, place = rest.rpartition("@")
-    return f"{scheme}{mark}{user.partition(':')[0]}{at}{place}" if mark else url
 
 
 def _days(text: str) -> float:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from saccade.errors import ConfigError, StorageError
+from saccade.redaction import scrub
 from saccade_cloud.store.migrations import NEWEST, check_known, migrate, version_of
 
 
@@ -85,7 +86,7 @@ def _translated(database: Database) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        said = " ".join(str(error.orig).split())
+        said = scrub(" ".join(str(error.orig).split()))
         raise StorageError(f"{database.place}: {said}") from error
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, inspect
 
 from saccade.errors import ConfigError
+from saccade_cloud.store.schema import metadata
 
 # {bytes} is the database's type for bytes. A step is one transaction with its number.
 STEPS: Sequence[Sequence[str]] = (
@@ -66,12 +67,27 @@ STEPS: Sequence[Sequence[str]] = (
     ),
 )
 NEWEST = len(STEPS)
+_VERSIONS, _COLUMNS = "schema_version", {"version", "applied_unix_ms"}
 
 
 def version_of(connection: Connection) -> int:
-    """The schema's number; 0 for an empty database."""
-    if not inspect(connection).has_table("schema_version"):
+    """The schema's number; 0 for a database without any of our tables.
+
+    Raises ``ConfigError`` where another program has tables of these names.
+    """
+    database = inspect(connection)
+    if not database.has_table(_VERSIONS):
+        if taken := [table for table in metadata.tables if database.has_table(table)]:
+            raise ConfigError(
+                f"the database has tables of another program's ({', '.join(taken)}): "
+                "give Saccade a database or a schema of its own"
+            )
         return 0
+    if {column["name"] for column in database.get_columns(_VERSIONS)} != _COLUMNS:
+        raise ConfigError(
+            f"the database's table {_VERSIONS} is another program's: "
+            "give Saccade a database or a schema of its own"
+        )
     found = connection.exec_driver_sql("SELECT MAX(version) FROM schema_version").scalar()
     return int(found or 0)
 

@@ -6,10 +6,12 @@ SQLAlchemy is imported when a database is named: a demo without one starts witho
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import re
 from typing import TYPE_CHECKING
 
 from saccade.errors import ConfigError
+from saccade.paths import expand, state_folder
+from saccade.redaction import redact, remember
 from saccade_cloud.store.base import Store
 from saccade_cloud.store.nothing import NoStore
 
@@ -17,17 +19,22 @@ if TYPE_CHECKING:
     from saccade_cloud.store.database import Database
 
 MEMORY = "memory:"
+VARIABLE = "SACCADE_STORE"
+# A scheme, or libpq's "host=... password=...": a slip, and no good name of a file.
+_NO_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|(\S+\s+)*(host|hostaddr|dbname|user|password)\s*=")
 
 
 def default_store() -> str:
     """A file where this user's or this service's programs keep their state.
 
-    ``STATE_DIRECTORY`` is systemd's; otherwise the XDG Base Directory Specification decides.
+    Raises ``ConfigError`` for a user without a home.
     """
-    if service := os.environ.get("STATE_DIRECTORY"):
-        return str(Path(service.split(":")[0]) / "store.db")
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
-    return str(Path(state) / "saccade" / "store.db")
+    return str(state_folder("--store") / "store.db")
+
+
+def chosen_store() -> str:
+    """The user's: a command line can be read by everybody on the machine, this variable cannot."""
+    return os.environ.get(VARIABLE) or default_store()
 
 
 def open_store(
@@ -50,16 +57,25 @@ def open_database(url: str, *, create: bool = True) -> Database:
     from saccade_cloud.store.postgres import PostgresDatabase
     from saccade_cloud.store.sqlite import SqliteDatabase
 
-    if url and ":" not in url.partition("/")[0]:
-        return SqliteDatabase(Path(url), create=create)
+    if url and not _NO_PATH.match(url):
+        return SqliteDatabase(expand(url), create=create)
+    remember(url)
     scheme, _, rest = url.partition("://")
-    try:
-        if scheme == "sqlite" and (path := rest.removeprefix("/")):
-            return SqliteDatabase(Path(path), create=create)
-        if scheme in ("postgresql", "postgres"):
+    scheme = scheme.lower()
+    if scheme == "sqlite" and (path := rest.removeprefix("/")):
+        return SqliteDatabase(expand(path), create=create)
+    if scheme in ("postgresql", "postgres"):
+        try:
             return PostgresDatabase(make_url(f"postgresql://{rest}"))
-    except (ArgumentError, ValueError) as error:
-        raise ConfigError(f"no store at that URL: {error}") from error
+        except (ArgumentError, ValueError, UnicodeError):
+            # The library's own words repeat the URL, or a piece of it.
+            raise ConfigError(
+                f"{redact(url)} is no URL of a database: in user name and password, "
+                "characters such as @ / : # % are written as %40 %2F %3A %23 %25"
+            ) from None
+    if url == MEMORY:
+        raise ConfigError(f"{MEMORY} keeps nothing: there is nothing to look at")
     raise ConfigError(
-        f"{scheme!r} is no kind of store: give a path, sqlite:///PATH, postgresql://... or {MEMORY}"
+        f"{redact(scheme)!r} is no kind of store: give a path, sqlite:///PATH, postgresql://... "
+        f"or {MEMORY}"
     )

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, select
 
 from saccade.errors import ConfigError
+from saccade.redaction import redact, remember
 from saccade_cloud.store.schema import total
 
 TIMEOUT_S = 5
@@ -20,7 +21,9 @@ class PostgresDatabase:
     bytes_type = "BYTEA"
 
     def __init__(self, url: URL) -> None:
-        self.place = url.render_as_string(hide_password=True)
+        plain = url.render_as_string(hide_password=False)
+        remember(plain)
+        self.place = redact(plain)
         self.engine = _engine(url.set(drivername="postgresql+psycopg"))
 
     def lock_schema(self, connection: Connection) -> None:

@@ -11,17 +11,34 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from saccade.errors import ConfigError, StorageError
+from saccade.sqlite_files import STORE_ID, Format, check_sqlite, mark
+from saccade_cloud.store.migrations import NEWEST
 
 BUSY_S = 5.0  # how long to wait for another process that writes
 INCREMENTAL = 2  # of PRAGMA auto_vacuum
 GIVE_BACK_PAGES = 256  # 1 MiB at a time: some milliseconds
 LEAST = (3, 35)  # RETURNING
+FORMAT = Format(
+    what="the store",
+    application_id=STORE_ID,
+    newest=NEWEST,
+    version="SELECT MAX(version) FROM schema_version",
+    tables={
+        "schema_version": ("version", "applied_unix_ms"),
+        "total": ("id", "bytes", "conflicts"),
+        "packet": (
+            *("device", "boot", "sequence", "session", "camera"),
+            *("captured_ns", "received_ns", "payload"),
+        ),
+    },
+)
 
 
 class SqliteDatabase:
     """A ``Database`` in the file ``path``, which only its owner may read.
 
-    Raises ``ConfigError`` when there is none and ``create`` is False, or it can't be created.
+    Raises ``ConfigError`` when there is none and ``create`` is False, when it can't be created, and
+    for a file that is not ours or is a newer Saccade's, of which nothing is changed then.
     """
 
     bytes_type = "BLOB"
@@ -29,12 +46,14 @@ class SqliteDatabase:
     def __init__(self, path: Path, *, create: bool = True) -> None:
         if sqlite3.sqlite_version_info < LEAST:
             raise ConfigError(f"SQLite {sqlite3.sqlite_version} is here, the store needs 3.35")
-        if create:
+        if not _is_there(path):
+            if not create:
+                raise ConfigError(f"there is no store at {path}")
             _create(path)
-        elif not path.is_file():
-            raise ConfigError(f"there is no store at {path}")
+        elif not create and path.stat().st_size == 0:
+            raise ConfigError(f"{path} is no store of Saccade's: it is empty")
         self.place = str(path)
-        self.engine = _engine(path)
+        self.engine = _engine(path, marked=create)
 
     def lock_schema(self, connection: Connection) -> None:
         """See ``Database.lock_schema``: BEGIN IMMEDIATE has locked all."""
@@ -62,6 +81,13 @@ class SqliteDatabase:
         return bool(free >= 2 * GIVE_BACK_PAGES)
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return check_sqlite(path, FORMAT)
+    except OSError as error:
+        raise ConfigError(f"no store at {path}: {error.strerror}") from error
+
+
 def _create(path: Path) -> None:
     """An empty file with its owner's rights, which the log beside it inherits."""
     try:
@@ -72,7 +98,7 @@ def _create(path: Path) -> None:
         raise ConfigError(f"no store at {path}: {error.strerror}") from error
 
 
-def _engine(path: Path) -> Engine:
+def _engine(path: Path, *, marked: bool) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_S}
     )
@@ -84,6 +110,8 @@ def _engine(path: Path) -> Engine:
         # Heeded while the file is empty; later it would wait for whoever writes.
         if connection.execute("PRAGMA auto_vacuum").fetchone() != (INCREMENTAL,):
             connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
+        if marked:
+            mark(connection, STORE_ID)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA journal_size_limit = 67108864")

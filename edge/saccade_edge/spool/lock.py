@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from saccade.errors import ConfigError
+from saccade.files import check_ours, head
+
+MARK = b"lock of a Saccade spool\n"
 
 
 class Lock:
@@ -18,7 +22,9 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         """Raises ``ConfigError`` where another process has it, ``OSError`` for the disk's."""
-        self._descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = _beside(path)
+        check_ours(file, "the spool's lock", (MARK,))
+        self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -26,6 +32,19 @@ class Lock:
             raise ConfigError(
                 f"the spool {path} is in use by another process: give each edge one of its own"
             ) from None
+        if os.fstat(self._descriptor).st_size == 0:
+            with suppress(OSError):  # on a full disk: without it a lock locks all the same
+                os.write(self._descriptor, MARK)
 
     def release(self) -> None:
         os.close(self._descriptor)
+
+
+def was_locked(path: Path) -> bool:
+    """Whether an edge has had its spool at ``path``: whatever is there now, it was a spool."""
+    file = _beside(path)
+    return check_ours(file, "the spool's lock", (MARK,)) and head(file, len(MARK)) == MARK
+
+
+def _beside(path: Path) -> Path:
+    return Path(f"{path}.lock")

@@ -32,7 +32,9 @@ def open_or_replace(
 
 def move_aside(path: Path) -> Path:
     """A corrupt database and what belongs to it, for who may repair it; its new name."""
-    aside = path.with_name(f"{path.name}.corrupt-{time.time_ns() // 1_000_000}")
+    stamp_ms = time.time_ns() // 1_000_000
+    while (aside := path.with_name(f"{path.name}.corrupt-{stamp_ms}")).exists():
+        stamp_ms += 1
     for suffix in ("", "-wal", "-shm"):
         part = Path(f"{path}{suffix}")
         if part.exists():

@@ -9,8 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from saccade.errors import ConfigError
+from saccade.sqlite_files import SPOOL_ID, Format, check_sqlite, mark
 
 VERSION = "1"
+FORMAT = Format(
+    what="the spool",
+    application_id=SPOOL_ID,
+    newest=int(VERSION),
+    version="SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'version'",
+    tables={
+        "meta": ("key", "value"),
+        "counter": ("name", "packets"),
+        "packet": (
+            *("sequence", "camera", "captured_unix_ms", "deadline_unix_ms", "priority"),
+            *("bundle", "bytes", "crc32c", "packet", "questions"),
+        ),
+    },
+)
 _NOTE = "note "
 BUSY_S = 0.5  # somebody who looks into the spool with a tool of theirs may hold it for a moment
 
@@ -35,13 +50,17 @@ CREATE INDEX IF NOT EXISTS packet_captured ON packet (captured_unix_ms);
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """The database at ``path``, made if it is not there. Raises ``sqlite3.Error``, ``OSError``."""
+    """The database at ``path``, made if it is not there; that it is ours has been checked.
+
+    Raises ``sqlite3.Error``, ``OSError``.
+    """
     new = not path.exists()
     connection = sqlite3.connect(
         path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
     )
     try:
         os.chmod(path, 0o600)  # tokens are personal data like the picture they came from
+        mark(connection, SPOOL_ID)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # a commit survives a power cut
         connection.execute("PRAGMA secure_delete = FAST")
@@ -59,7 +78,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
     """To look into a spool, also while an edge writes to it. Raises ``ConfigError``."""
-    if not path.is_file():
+    if not check_sqlite(path, FORMAT):
         raise ConfigError(f"there is no spool at {path}")
     # On a read-only disk SQLite cannot share a log; where there is none, nothing can change.
     modes = ("mode=ro",) if Path(f"{path}-wal").exists() else ("mode=ro", "immutable=1")

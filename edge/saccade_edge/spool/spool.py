@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from saccade.errors import ConfigError
+from saccade.sqlite_files import check_sqlite
 from saccade.tasks import within
 from saccade_edge.spool.faults import SpoolFault, at_opening, fault_of
 from saccade_edge.spool.file import SpoolFile
-from saccade_edge.spool.lock import Lock
+from saccade_edge.spool.lock import Lock, was_locked
 from saccade_edge.spool.nouns import (
     HANDED,
     Entry,
@@ -38,6 +39,7 @@ from saccade_edge.spool.nouns import (
 )
 from saccade_edge.spool.numbers import Numbers
 from saccade_edge.spool.replacing import move_aside, open_or_replace
+from saccade_edge.spool.schema import FORMAT
 from saccade_edge.spool.worker import Job, Worker
 
 # A packet whose write takes longer goes out from memory; cards pause for seconds to tidy up.
@@ -93,9 +95,8 @@ class Spool:
         """
         now_ms = time.time_ns() // NS_PER_MS
         fresh = Identity(device, secrets.randbits(64), now_ms, (camera,))
-        if settings.path.is_dir():
-            raise ConfigError(f"the spool {settings.path} is a folder: name a file")
         try:
+            check_sqlite(settings.path, FORMAT, known=was_locked(settings.path))
             settings.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = Lock(settings.path)
         except OSError as error:

@@ -16,7 +16,6 @@ from saccade.bundle import Bundle
 from saccade.errors import (
     EngineError,
     LimitExceeded,
-    QuestionError,
     RemoteError,
     SaccadeError,
     StorageError,
@@ -25,6 +24,7 @@ from saccade.errors import (
 from saccade.limits import Limits, check
 from saccade.session import PROTOCOL
 from saccade.tasks import end, first_done, within
+from saccade.text import check_question
 from saccade.tls import ClientTls
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
@@ -135,7 +135,7 @@ class Uplink:
         """
         check("bytes in a packet", packet.ByteSize(), self._limits.message_bytes)
         for text in questions:
-            self._check_question(text)
+            check_question(text, self._limits.question_chars)
         asked = [
             pb.Question(id=self._next_id(), sequence=packet.sequence, text=text)
             for text in questions
@@ -331,14 +331,6 @@ class Uplink:
             await within(pause_s, self._finishing.wait())
         except asyncio.TimeoutError:
             return
-
-    def _check_question(self, text: str) -> None:
-        if not text.strip():
-            raise QuestionError("a question is empty")
-        if len(text) > self._limits.question_chars:
-            raise QuestionError(
-                f"a question has {len(text)} characters, the limit is {self._limits.question_chars}"
-            )
 
 
 def _bounds(settings: UplinkSettings) -> Bounds:

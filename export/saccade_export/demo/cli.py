@@ -18,12 +18,17 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ask", action="append", default=[], metavar="QUESTION", help="of every frame; repeatable"
     )
-    parser.add_argument("--bundle", default="crossing", metavar="PATH|NAME")
-    parser.add_argument("--point", type=int, metavar="N", help="operating point of the bundle")
-    parser.add_argument("--tokens", type=int, metavar="N", help="per view")
-    parser.add_argument("--codec", metavar="NAME")
+    parser.add_argument(
+        "--bundle", default="crossing", metavar="PATH|NAME", help="a folder, or an installed one"
+    )
+    parser.add_argument(
+        "--point", type=int, metavar="N", help="operating point (default: the bundle's)"
+    )
+    point = "(default: as the operating point says)"
+    parser.add_argument("--tokens", type=int, metavar="N", help=f"per view {point}")
+    parser.add_argument("--codec", metavar="NAME", help=f"of the tokens {point}")
     parser.add_argument("--detector", metavar="NAME", help="default: the bundle's own")
-    parser.add_argument("--fps", type=_positive, default=5.0, metavar="N", help="(%(default)g)")
+    parser.add_argument("--fps", type=_positive, default=5.0, metavar="N", help="frames a second")
     parser.add_argument(
         "--out", type=Path, default=Path("demo-out"), metavar="FOLDER",
         help="for demo.html and summary.json (%(default)s)",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from saccade.files import replace
 from saccade.nouns import U8
 from saccade_export.demo.baselines import FRAME_QUALITY, QUALITY, encoded
 from saccade_export.demo.rows import Row
@@ -20,6 +21,7 @@ MOST_FRAMES = 48  # about 2 MB of page
 MOST_WIDTH_PX = 960
 TEMPLATE = Path(__file__).with_name("page.html")
 PLACEHOLDER = "/*DATA*/null"
+_TITLE = b"<title>Saccade"
 
 
 class Album:
@@ -58,7 +60,13 @@ def write_page(path: Path, album: Album, totals: Totals, source: str, domain: st
     # "</" would end the script element that holds it.
     text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
     page = TEMPLATE.read_text(encoding="utf-8").replace(PLACEHOLDER, text)
-    path.write_text(page, encoding="utf-8")
+    replace(path, page.encode(), "the demo's page", page_begins(), mode=0o666)
+
+
+def page_begins() -> tuple[bytes]:
+    """How a page of ours begins."""
+    head, title, _ = TEMPLATE.read_bytes().partition(_TITLE)
+    return (head + title,)
 
 
 def _frame(row: Row) -> dict[str, Any]:

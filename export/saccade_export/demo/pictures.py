@@ -6,8 +6,8 @@ from types import TracebackType
 
 from saccade.errors import SourceError
 from saccade.nouns import U8
-from saccade_edge.source import open_source
-from saccade_edge.source.opening import redact
+from saccade.redaction import redact
+from saccade_edge.source import is_camera, open_source
 
 
 class Pictures:
@@ -17,7 +17,7 @@ class Pictures:
     """
 
     def __init__(self, source: str, fps: float) -> None:
-        if "://" in source and not source.startswith("file://"):
+        if is_camera(source):
             raise SourceError(f"the demo shows recordings, {redact(source)} is none")
         self._source = open_source(source, "demo", fps=fps)
 

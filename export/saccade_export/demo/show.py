@@ -10,9 +10,10 @@ from pathlib import Path
 from rich.console import Console
 
 from saccade.bundle import DEMO, Bundle, sample_clip
-from saccade.errors import RemoteError
+from saccade.errors import ConfigError, RemoteError
+from saccade.files import check_ours, replace
 from saccade_export.demo.events import parse
-from saccade_export.demo.page import Album, write_page
+from saccade_export.demo.page import Album, page_begins, write_page
 from saccade_export.demo.pictures import Pictures
 from saccade_export.demo.processes import Process, address_of, running
 from saccade_export.demo.rows import Rows
@@ -22,6 +23,9 @@ from saccade_export.demo.table import display
 from saccade_export.demo.tally import Tally, Totals
 
 SILENCE_S = 60.0  # an edge that says nothing for so long is stuck
+SUMMARY, PAGE = "summary.json", "demo.html"
+FORMAT = "saccade demo 1"
+SUMMARY_BEGINS = (f'{{\n "format": "{FORMAT}"'.encode(),)
 NO_TRUTH = (
     "nobody knows what is right in this source, so no answer is judged and no ratio is claimed"
 )
@@ -74,7 +78,18 @@ def show(settings: DemoSettings, console: Console | None = None) -> bool:
     return totals.refused == totals.not_in_frame
 
 
+def check_output(out: Path) -> None:
+    """Raises ``ConfigError`` where ``out`` is no folder, or has other programs' files by the names
+    of ours.
+    """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"the demo's output {out} is no folder")
+    check_ours(out / SUMMARY, "the demo's summary", SUMMARY_BEGINS)
+    check_ours(out / PAGE, "the demo's page", page_begins())
+
+
 def _settle(settings: DemoSettings) -> _Plan:
+    check_output(settings.out)
     bundle = Bundle.open(settings.bundle)
     source = settings.source or str(sample_clip(bundle))
     truth = Truth.beside(Path(source))
@@ -130,11 +145,8 @@ def _lines(edge: Process) -> Iterator[tuple[float, str]]:
 
 def _write(out: Path, album: Album, totals: Totals, plan: _Plan) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    record = totals.to_json() | {
-        "source": Path(plan.source).name,
-        "questions": plan.questions,
-        "domain": plan.bundle.manifest.domain,
-    }
-    (out / "summary.json").write_text(json.dumps(record, indent=1) + "\n")
-    domain = plan.bundle.manifest.domain
-    write_page(out / "demo.html", album, totals, Path(plan.source).name, domain)
+    source, domain = Path(plan.source).name, plan.bundle.manifest.domain
+    about = {"source": source, "questions": plan.questions, "domain": domain}
+    text = json.dumps({"format": FORMAT} | totals.to_json() | about, indent=1) + "\n"
+    replace(out / SUMMARY, text.encode(), "the demo's summary", SUMMARY_BEGINS, mode=0o666)
+    write_page(out / PAGE, album, totals, source, domain)

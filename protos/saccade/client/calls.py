@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
 import time
 from dataclasses import replace
 from datetime import datetime
@@ -16,10 +15,11 @@ from saccade.client.eye import EPOCH_UNIX_MS, Seen
 from saccade.errors import QuestionError, RemoteError, SaccadeError, Unreachable
 from saccade.limits import Limits
 from saccade.nouns import NS_PER_MS, Answer, Timing
-from saccade.questions import MAX_UINT32, check_max_tokens, check_question
+from saccade.questions import MAX_UINT32, check_max_tokens
 from saccade.replies import mean_and_least, probability_of
 from saccade.session import PROTOCOL
 from saccade.status import from_rpc
+from saccade.text import check_question, host_name
 from saccade.tls import ClientTls
 from saccade.tls_reason import tls_reason
 from saccade.v1 import fleet_pb2
@@ -28,14 +28,17 @@ from saccade.v1 import vision_pb2 as pb
 # An InferRequest holds a hello and a question beside its packet.
 MESSAGE_BYTES = Limits().message_bytes + 64 * 1024
 _MAX_INT64 = (1 << 63) - 1
-_MAX_DEVICE_CHARS = 64  # the cloud takes no longer names
 
 
 def infer_request(bundle: Bundle, seen: Seen, question: str, max_tokens: int) -> pb.InferRequest:
-    """One question about one picture, with all that the cloud needs to understand it."""
+    """One question about one picture, with all that the cloud needs to understand it.
+
+    Raises ``QuestionError`` for what is no question.
+    """
+    check_question(question, Limits.of(bundle.manifest).question_chars)
     hello = pb.Hello(
         protocol=PROTOCOL,
-        device=socket.gethostname()[:_MAX_DEVICE_CHARS],
+        device=host_name(),
         boot=secrets.randbits(64),
         bundle_digest=bundle.digest,
         cameras=[seen.tokens.camera],
