@@ -343,7 +343,7 @@ def test_what_the_cloud_would_refuse_is_not_sent(bundle: Bundle) -> None:
             edge = Edge(cloud.address, bundle)
             with pytest.raises(QuestionError, match="empty"):
                 await edge.uplink.send(packet(1), [" "])
-            with pytest.raises(QuestionError, match="201 characters, the limit is 200"):
+            with pytest.raises(QuestionError, match="201 characters, the bundle allows 200"):
                 await edge.uplink.send(packet(1), ["x" * 201])
             await edge.until(lambda: edge.events != [])
             large = tokens_pb2.FramePacket(layers=[bytes(Limits().message_bytes)])
