@@ -24,13 +24,15 @@ from rich.progress import Progress
 
 from bench.heldout import Eye, Seen, over_the_wire, tokens
 from saccade.bundle import Bundle
+from saccade.bundle_files import unlisted_model
 from saccade.nouns import FrameTokens
 from saccade_cloud.answering import Answerer
 from saccade_cloud.assemble import open_answerer, open_engine
 from saccade_cloud.engines.base import GenerateParams
 from saccade_cloud.engines.decoder import DecoderShape
 from saccade_cloud.engines.onnx import OnnxEngine, OnnxFiles
-from saccade_cloud.prompt import Prompt, TextSegment, load_tokenizer
+from saccade_cloud.prompt import Prompt, TextSegment
+from saccade_cloud.tokenizer_file import open_tokenizer
 from saccade_export.crossing.questions import Question
 
 BLIND = Path(__file__).parent / "baselines" / "blind"
@@ -76,13 +78,14 @@ class Blind:
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         language = bundle.manifest.language
-        words = bundle.file(language.tokenizer)
         files = OnnxFiles(
-            embedding=BLIND / "embed.onnx", decoder=BLIND / "decoder.onnx", tokenizer=words
+            embedding=unlisted_model(BLIND / "embed.onnx"),
+            decoder=unlisted_model(BLIND / "decoder.onnx"),
+            tokenizer=open_tokenizer(bundle),
         )
         shape = DecoderShape(language.layers, language.heads, language.head_dim, language.width)
         self.engine = OnnxEngine(files, shape, eos=language.eos, threads=threads)
-        self.tokenizer = load_tokenizer(words)
+        self.tokenizer = open_tokenizer(bundle)
         self.start = self.tokenizer.get_vocab()[language.bos]
         self.template = language.template[-1]
 

@@ -80,6 +80,7 @@ def budget_for(arm: Arm, manifest: Manifest, trace: Trace, clip: Clip) -> Budget
     settings = BudgetSettings(
         policy=arm.policy,
         point=arm.point,
+        max_point="best",
         deadline_s=clip.deadline_s,
         interval_s=clip.interval_s,
         overhead_bytes=clip.overhead_bytes,

@@ -24,7 +24,7 @@ from saccade.tasks import end
 from saccade.v1 import tokens_pb2
 from saccade_edge.allowance import Allowance, usual_policy
 from saccade_edge.budget import BudgetSettings
-from saccade_edge.events import Event, FrameAnswered, FrameSent
+from saccade_edge.events import Event, FrameAnswered, FrameSent, FrameSpooled
 from saccade_edge.feed import Feed, Taken
 from saccade_edge.gate import Verdict
 from saccade_edge.intake import Intake
@@ -126,7 +126,7 @@ class _Edge:
             spooled=spool is not None,
         )
         standing = Standing({})
-        self._tending = Tending(self._uplink, self._allowance, self._ledger, standing, spool, None)
+        self._tending = Tending(self._uplink, self._allowance, self._ledger, standing, spool)
 
     @classmethod
     async def open(cls, shift: Shift, bundle: Bundle, number: int, folder: Path) -> _Edge:
@@ -157,10 +157,10 @@ class _Edge:
         self._ledger.heard(event)
 
     def _show(self, event: Event) -> None:
-        if isinstance(event, FrameSent):
+        if isinstance(event, (FrameSent, FrameSpooled)):
             frame, decision = event.look.frame, event.decision
             at_once = decision is None or decision.live or decision.held
-            self.told[frame.sequence] = (frame.captured_ns / 1e9, at_once, [])
+            self.told.setdefault(frame.sequence, (frame.captured_ns / 1e9, at_once, []))
         elif isinstance(event, FrameAnswered) and event.answer.sequence in self.told:
             self.told[event.answer.sequence][2].append(time.monotonic())
         elif isinstance(event, Refused) and self._answers(event):

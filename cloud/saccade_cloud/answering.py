@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from saccade.errors import NotInFrame
+from saccade.limits import check
 from saccade.nouns import Answer, FrameTokens, Timing
 from saccade.replies import mean_and_least
 from saccade_cloud.engines.base import Engine, GenerateParams, TokenChunk
@@ -27,7 +28,19 @@ class Answerer:
         self._reconstruct = reconstruct
         self._prompts = prompts
         self._engine = engine
+        self._most_visual = engine.limits.max_context - prompts.least_text_tokens - 1
         self._projecting = ThreadPoolExecutor(1, thread_name_prefix="saccade-reconstruct")
+
+    def check_question(self, question: str) -> None:
+        """Raises ``QuestionError`` for a question that ``stream`` would refuse."""
+        self._prompts.check(question)
+
+    def check_frame(self, frame: FrameTokens) -> None:
+        """Raises ``PacketError`` or ``LimitExceeded`` for a frame about which no question can be
+        answered, however short question and answer are.
+        """
+        self._reconstruct.check(frame)
+        check("visual tokens in a frame", frame.kept, self._most_visual)
 
     async def stream(
         self, frame: FrameTokens, question: str, max_tokens: int = 0
@@ -37,7 +50,7 @@ class Answerer:
         ``max_tokens`` 0 is the engine's maximum. Raises ``QuestionError`` (``UnknownWords``,
         ``NotInFrame``) before anything is computed, then what the stages raise.
         """
-        self._prompts.check(question)
+        self.check_question(question)
         self._prompts.check_crops(question, frame.views)
         started = time.perf_counter()
         visual = await self._visual(frame)

@@ -19,6 +19,7 @@ from saccade_cloud.reconstruct import Reconstructor
 from saccade_cloud.settings import ServerSettings
 from saccade_cloud.store.base import Store
 from saccade_cloud.store.nothing import NoStore
+from saccade_cloud.tokenizer_file import open_tokenizer
 
 
 def open_engine(
@@ -35,9 +36,9 @@ def open_engine(
     language = bundle.manifest.language
     return OnnxEngine(
         OnnxFiles(
-            embedding=bundle.file(language.embedding),
-            decoder=bundle.file(language.decoder),
-            tokenizer=bundle.file(language.tokenizer),
+            embedding=bundle.model(language.embedding),
+            decoder=bundle.model(language.decoder),
+            tokenizer=open_tokenizer(bundle),
         ),
         DecoderShape(language.layers, language.heads, language.head_dim, language.width),
         eos=language.eos,
@@ -54,11 +55,20 @@ def open_engine(
 def open_answerer(bundle: Bundle, engine: Engine) -> Answerer:
     """The bundle's projector and template before ``engine``, which it then owns."""
     language, limits = bundle.manifest.language, Limits.of(bundle.manifest)
-    tokenizer = bundle.file(language.tokenizer)
     return Answerer(
-        Reconstructor(bundle.file(language.projector), limits, language.width),
-        PromptBuilder(tokenizer, language.template, QuestionRules.of(bundle.manifest)),
+        Reconstructor(bundle.model(language.projector), limits, language.width),
+        PromptBuilder(open_tokenizer(bundle), language.template, QuestionRules.of(bundle.manifest)),
         engine,
+    )
+
+
+def memory_frames(settings: ServerSettings) -> MemoryFrames:
+    """As large as the settings allow."""
+    return MemoryFrames(
+        settings.frames_per_camera,
+        settings.max_cameras,
+        settings.frame_bytes,
+        settings.device_frame_bytes,
     )
 
 
@@ -73,7 +83,7 @@ def open_hub(
         digest=bundle.digest,
         limits=Limits.of(bundle.manifest),
         answerer=open_answerer(bundle, engine),
-        frames=MemoryFrames(settings.frames_per_camera, settings.max_cameras),
+        frames=memory_frames(settings),
         settings=settings,
         store=store or NoStore(),
         codecs=codecs.of(bundle),

@@ -20,7 +20,12 @@ from saccade_cloud.health_cli import register_health
 from saccade_cloud.quotas import Quota
 from saccade_cloud.server import CloudServer
 from saccade_cloud.settings import Address, ServerSettings
-from saccade_cloud.store.cli import StoreOptions, register_store, store_options
+from saccade_cloud.store.cli import (
+    StoreOptions,
+    register_store,
+    size_in_bytes,
+    store_options,
+)
 from saccade_cloud.tls import ServerTls
 from saccade_cloud.tokens import add_token
 
@@ -36,7 +41,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--bundle", default="crossing", metavar="PATH|NAME", help="the same as the edges'"
     )
     serve.add_argument("--threads", type=_positive, default=1, help="of the language model")
-    serve.add_argument("--frames", type=_positive, default=16, help="kept in memory per camera")
+    _add_memory(serve)
     serve.add_argument(
         "--drain", type=float, default=10.0, metavar="SECONDS", help="wait for running answers"
     )
@@ -59,6 +64,23 @@ def register(parser: argparse.ArgumentParser) -> None:
     token.set_defaults(run=_token)
     register_store(commands)
     register_health(commands)
+
+
+def _add_memory(serve: argparse.ArgumentParser) -> None:
+    """Recent frames, for questions about them; they are lost when the cloud ends."""
+    usual = ServerSettings()
+    serve.add_argument(
+        "--frames", type=_positive, default=usual.frames_per_camera, metavar="N",
+        help="kept in memory per camera (default %(default)s)",
+    )  # fmt: skip
+    serve.add_argument(
+        "--frame-bytes", type=size_in_bytes, default=usual.frame_bytes, metavar="SIZE",
+        help="memory for the frames of all devices, as in 500M (default %(default)s)",
+    )  # fmt: skip
+    serve.add_argument(
+        "--device-frame-bytes", type=size_in_bytes, default=usual.device_frame_bytes,
+        metavar="SIZE", help="memory for the frames of one device (default %(default)s)",
+    )  # fmt: skip
 
 
 def _add_security(serve: argparse.ArgumentParser) -> None:
@@ -109,6 +131,8 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         tokens=expand(arguments.tokens) if arguments.tokens else None,
         quota=Quota(messages_per_s=arguments.device_messages, bytes_per_s=arguments.device_bytes),
         frames_per_camera=arguments.frames,
+        frame_bytes=arguments.frame_bytes,
+        device_frame_bytes=arguments.device_frame_bytes,
         drain_s=arguments.drain,
         answer_wait_s=arguments.answer_wait,
     )

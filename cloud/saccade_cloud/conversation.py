@@ -16,11 +16,13 @@ from typing import Any
 from saccade.errors import (
     LimitExceeded,
     PacketError,
+    QuestionError,
     RemoteError,
     SaccadeError,
     StorageError,
     Unreachable,
 )
+from saccade.packet import known_copy
 from saccade.replies import mean_and_least
 from saccade.session import Role, Session, State
 from saccade.status import to_failure
@@ -92,7 +94,7 @@ class Conversation:
         if message is None:
             raise RemoteError("the edge left without a hello")
         self._session.receive(message)
-        hello = message.hello
+        hello = known_copy(message.hello)
         if self._peer is not None:
             self._peer.check(hello.device)
         check_hello(hello, self._hub.digest)
@@ -100,6 +102,9 @@ class Conversation:
         self._hello = hello
         self._tenancy.begin(hello, self._peer)
         resume_after, stored = await known(self._hub.store, hello)
+        # It is held for as long as the stream lasts, and any frame of it is in memory.
+        hello.ClearField("in_doubt")
+        hello = self._hello = known_copy(hello)
         reply = welcome(self._hub.digest, self._hub.limits, resume_after, stored)
         await self._say(pb.CloudMessage(welcome=reply))
         return hello
@@ -128,7 +133,8 @@ class Conversation:
             if kind == "packet":
                 await self._take(message.packet, hello)
             elif kind == "question":
-                self._owed.add(self._start(self._answer(message.question, hello)))
+                question = known_copy(message.question)
+                self._owed.add(self._start(self._answer(question, hello)))
             else:
                 return
 
@@ -141,7 +147,7 @@ class Conversation:
         try:
             frame = await self._hub.unpack(packet, hello)
             self._hub.frames.put(frame)
-            storing = await self._hub.store.put(record_of(packet, frame, hello))
+            storing = await self._hub.store.put(record_of(frame, hello))
         except (PacketError, LimitExceeded, StorageError) as error:
             await self._say(_failure(error, sequence=packet.sequence))
             return
@@ -163,6 +169,11 @@ class Conversation:
 
     async def _answer(self, question: pb.Question, hello: pb.Hello) -> None:
         load, sequence = self._hub.load, question.sequence
+        try:
+            self._hub.answerer.check_question(question.text)  # before it waits, and takes memory
+        except QuestionError as error:
+            await self._say(_failure(error, question_id=question.id))
+            return
         number = load.asks(self, sequence, time.monotonic(), recording=hello.recording)
         try:
             frame = await frame_of(self._hub, hello.device, hello.boot, sequence)

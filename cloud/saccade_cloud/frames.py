@@ -9,11 +9,14 @@ from typing import Protocol
 from saccade.nouns import Timing
 from saccade.v1 import vision_pb2
 
+# Of a frame in memory beside its packet and its hello: measured with CPython 3.11, 64 bits.
+FRAME_BYTES = 1536
+
 
 @dataclass(frozen=True, slots=True)
 class CodedTokens:
-    """A frame's tokens as they came: a serialised packet that was decoded once, and so can be
-    again. ``hello`` is its session's; ``damaged`` names layers that were left out.
+    """A frame's tokens as they came: of a serialised packet that was decoded once, what decoding
+    used, and so can again. ``hello`` is its session's; ``damaged`` names layers that were left out.
 
     Most frames are never asked about. Decoded, one takes ten kilobytes and fifteen objects; those
     of a thousand cameras would hold the interpreter up for 0.2 s whenever it looks for cycles.
@@ -34,7 +37,7 @@ class StoredFrame:
     device: str
     boot: int
     tokens: CodedTokens
-    packet_bytes: int  # of the serialised FramePacket
+    packet_bytes: int  # of the FramePacket as it came
     received_ns: int  # Unix time
     timing: Timing
 
@@ -59,6 +62,13 @@ class StoredFrame:
     def age_ns(self, now_ns: int) -> int:
         """How old it is at a Unix time of the cloud's clock; never negative."""
         return max(now_ns - self.seen_ns, 0)
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that it takes, about. A hello is counted with each frame that refers to it: a
+        device could say hello anew for every frame.
+        """
+        return FRAME_BYTES + len(self.tokens.packet) + self.tokens.hello.ByteSize()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from saccade.codecs import PLAIN, Codecs
 from saccade.errors import LimitExceeded, StorageError
 from saccade.limits import Limits
 from saccade.nouns import FrameTokens, Timing
-from saccade.packet import unpack
+from saccade.packet import unpack, used_part
 from saccade.tasks import next_or_none, within
 from saccade.v1 import tokens_pb2, vision_pb2
 from saccade_cloud.answering import Answerer
@@ -70,25 +70,26 @@ class Hub:
 
         Decoded here, and again when somebody asks: nothing less tells an entropy-coded stream from
         one that its edge coded wrong, and it is that edge that must hear of it. ``receive`` is the
-        wait for the thread that decodes what is large. Raises ``PacketError`` and
-        ``LimitExceeded``.
+        wait for the thread that decodes what is large. Only what decoding used is kept. Raises
+        ``PacketError`` and ``LimitExceeded``, also for tokens about which nothing can be answered.
         """
         received_ns, received = time.time_ns(), time.perf_counter()
-        serialised = packet.SerializeToString()
-        tokens, started, ended = await self._decode(packet, hello, len(serialised))
+        packet_bytes = packet.ByteSize()
+        tokens, started, ended = await self._decode(packet, hello, packet_bytes)
+        self.answerer.check_frame(tokens)
         stages = {"receive": (started - received) * 1e3, "decode": (ended - started) * 1e3}
         return StoredFrame(
             device=hello.device,
             boot=hello.boot,
             tokens=CodedTokens(
-                serialised,
+                used_part(packet, tokens.damaged).SerializeToString(deterministic=True),
                 hello,
                 tokens.sequence,
                 tokens.camera,
                 tokens.captured_ns,
                 tokens.damaged,
             ),
-            packet_bytes=len(serialised),
+            packet_bytes=packet_bytes,
             received_ns=received_ns,
             timing=Timing(stages),
         )
@@ -116,7 +117,7 @@ class Hub:
         """The frame's tokens, and its stages with the time that this took."""
         coded = frame.tokens
         packet = tokens_pb2.FramePacket.FromString(coded.packet)
-        tokens, started, ended = await self._decode(packet, coded.hello, frame.packet_bytes)
+        tokens, started, ended = await self._decode(packet, coded.hello, len(coded.packet))
         stages = dict(frame.timing.stages)
         stages["decode"] = stages.get("decode", 0.0) + (ended - started) * 1e3
         return tokens, Timing(stages)

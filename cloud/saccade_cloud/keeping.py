@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from saccade.errors import QuestionError, StorageError
+from google.protobuf.message import DecodeError
+
+from saccade.errors import LimitExceeded, PacketError, QuestionError, StorageError
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade_cloud.frames import StoredFrame
@@ -30,22 +32,23 @@ async def known(store: Store, hello: pb.Hello) -> tuple[int, list[int]]:
         return 0, []
 
 
-def record_of(packet: tokens_pb2.FramePacket, frame: StoredFrame, hello: pb.Hello) -> PacketRecord:
+def record_of(frame: StoredFrame, hello: pb.Hello) -> PacketRecord:
     """An unpacked packet as it is stored; the same message has the same bytes each time."""
     return PacketRecord(
         session=SessionFacts.of(hello),
-        sequence=packet.sequence,
+        sequence=frame.tokens.sequence,
         camera=frame.tokens.camera,
         captured_ns=frame.tokens.captured_ns,
         received_ns=frame.received_ns,
-        payload=packet.SerializeToString(deterministic=True),
+        payload=frame.tokens.packet,
     )
 
 
 async def frame_of(hub: Hub, device: str, boot: int, sequence: int) -> StoredFrame:
     """A frame at hand, or decoded anew from the store.
 
-    Raises ``QuestionError`` when it is in neither, or its tokens are another bundle's.
+    Raises ``QuestionError`` when it is in neither, its tokens are another bundle's, or its bytes
+    were damaged on the disk: every layer has a checksum.
     """
     frame = hub.frames.get(device, boot, sequence)
     if frame is not None:
@@ -58,6 +61,10 @@ async def frame_of(hub: Hub, device: str, boot: int, sequence: int) -> StoredFra
             f"frame {sequence} was coded with bundle {record.session.bundle_digest[:6].hex()}, "
             f"the cloud holds {hub.digest[:6].hex()}"
         )
-    packet = tokens_pb2.FramePacket.FromString(record.payload)
-    frame = await hub.unpack(packet, record.session.hello())
+    try:
+        packet = tokens_pb2.FramePacket.FromString(record.payload)
+        frame = await hub.unpack(packet, record.session.hello())
+    except (DecodeError, PacketError, LimitExceeded) as error:
+        log.error("the stored packet %d of %r cannot be read: %s", sequence, device, error)
+        raise QuestionError(f"frame {sequence} cannot be read in the store: {error}") from error
     return replace(frame, received_ns=record.received_ns)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from saccade.errors import LimitExceeded
 from saccade_cloud.frames import CameraState, StoredFrame
 
+Identity = tuple[str, int, int]
+
 
 @dataclass(slots=True)
 class _Camera:
@@ -15,23 +17,41 @@ class _Camera:
     count: int = 0
     bytes: int = 0
     damaged_layers: int = 0
-    frames: list[StoredFrame] = field(default_factory=list)  # as they came
+    frames: dict[Identity, StoredFrame] = field(default_factory=dict)  # as they came
+
+
+@dataclass(slots=True)
+class _Device:
+    held_bytes: int = 0
+    frames: dict[Identity, StoredFrame] = field(default_factory=dict)  # as they came
 
 
 class MemoryFrames:
-    """A ``FrameStore`` of ``per_camera`` frames for each of at most ``max_cameras`` cameras.
+    """A ``FrameStore`` of ``per_camera`` frames for each of at most ``max_cameras`` cameras, in at
+    most ``max_bytes`` of memory, of which one device may hold ``device_bytes``.
 
     The frame that came first makes room, because questions follow what came last, also where that
-    is a backlog or a recording; the newest by capture always stays. A new camera beyond
-    ``max_cameras`` takes the place of the one that disconnected longest ago.
+    is a backlog or a recording; the newest by capture stays for as long as the device has any
+    other. The frame that came last is kept, whatever its size. Beyond ``max_bytes`` the device that
+    holds most makes room. A new camera beyond ``max_cameras`` takes the place of the one that
+    disconnected longest ago.
     """
 
-    def __init__(self, per_camera: int = 16, max_cameras: int = 256) -> None:
+    def __init__(
+        self,
+        per_camera: int = 16,
+        max_cameras: int = 256,
+        max_bytes: int = 256 << 20,
+        device_bytes: int = 32 << 20,
+    ) -> None:
         self._per_camera = per_camera
         self._max_cameras = max_cameras
+        self._max_bytes = max_bytes
+        self._device_bytes = device_bytes
         # Ordered: a camera that disconnects moves to the end.
         self._cameras: dict[tuple[str, str], _Camera] = {}
-        self._frames: dict[tuple[str, int, int], StoredFrame] = {}
+        self._devices: dict[str, _Device] = {}
+        self.held_bytes = 0  # of all frames, about
 
     def connect(self, device: str, cameras: Sequence[str]) -> None:
         """See ``FrameStore.connect``."""
@@ -53,24 +73,30 @@ class MemoryFrames:
 
     def put(self, frame: StoredFrame) -> bool:
         """See ``FrameStore.put``."""
-        if frame.identity in self._frames:
+        device = self._devices.setdefault(frame.device, _Device())
+        if frame.identity in device.frames:
             return False
         camera = self._cameras[frame.device, frame.tokens.camera]
         camera.count += 1
         camera.bytes += frame.packet_bytes
         camera.damaged_layers += len(frame.tokens.damaged)
-        self._frames[frame.identity] = frame
-        camera.frames.append(frame)
+        camera.frames[frame.identity] = device.frames[frame.identity] = frame
+        device.held_bytes += frame.held_bytes
+        self.held_bytes += frame.held_bytes
         if len(camera.frames) > self._per_camera:
-            first, *later = camera.frames
-            # Usually the very next one is newer.
-            outlived = any(_rank(kept) >= _rank(first) for kept in later)
-            del self._frames[camera.frames.pop(0 if outlived else 1).identity]
+            self._drop(_outlived(camera))
+        while device.held_bytes > self._device_bytes and len(device.frames) > 1:
+            self._drop(self._least_needed(device, frame))
+        while self.held_bytes > self._max_bytes and self.held_bytes > frame.held_bytes:
+            others = [one for one in self._devices.values() if list(one.frames) != [frame.identity]]
+            most = max(others, key=lambda one: one.held_bytes)
+            self._drop(self._least_needed(most, frame))
         return True
 
     def get(self, device: str, boot: int, sequence: int) -> StoredFrame | None:
         """See ``FrameStore.get``."""
-        return self._frames.get((device, boot, sequence))
+        known = self._devices.get(device)
+        return known.frames.get((device, boot, sequence)) if known else None
 
     def newest(self, device: str, camera: str) -> StoredFrame | None:
         """See ``FrameStore.newest``."""
@@ -91,13 +117,40 @@ class MemoryFrames:
                 f"the limit is {self._max_cameras}"
             )
         for key in idle[: max(excess, 0)]:
-            for frame in self._cameras.pop(key).frames:
-                del self._frames[frame.identity]
+            for frame in list(self._cameras[key].frames.values()):
+                self._drop(frame)
+            del self._cameras[key]
+
+    def _least_needed(self, device: _Device, came: StoredFrame) -> StoredFrame:
+        """What came first, if possible no camera's newest, and not ``came``, which came last."""
+        others = [kept for kept in device.frames.values() if kept is not came]
+        for kept in others:
+            camera = self._cameras[kept.device, kept.tokens.camera]
+            if _newest(camera) is not kept:
+                return kept
+        return others[0]
+
+    def _drop(self, frame: StoredFrame) -> None:
+        device = self._devices[frame.device]
+        del device.frames[frame.identity]
+        del self._cameras[frame.device, frame.tokens.camera].frames[frame.identity]
+        device.held_bytes -= frame.held_bytes
+        self.held_bytes -= frame.held_bytes
+        if not device.frames:
+            del self._devices[frame.device]
+
+
+def _outlived(camera: _Camera) -> StoredFrame:
+    """The frame that came first; the one behind it where the first is the newest by capture."""
+    first, second, *later = camera.frames.values()
+    # Usually the very next one is newer.
+    outlived = any(_rank(kept) >= _rank(first) for kept in (second, *later))
+    return first if outlived else second
 
 
 def _newest(camera: _Camera) -> StoredFrame | None:
     """By capture; of two captured at once the one that came later."""
-    return max(reversed(camera.frames), key=_rank, default=None)
+    return max(reversed(camera.frames.values()), key=_rank, default=None)
 
 
 def _rank(frame: StoredFrame) -> int:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tokenizers import Tokenizer
 
@@ -70,11 +68,12 @@ class PromptBuilder:
     """The bundle's template, applied.
 
     Template parts are a special token (``<bos>``), ``{visual}``, or text with ``{question}``.
-    Raises ``BundleError`` for a template without exactly one visual part and one question.
+    ``tokenizer``: of its own, it is changed. Raises ``BundleError`` for a template without exactly
+    one visual part and one question.
     """
 
-    def __init__(self, tokenizer: Path, template: Sequence[str], rules: QuestionRules) -> None:
-        self._tokenizer = load_tokenizer(tokenizer)
+    def __init__(self, tokenizer: Tokenizer, template: Sequence[str], rules: QuestionRules) -> None:
+        self._tokenizer = tokenizer
         # A user's "<eos>" is six characters of text, not the end of the prompt.
         self._tokenizer.encode_special_tokens = True
         self._template = tuple(template)
@@ -106,6 +105,12 @@ class PromptBuilder:
         self.check(question)
         return Prompt(tuple(self._segment(part, visual, question) for part in self._template))
 
+    @property
+    def least_text_tokens(self) -> int:
+        """Places in the context that the template takes with a question of one character."""
+        texts = (part for part in self._template if part != VISUAL)
+        return sum(len(self._text(part, "a")) for part in texts)
+
     def _vocabulary(self) -> frozenset[str]:
         special = {added.content for added in self._tokenizer.get_added_tokens_decoder().values()}
         return frozenset(self._tokenizer.get_vocab()) - special
@@ -116,6 +121,9 @@ class PromptBuilder:
     def _segment(self, part: str, visual: VisualSegment, question: str) -> Segment:
         if part == VISUAL:
             return visual
+        return self._text(part, question)
+
+    def _text(self, part: str, question: str) -> TextSegment:
         special = self._tokenizer.token_to_id(part)
         if special is not None:
             return TextSegment((special,))
@@ -127,13 +135,3 @@ def _unknown_id(tokenizer: Tokenizer) -> int | None:
     """The token that stands for every word that the tokenizer does not know, if it has one."""
     token = getattr(tokenizer.model, "unk_token", None)
     return tokenizer.token_to_id(token) if isinstance(token, str) else None
-
-
-def load_tokenizer(path: Path) -> Tokenizer:
-    """The bundle's tokenizer. Raises ``BundleError`` for a file that cannot be read as JSON."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        json.loads(text)  # the library raises a bare Exception, too broad to be caught
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path.name} cannot be read as a tokenizer: {error}") from error
-    return Tokenizer.from_str(text)

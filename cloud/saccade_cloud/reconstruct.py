@@ -6,11 +6,10 @@ ascending inside a view. A close-up has its crop's slot: what it shows belongs t
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 
+from saccade.bundle_files import ModelFile
 from saccade.errors import EngineError, PacketError
 from saccade.limits import Limits, check
 from saccade.nouns import F32, I32, FrameTokens, Grid, ViewTokens
@@ -25,7 +24,7 @@ class Reconstructor:
     ``EngineError`` when the projector gives something that is not a finite [K, width].
     """
 
-    def __init__(self, projector: Path, limits: Limits, width: int) -> None:
+    def __init__(self, projector: ModelFile, limits: Limits, width: int) -> None:
         inputs = ("features", "ids", "slots", "boxes", "kinds")
         self._projector = Graph(projector, inputs, ("embeds",))
         self._limits = limits
@@ -33,7 +32,7 @@ class Reconstructor:
 
     def __call__(self, frame: FrameTokens) -> VisualSegment:
         """The frame's visual segment: embeds [K, width] float32, positions [K, 3] int32."""
-        self._check_views(frame)
+        self.check(frame)
         counts = [len(view.tokens.ids) for view in frame.views]
         slots = [view.slot if view.closeup_of is None else view.closeup_of for view in frame.views]
         kinds = [_kind(view) for view in frame.views]
@@ -51,7 +50,8 @@ class Reconstructor:
         order = np.repeat(np.array([view.slot for view in frame.views], np.int64), counts)
         return VisualSegment(embeds, positions(ids, order, self._limits.grid))
 
-    def _check_views(self, frame: FrameTokens) -> None:
+    def check(self, frame: FrameTokens) -> None:
+        """Raises ``PacketError`` and ``LimitExceeded`` for a frame that has no visual segment."""
         if not frame.kept:
             raise PacketError(f"frame {frame.sequence} has no tokens")
         slots = [view.slot for view in frame.views]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from saccade import telemetry  # noqa: F401 - off before ONNX Runtime is loaded
@@ -16,6 +16,7 @@ from onnxruntime.capi import (
     onnxruntime_pybind11_state as ort_state,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
+from saccade.bundle_files import ModelFile
 from saccade.errors import BundleError, EngineError
 from saccade.nouns import F32
 
@@ -29,6 +30,7 @@ _LOAD_ERRORS = (
     ort_state.InvalidArgument,
     ort_state.NoSuchFile,
     ort_state.NotImplemented,
+    ort_state.RuntimeException,
 )
 _RUN_ERRORS = (
     ort_state.Fail,
@@ -41,12 +43,12 @@ _RUN_ERRORS = (
 class Graph:
     """One ONNX graph with named inputs and outputs; safe to run from several threads.
 
-    Raises ``BundleError`` when the file cannot be loaded or lacks an input or output that the
-    bundle's contract names, ``EngineError`` when a run fails.
+    Raises ``BundleError`` when the file cannot be loaded, is another than the bundle lists, or
+    lacks an input or output that the bundle's contract names, ``EngineError`` when a run fails.
     """
 
     def __init__(
-        self, path: Path, inputs: Sequence[str], outputs: Sequence[str], threads: int = 1
+        self, file: ModelFile, inputs: Sequence[str], outputs: Sequence[str], threads: int = 1
     ) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -54,15 +56,17 @@ class Graph:
         # An arena keeps for good what the largest batch took; malloc is as fast and gives it back.
         options.enable_cpu_mem_arena = False
         options.log_severity_level = 3
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        self._name = PurePosixPath(file.name).name
         try:
-            session = ort.InferenceSession(
-                str(path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
+            with file.opened() as model:
+                session = ort.InferenceSession(
+                    model, sess_options=options, providers=["CPUExecutionProvider"]
+                )
         except _LOAD_ERRORS as err:
-            raise BundleError(f"{path.name} is not a graph that can be loaded: {err}") from err
-        _require(path, "input", inputs, [i.name for i in session.get_inputs()])
-        _require(path, "output", outputs, [o.name for o in session.get_outputs()])
-        self._name = path.name
+            raise BundleError(f"{self._name} is not a graph that can be loaded: {err}") from err
+        _require(self._name, "input", inputs, [i.name for i in session.get_inputs()])
+        _require(self._name, "output", outputs, [o.name for o in session.get_outputs()])
         self._outputs = list(outputs)
         self._session = session
 
@@ -75,7 +79,7 @@ class Graph:
         return [np.asarray(output, np.float32) for output in outputs]
 
 
-def _require(path: Path, what: str, wanted: Sequence[str], present: Sequence[str]) -> None:
-    missing = [name for name in wanted if name not in present]
+def _require(name: str, what: str, wanted: Sequence[str], present: Sequence[str]) -> None:
+    missing = [want for want in wanted if want not in present]
     if missing:
-        raise BundleError(f"{path.name} has no {what} {missing[0]!r}, only {', '.join(present)}")
+        raise BundleError(f"{name} has no {what} {missing[0]!r}, only {', '.join(present)}")

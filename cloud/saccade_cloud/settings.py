@@ -70,6 +70,8 @@ class ServerSettings:
     max_concurrent_rpcs: int = 4096  # each edge holds one, each watching application another
     frames_per_camera: int = 16
     max_cameras: int = 2048
+    frame_bytes: int = 256 << 20  # of all frames in memory, about
+    device_frame_bytes: int = 32 << 20  # of one device's: 1024 frames of the demo, all tokens f16
     hello_timeout_s: float = 10.0
     answer_timeout_s: float = 60.0  # of one answer, from question to last chunk
     answer_wait_s: float = 1.0  # for the engine; beyond it edges are bounded, 0: never

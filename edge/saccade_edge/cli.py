@@ -7,14 +7,17 @@ import json
 import logging
 import math
 import os
+import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from saccade import codecs, tls
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError
 from saccade.files import read_private
-from saccade.logs import log_to_stderr
+from saccade.logs import log_to_stderr, print_line
 from saccade.paths import expand, state_folder
 from saccade.redaction import remember
 from saccade.selection import QUOTAS, UNGUIDED
@@ -22,7 +25,7 @@ from saccade.text import file_name, host_name
 from saccade_edge.allowance import usual_policy
 from saccade_edge.budget import POLICIES, BudgetSettings
 from saccade_edge.daemon import DEADLINE_S, WatchSettings, run
-from saccade_edge.detect import DETECTORS
+from saccade_edge.detect import DETECTOR_HELP, DETECTORS
 from saccade_edge.events import Event
 from saccade_edge.gate import GateSettings
 from saccade_edge.plan import PipelineSettings
@@ -33,7 +36,11 @@ from saccade_edge.source.uri import with_credentials
 from saccade_edge.spool import SpoolSettings
 from saccade_edge.spool.inspect import look_into, report_lines
 from saccade_edge.standing import status_lines
-from saccade_edge.status import beside, named, read_status
+from saccade_edge.status import beside, named, present_all, read_status
+
+CAMERA = "camera"
+# Where systemd keeps the state of a service with ``StateDirectory=saccade``.
+SYSTEM_STATE = Path("/var/lib/saccade")
 
 log = logging.getLogger(__name__)
 
@@ -72,17 +79,19 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    status = commands.add_parser("status", help="how a running edge stands, and why")
+    summary = "how the edges of this machine stand, or one of them, and why"
+    status = commands.add_parser("status", help=summary, description=summary)
+    status.add_argument("--camera", metavar="NAME", help="the edge of this camera")
+    status.add_argument("--device", metavar="ID", help="the edge of this device")
+    status.add_argument("--spool", type=Path, metavar="PATH", help="the edge that uses this spool")
     status.add_argument(
-        "--spool", type=Path, metavar="PATH", help="of an edge that was given one of its own"
+        "--json", action="store_true", help="a list of JSON objects; of one edge, its object"
     )
-    _add_names(status)
-    status.add_argument("--json", action="store_true", help="one JSON object")
     status.set_defaults(run=_show_status)
 
 
 def _add_names(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--camera", default="camera", metavar="NAME", help="of this source")
+    parser.add_argument("--camera", default=CAMERA, metavar="NAME", help="of this source")
     parser.add_argument(
         "--device", default=host_name(), metavar="ID", help="of this machine, or its certificate"
     )
@@ -155,6 +164,15 @@ def _add_budget(watch: argparse.ArgumentParser) -> None:
         help="operating point, see saccade bundle inspect: the only one, or with --budget robust "
         "the first (default: the bundle's)",
     )  # fmt: skip
+    watch.add_argument(
+        "--max-point", type=_max_point, metavar="N|best",
+        help="no frame goes at a better one (default with robust: where more bytes hardly change "
+        "an answer, as the bundle marks it; best: nothing stops it)",
+    )  # fmt: skip
+
+
+def _max_point(text: str) -> int | Literal["best"]:
+    return "best" if text == "best" else int(text)
 
 
 def _positive(text: str) -> float:
@@ -169,7 +187,7 @@ def _positive_int(text: str) -> int:
 
 
 def _add_stages(watch: argparse.ArgumentParser) -> None:
-    watch.add_argument("--detector", choices=DETECTORS, help="default: the bundle's own")
+    watch.add_argument("--detector", choices=DETECTORS, help=DETECTOR_HELP)
     point = "(default: as the operating point says)"
     watch.add_argument(
         "--crops", type=int, metavar="N", help=f"at most, beside the overview {point}"
@@ -242,19 +260,55 @@ def _show_spool(arguments: argparse.Namespace) -> int:
 
 
 def _show_status(arguments: argparse.Namespace) -> int:
+    if arguments.spool is arguments.camera is arguments.device is None:
+        return _list_status(arguments.json)
     record = read_status(_status_path(arguments))
     print(json.dumps(record) if arguments.json else "\n".join(status_lines(record)))
     return 0
 
 
+def _list_status(as_json: bool) -> int:
+    """All edges; what is no status is named on the error stream."""
+    folders = _state_folders()
+    records, notes = present_all(folders)
+    shown = []
+    for record in records:
+        try:
+            shown.append("\n".join(status_lines(record)))
+        except (LookupError, TypeError, ValueError, OverflowError, OSError):
+            notes.append(f"{record['path']} is not as an edge writes it")
+        else:
+            continue
+        records = [other for other in records if other is not record]
+    for note in notes:
+        print(f"left out: {note}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(records))
+    else:
+        nobody = f"no edge has written its status to {', '.join(map(str, folders))}"
+        print("\n\n".join(shown) or nobody)
+    return 0
+
+
 def _status_path(arguments: argparse.Namespace) -> Path:
-    """Of the edge that is meant, with its usual spool or without one, whichever wrote last."""
+    """Of the one edge that is meant. Raises ``ConfigError`` where that is none, or not clear."""
     if arguments.spool is not None:
         return beside(expand(arguments.spool))
-    folder = _state_folder()
-    usual = beside(_usual_spool(arguments.camera))
-    found = [usual, named(folder, arguments.device, arguments.camera)]
-    return max(found, key=lambda path: path.stat().st_mtime if path.exists() else 0.0)
+    wanted = {"camera": arguments.camera, "device": arguments.device}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    words = ", ".join(f"{name} {value!r}" for name, value in wanted.items())
+    folders = _state_folders()
+    records, notes = present_all(folders)
+    found = [r for r in records if all(r.get(name) == value for name, value in wanted.items())]
+    if len(found) == 1:
+        return Path(found[0]["path"])
+    if not found:
+        where = ", ".join(map(str, folders))
+        raise ConfigError(
+            "; ".join([f"no edge of {words} has written its status to {where}", *notes])
+        )
+    names = ", ".join(f"{r.get('device')}/{r.get('camera')}" for r in found)
+    raise ConfigError(f"{len(found)} edges of {words}: {names}; say --camera and --device")
 
 
 def _status_settings(arguments: argparse.Namespace) -> Path | None:
@@ -267,6 +321,18 @@ def _status_settings(arguments: argparse.Namespace) -> Path | None:
         return named(_state_folder(), arguments.device, arguments.camera)
     except ConfigError as error:
         log.warning("there is no status file for `saccade edge status`: %s", error)
+        return None
+
+
+def _listed(status: Path | None, arguments: argparse.Namespace) -> Path | None:
+    """A second file where that of the watch lies in a folder that nobody would search."""
+    try:
+        folder = _state_folder()
+        if status is None or status.parent.absolute() == folder.absolute():
+            return None
+        return named(folder, arguments.device, arguments.camera)
+    except ConfigError as error:
+        log.warning("`saccade edge status` will not list this edge: %s", error)
         return None
 
 
@@ -289,7 +355,17 @@ def _state_folder() -> Path:
     return state_folder("--spool PATH or --spool none")
 
 
+def _state_folders() -> list[Path]:
+    """Where edges of this machine write their status: this user's folders, and systemd's."""
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")
+    folders = [*(Path(each) for each in given if each), SYSTEM_STATE]
+    with suppress(ConfigError):  # a user without a home has no edges
+        folders.insert(0, _state_folder())
+    return list(dict.fromkeys(folders))
+
+
 def _settings(arguments: argparse.Namespace) -> WatchSettings:
+    status = _status_settings(arguments)
     runtime = RuntimeSettings(
         tuple(arguments.provider) if arguments.provider else None, arguments.threads
     )
@@ -319,19 +395,22 @@ def _settings(arguments: argparse.Namespace) -> WatchSettings:
         spool=_spool_settings(arguments),
         deadline_s=arguments.deadline,
         budget=_budget_settings(arguments),
-        status=_status_settings(arguments),
+        status=status,
+        listed=_listed(status, arguments),
         pipeline=pipeline,
     )
 
 
 def _budget_settings(arguments: argparse.Namespace) -> BudgetSettings | None:
     """None where the user leaves it to the watch."""
-    if arguments.budget is None and arguments.bytes_per_day is None:
+    given = (arguments.budget, arguments.bytes_per_day, arguments.max_point)
+    if all(each is None for each in given):
         return None
     live = arguments.live or is_camera(arguments.source)
     return BudgetSettings(
         policy=arguments.budget or usual_policy(live=live, point=arguments.point),
         point=arguments.point,
+        max_point=arguments.max_point,
         deadline_s=arguments.deadline,
         interval_s=1 / arguments.fps if arguments.fps else BudgetSettings().interval_s,
         bytes_per_day=arguments.bytes_per_day,
@@ -340,9 +419,9 @@ def _budget_settings(arguments: argparse.Namespace) -> BudgetSettings | None:
 
 def _print_line(event: Event) -> None:
     if line := to_line(event):
-        print(line, flush=True)
+        print_line(line)
 
 
 def _print_record(event: Event) -> None:
     if record := to_record(event):
-        print(json.dumps(record), flush=True)
+        print_line(json.dumps(record))

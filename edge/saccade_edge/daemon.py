@@ -29,6 +29,7 @@ from saccade_edge.allowance import Allowance, usual_policy
 from saccade_edge.budget import BudgetSettings, Policy
 from saccade_edge.events import Event, Summary
 from saccade_edge.feed import Feed
+from saccade_edge.gate import GateSettings
 from saccade_edge.intake import Intake
 from saccade_edge.ledger import Ledger
 from saccade_edge.parts import USUAL, Parts
@@ -38,7 +39,7 @@ from saccade_edge.spool import Spool, SpoolEvent, SpoolFault, SpoolSettings, Spo
 from saccade_edge.standing import Standing
 from saccade_edge.status import check_status
 from saccade_edge.tending import Tending
-from saccade_edge.uplink import Uplink, UplinkEvent, UplinkSettings
+from saccade_edge.uplink import Owed, Uplink, UplinkEvent, UplinkSettings
 
 # How long a recording's owner waits for a cloud that is not there; cameras wait for ever.
 FILE_PATIENCE_S = 30.0
@@ -60,6 +61,7 @@ class WatchSettings:
     settings leave a choice; ``policy``: one of your own in the place of the one it names.
 
     ``status``: a file that says once a second how the watch stands; None: no file does.
+    ``listed``: a second one, in the folder whose files ``saccade edge status`` lists.
     """
 
     source: str = field(repr=False)  # may hold a camera's password
@@ -78,6 +80,7 @@ class WatchSettings:
     budget: BudgetSettings | None = None
     policy: Policy | None = None
     status: Path | None = None
+    listed: Path | None = None
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
 
 
@@ -132,6 +135,8 @@ class Watch:
         self._ledger = Ledger(show, len(settings.questions), bundle.manifest.domain)
         self._stopped = asyncio.Event()
         self._hurried = asyncio.Event()
+        self._settled = False
+        self._owed = Owed()
 
     def stop(self) -> None:
         """Take no more frames and finish; a second call does not wait for the last answers."""
@@ -140,22 +145,35 @@ class Watch:
     async def run(self) -> Summary:
         """Until the source ends or ``stop``.
 
-        Raises ``SourceError``, ``ConfigError``, ``BundleError``, or what the uplink raises;
-        by then source, thread and connection are closed.
+        Raises ``SourceError``, ``FramesFailed``, ``ConfigError``, ``BundleError``, or what the
+        uplink raises; by then source, thread and connection are closed, and where frames came, the
+        summary was shown.
         """
-        if self._settings.status is not None:
+        for path in (self._settings.status, self._settings.listed):
             with suppress(OSError):  # a disk in trouble is told of when it is written
-                check_status(self._settings.status)
+                if path is not None:
+                    check_status(path)
         with self._open_source() as source:
             spool = await self._open_spool()
+            served = False
             try:
-                complete = await self._serve(source, spool)
+                await self._serve(source, spool)
+                served = True
             finally:
                 if spool is not None:
                     await spool.close()
+                summary = self._summed_up(spool, served)
+        return summary
+
+    def _summed_up(self, spool: Spool | None, served: bool) -> Summary:
+        self._ledger.ended(spooled=spool is not None)
         report = spool.report() if spool else None
-        summary = self._ledger.summary(complete=complete, spool=report)
-        self._show(summary)
+        # Not before the spool is closed: it writes down only then what was settled last.
+        waiting = report.packets - report.other_bundle if report else 0
+        complete = self._settled and waiting == 0
+        summary = self._ledger.summary(complete=complete, spool=report, owed=self._owed)
+        if self._ledger.frames or served:
+            self._show(summary)
         return summary
 
     def _open_source(self) -> Source:
@@ -177,11 +195,11 @@ class Watch:
             self._ledger.heard(SpoolTroubled(fault.fate, f"{fault.detail}; this run has no spool"))
             return None
 
-    async def _serve(self, source: Source, spool: Spool | None) -> bool:
-        """Watch ``source``; whether the cloud settled all."""
+    async def _serve(self, source: Source, spool: Spool | None) -> None:
+        """Watch ``source``, and note what the cloud settled."""
         settings = self._settings
         allowance = self._allowed(source.live)
-        standing = Standing(_about(settings))
+        standing = Standing(_about(settings), lambda: source.camera_state)
 
         def hear(event: UplinkEvent | SpoolEvent) -> None:
             allowance.heard(event)
@@ -193,6 +211,7 @@ class Watch:
             identity = uplink.identity
             stages = replace(
                 settings.pipeline,
+                gate=settings.pipeline.gate if source.gated else GateSettings(threshold=0),
                 epoch_unix_ms=identity.epoch_unix_ms,
                 camera_index=identity.cameras.index(settings.camera),
             )
@@ -207,17 +226,19 @@ class Watch:
                 waits=not source.live,
                 spooled=spool is not None,
             )
-            tending = Tending(uplink, allowance, self._ledger, standing, spool, settings.status)
+            told = {path for path in (settings.status, settings.listed) if path is not None}
+            tending = Tending(uplink, allowance, self._ledger, standing, spool, told)
             try:
-                return await self._watch(intake, uplink, tending)
+                await self._watch(intake, uplink, tending)
             finally:
                 await feed.close()
                 await tending.close()
         finally:
+            self._settled, self._owed = uplink.settled, uplink.owed
             uplink.abandon()
 
-    async def _watch(self, intake: Intake, uplink: Uplink, tending: Tending) -> bool:
-        """Feed, then finish, while the uplink talks; whether the cloud settled all."""
+    async def _watch(self, intake: Intake, uplink: Uplink, tending: Tending) -> None:
+        """Feed, then finish, while the uplink talks."""
         talking = asyncio.ensure_future(uplink.run())
         feeding = asyncio.ensure_future(intake.run())
         minding = asyncio.ensure_future(tending.run())
@@ -228,14 +249,13 @@ class Watch:
                 if task.done():
                     task.result()
             await end(stopping, *() if feeding.done() else (feeding,))
-            complete = await self._finish(uplink, talking)
+            await self._finish(uplink, talking)
             if not feeding.cancelled():
                 feeding.result()  # a source that broke off says so once all else is settled
-            return complete
         finally:
             await end(talking, feeding, stopping, minding)
 
-    async def _finish(self, uplink: Uplink, talking: asyncio.Future[None]) -> bool:
+    async def _finish(self, uplink: Uplink, talking: asyncio.Future[None]) -> None:
         stopped = self._stopped.is_set()
         drain_s = STOP_DRAIN_S if stopped else self._settings.drain_s
         finishing = asyncio.ensure_future(uplink.finish(drain_s, retire=stopped))
@@ -246,7 +266,6 @@ class Watch:
                 await first_done(talking, hurrying)
             if talking.done():
                 talking.result()
-            return finishing.done() and finishing.result()
         finally:
             await end(finishing, hurrying)
 

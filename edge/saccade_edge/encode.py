@@ -22,7 +22,7 @@ class Encoder:
         self._spec = bundle.manifest.encoder
         outputs = self._spec.outputs
         self._outputs = [outputs.features, outputs.saliency, outputs.keys]
-        self._model = Model(bundle.file(self._spec.file), runtime or RuntimeSettings())
+        self._model = Model(bundle.model(self._spec.file), runtime or RuntimeSettings())
         self._check_names()
 
     @property
@@ -36,13 +36,16 @@ class Encoder:
         return self._spec.view_size
 
     def encode(self, views: Sequence[View]) -> list[TokenGrid]:
-        """One grid for each view, in their order."""
+        """One grid for each view, in their order. Raises ``BundleError`` when the model fails, or
+        gives what no selection and no codec can use.
+        """
         if not views:
             return []
         batch = np.stack([view.picture for view in views])
         feeds = {self._spec.input.name: batch}
         features, saliency, keys = self._model.run(self._outputs, feeds)
         self._check_shapes(len(views), features, saliency, keys)
+        _check_finite(features=features, saliency=saliency)
         return [
             TokenGrid(features[i], saliency[i], keys[i], self._spec.grid) for i in range(len(views))
         ]
@@ -71,3 +74,10 @@ class Encoder:
                 f"{keys.shape} for {views} views; the manifest says {tokens} tokens of "
                 f"{self._spec.dim}"
             )
+
+
+def _check_finite(**outputs: F32) -> None:
+    for name, array in outputs.items():
+        odd = array.size - int(np.count_nonzero(np.isfinite(array)))
+        if odd:
+            raise BundleError(f"the encoder gives {odd} {name} that are no finite numbers")

@@ -12,7 +12,7 @@ from functools import partial
 from saccade.nouns import Frame
 from saccade_edge.pipeline import Look, Pipeline
 from saccade_edge.plan import Plan
-from saccade_edge.source import Source
+from saccade_edge.source import FrameError, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,9 @@ class Feed:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saccade-frames")
 
     async def next(self) -> Taken | None:
-        """The next frame, None after the last. Raises what the source raises."""
+        """The next frame, None after the last. Raises what the source raises: after `FrameError`
+        there may be more frames.
+        """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._take)
 
@@ -47,14 +49,24 @@ class Feed:
         looking = partial(self._pipeline.look, frame, plan=plan, tokens_per_frame=tokens_per_frame)
         return await asyncio.get_running_loop().run_in_executor(self._thread, looking)
 
+    @property
+    def stage(self) -> str:
+        """Where the last `look` came to."""
+        return self._pipeline.stage
+
     async def close(self) -> None:
         """End the source and the thread, also where it waits for a frame."""
-        # Not in the event loop: a camera that hangs ends with its reader's time-out.
+        # Not in the event loop: closing waits a little for a read that is under way.
         await asyncio.to_thread(self._source.close)
         await asyncio.to_thread(self._thread.shutdown)
 
     def _take(self) -> Taken | None:
-        frame = next(self._source, None)
+        try:
+            frame = next(self._source, None)
+        except FrameError as error:
+            if self._number is None:
+                raise
+            raise FrameError(error.message, self._number(), error.name) from error
         if frame is None:
             return None
         if self._number is not None:

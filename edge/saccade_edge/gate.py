@@ -84,10 +84,16 @@ class Gate:
     def __init__(self, settings: GateSettings) -> None:
         self._settings = settings
         self._last: Sent | None = None
+        self._before: Sent | None = None  # ``_last`` before the last verdict
 
     def judge(self, frame: Frame) -> Verdict:
         now = Sent(thumbnail(frame), frame.captured_ns)
         verdict = judge(now, self._last, self._settings)
+        self._before = self._last
         if verdict.kind == "key":
             self._last = now
         return verdict
+
+    def take_back(self) -> None:
+        """The frame that was judged last did not go: what it showed is still new."""
+        self._last = self._before

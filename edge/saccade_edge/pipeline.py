@@ -62,6 +62,12 @@ class Pipeline:
         self._codecs = codecs.of(bundle)
         self.gate = Gate(self.settings.gate)
         self._most_per_view = bundle.manifest.limits.tokens_per_view
+        self._watch = Stopwatch()  # of the last look
+
+    @property
+    def stage(self) -> str:
+        """The stage that the last `look` came to: where it failed, if it did."""
+        return self._watch.last
 
     def look(
         self, frame: Frame, *, plan: Plan | None = None, tokens_per_frame: int | None = None
@@ -70,9 +76,17 @@ class Pipeline:
 
         ``plan``: of this frame, from its budget; None: the settings'. ``tokens_per_frame``: a
         bound for this frame, from the cloud's load.
+
+        Raises what the stages raise, `stage` says which; the gate then forgets the frame.
         """
-        plan = plan or self.plan
-        watch = Stopwatch()
+        try:
+            return self._look(frame, plan or self.plan, tokens_per_frame)
+        except BaseException:
+            self.gate.take_back()
+            raise
+
+    def _look(self, frame: Frame, plan: Plan, tokens_per_frame: int | None) -> Look:
+        self._watch = watch = Stopwatch()
         with watch.stage("gate"):
             verdict = self.gate.judge(frame)
         if verdict.kind == "skip":

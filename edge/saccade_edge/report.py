@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from saccade.errors import NotInFrame
-from saccade.nouns import Answer, Region, Timing
+from saccade.nouns import Frame, Region, Timing
 from saccade_edge.budget import Decision
 from saccade_edge.events import (
     Event,
     FrameAnswered,
+    FrameFailed,
     FrameSent,
     FrameSkipped,
+    FrameSpooled,
     FrameWithheld,
+    LateFrameSent,
     Summary,
 )
 from saccade_edge.pipeline import Sight
@@ -32,37 +36,54 @@ def to_line(event: Event) -> str | None:
             return f"connected to {cloud}{again}" + (f", {backlog} in the spool" if backlog else "")
         case Lost(error, retry_in_s):
             return f"{error}; again in {retry_in_s:.1f} s"
-        case FrameSent(_, packet_bytes, decision):
-            line = _sent_line(look_record(event), packet_bytes)
-            return f"{line}; {decision.reason}" if decision else line
-        case FrameWithheld(frame, decision):
-            return f"frame {frame.sequence:>5}  {decision.reason}"
-        case FrameAnswered(question, answer):
-            return _answered_line(question, answer)
-        case Refused():
-            return _refused_line(event)
         case Bounded(tokens, reason, frames):
             often = f" and {frames} frames a minute" if frames else ""
             return f"the cloud asks for at most {tokens or 'any number of'} tokens{often}: {reason}"
         case Summary():
             return _summary_line(event)
         case _:
-            return _spool_line(event)
+            return _frame_line(event) or _spool_line(event)
 
 
-def _answered_line(question: str, answer: Answer) -> str:
+def _frame_line(event: Event) -> str | None:
+    match event:
+        case FrameSent(look, packet_bytes, decision):
+            why = f"; {decision.reason}" if decision else ""
+            text = f"sent, {_seen(look_record(event), packet_bytes)}{why}"
+            return _of_frame(look.frame.sequence, look.frame.name, text)
+        case FrameSpooled(look, packet_bytes, _, reason):
+            text = f"{_seen(look_record(event), packet_bytes)}; {reason}"
+            return _of_frame(look.frame.sequence, look.frame.name, text)
+        case LateFrameSent(sequence, _, _, packet_bytes, name):
+            return _of_frame(sequence, name, f"sent late, from the spool, {packet_bytes:,} bytes")
+        case FrameWithheld(frame, decision):
+            return _of_frame(frame.sequence, frame.name, decision.reason)
+        case FrameFailed(sequence, name, stage, error):
+            return _of_frame(sequence, name, f"failed in {stage}: {error}")
+        case FrameAnswered():
+            return _answer_line(event)
+        case Refused():
+            return _refused_line(event)
+        case _:
+            return None
+
+
+def _answer_line(event: FrameAnswered) -> str:
+    answer = event.answer
     at = "" if answer.point is None else f", point {answer.point}"
     if answer.probability is not None:
         at += f", probability {answer.probability:.2f}"
-    text = f"{question} -> {answer.text}"
-    return f"frame {answer.sequence:>5}  {text}  ({answer.timing.total_ms:.0f} ms{at})"
+    how = f"{answer.timing.total_ms:.0f} ms{', late' if event.late else at}"
+    return _of_frame(answer.sequence, event.name, f"{event.question} -> {answer.text}  ({how})")
 
 
 def _refused_line(refused: Refused) -> str:
-    frame, question = f"frame {refused.sequence:>5}", refused.question
+    question = refused.question
     if isinstance(refused.error, NotInFrame):
-        return f"{frame}  {question} -> {refused.error}"
-    return f"{frame}  refused{f' {question!r}' if question else ''}: {refused.error}"
+        text = f"{question} -> {refused.error}"
+    else:
+        text = f"refused{f' {question!r}' if question else ''}: {refused.error}"
+    return _of_frame(refused.sequence, refused.name, text)
 
 
 def _spool_line(event: Event) -> str | None:
@@ -81,39 +102,8 @@ def to_record(event: Event) -> dict[str, Any] | None:
     """A JSON object, None for what repeats another event; ``event`` names its kind."""
     name = type(event).__name__
     match event:
-        case FrameSent() | FrameSkipped():
-            return {"event": name, **look_record(event)}
-        case FrameWithheld(frame, decision):
-            told = {"sequence": frame.sequence, "captured_ns": frame.captured_ns}
-            return {"event": name, **told, **decision_record(decision)}
-        case FrameAnswered(question, answer):
-            return {
-                "event": name,
-                "sequence": answer.sequence,
-                "question": question,
-                "answer": answer.text,
-                "finish": answer.finish,
-                "probability": answer.probability,
-                "least_probability": answer.least_probability,
-                "captured_ns": answer.captured_ns,
-                "age_s": answer.age_s,
-                "clock_ahead_s": answer.clock_ahead_s,
-                "packet_bytes": answer.bytes_sent,
-                "point": answer.point,
-                "reason": answer.reason,
-                "stages_ms": _rounded(answer.timing),
-                "total_ms": round(answer.timing.total_ms, 2),
-            }
         case Lost(error, retry_in_s):
             return {"event": name, "code": error.code, "error": str(error), "retry_s": retry_in_s}
-        case Refused(error, sequence, question):
-            return {
-                "event": name,
-                "code": error.code,
-                "error": str(error),
-                "sequence": sequence,
-                "question": question,
-            }
         case Answered():
             return None  # FrameAnswered says more
         case Summary():
@@ -124,7 +114,56 @@ def to_record(event: Event) -> dict[str, Any] | None:
         case Acknowledged() | Bounded() | Connected() | SpoolMended() | SpoolReborn():
             return {"event": name, **_fields(event)}
         case _:
+            record = _record_of_frame(event)
+            return None if record is None else {"event": name, **record}
+
+
+def _record_of_frame(event: Event) -> dict[str, Any] | None:
+    """``event`` in it replaces the event's own name."""
+    match event:
+        case FrameSkipped():
+            return look_record(event)
+        case FrameSent():
+            return {**look_record(event), "live": True, "late": False}
+        case FrameSpooled():
+            return {**look_record(event), "live": False, "reason": event.reason}
+        case LateFrameSent():
+            # To a program it is one event: a frame went to the cloud.
+            return {"event": FrameSent.__name__, **_fields(event), "live": False, "late": True}
+        case FrameFailed(sequence, frame_name, stage, error):
+            about = {"sequence": sequence, "name": frame_name, "stage": stage}
+            return {**about, "code": error.code, "error": str(error)}
+        case FrameWithheld(frame, decision):
+            return {**_frame_record(frame), **decision_record(decision)}
+        case FrameAnswered():
+            return _answer_record(event)
+        case Refused(error, sequence, question, frame_name):
+            about = {"sequence": sequence, "name": frame_name, "question": question}
+            return {**about, "code": error.code, "error": str(error)}
+        case _:
             return None
+
+
+def _answer_record(event: FrameAnswered) -> dict[str, Any]:
+    answer = event.answer
+    return {
+        "sequence": answer.sequence,
+        "name": event.name,
+        "late": event.late,
+        "question": event.question,
+        "answer": answer.text,
+        "finish": answer.finish,
+        "probability": answer.probability,
+        "least_probability": answer.least_probability,
+        "captured_ns": answer.captured_ns,
+        "age_s": answer.age_s,
+        "clock_ahead_s": answer.clock_ahead_s,
+        "packet_bytes": answer.bytes_sent,
+        "point": answer.point,
+        "reason": answer.reason,
+        "stages_ms": _rounded(answer.timing),
+        "total_ms": round(answer.timing.total_ms, 2),
+    }
 
 
 def spool_record(report: SpoolReport) -> dict[str, Any]:
@@ -137,17 +176,16 @@ def summary_record(summary: Summary) -> dict[str, Any]:
     return {name: value for name, value in _fields(summary).items() if name != "spool"}
 
 
-def look_record(event: FrameSent | FrameSkipped) -> dict[str, Any]:
+def look_record(event: FrameSent | FrameSpooled | FrameSkipped) -> dict[str, Any]:
     """What the edge saw in a frame, without pictures and tokens."""
     look = event.look
     record: dict[str, Any] = {
-        "sequence": look.frame.sequence,
-        "captured_ns": look.frame.captured_ns,
+        **_frame_record(look.frame),
         "gate": look.verdict.reason,
         "difference": round(look.verdict.difference, 2),
         "stages_ms": _rounded(look.timing),
     }
-    if isinstance(event, FrameSent) and look.sight is not None:
+    if not isinstance(event, FrameSkipped) and look.sight is not None:
         record |= {
             "size": list(look.frame.size),
             "regions": [_region_record(region) for region in look.sight.regions],
@@ -176,6 +214,14 @@ def decision_record(decision: Decision | None) -> dict[str, Any]:
     }
 
 
+def _frame_record(frame: Frame) -> dict[str, Any]:
+    return {
+        "sequence": frame.sequence,
+        "name": frame.name,
+        "captured_ns": frame.captured_ns,
+    }
+
+
 def _region_record(region: Region) -> dict[str, Any]:
     """The box in pixels of the frame."""
     box = [round(v, 1) for v in region.box]
@@ -199,30 +245,50 @@ def _view_records(sight: Sight) -> list[dict[str, Any]]:
     ]
 
 
-def _sent_line(record: dict[str, Any], packet_bytes: int) -> str:
+def _of_frame(sequence: int, name: str, text: str) -> str:
+    return f"frame {sequence:>5}  {name}{'  ' if name else ''}{text}"
+
+
+def _seen(record: dict[str, Any], packet_bytes: int) -> str:
     took_ms = sum(record["stages_ms"].values())
     return (
-        f"frame {record['sequence']:>5}  {record['gate']}, {len(record['regions'])} regions, "
+        f"{record['gate']}, {len(record['regions'])} regions, "
         f"{record['tokens']} tokens, {packet_bytes:,} bytes, {took_ms:.0f} ms"
     )
 
 
-def _summary_line(summary: Summary) -> str:
-    mean = summary.packet_bytes // summary.sent if summary.sent else 0
+def counts_line(counts: Mapping[str, Any]) -> str:
+    """``counts``: as in `summary_record`."""
+    mean = counts["packet_bytes"] // counts["sent"] if counts["sent"] else 0
+    late = f" ({counts['late']:,} late)" if counts["late"] else ""
+    late_answers = f" ({counts['late_answers']:,} late)" if counts["late_answers"] else ""
     return (
-        f"{summary.frames} frames, {summary.sent} sent, {summary.answers} answers, "
-        f"{summary.refused} refused, {summary.packet_bytes:,} bytes ({mean:,} a frame)"
-        + "".join(f", {n} withheld ({why})" for why, n in summary.withheld.items())
-        + ("" if summary.complete else "; the cloud did not settle all of it")
-        + (_spool_words(summary.spool) if summary.spool else "")
+        f"{counts['frames']:,} frames, {counts['sent']:,} sent{late}, "
+        f"{counts['answers']:,} answers{late_answers}, {counts['refused']:,} refused, "
+        f"{counts['packet_bytes']:,} bytes ({mean:,} a frame)"
+        + "".join(f", {n:,} withheld ({why})" for why, n in counts["withheld"].items())
+        + "".join(f", {counts[k]:,} {k}" for k in ("spooled", "failed", "unsent") if counts[k])
     )
+
+
+def _summary_line(summary: Summary) -> str:
+    counts = counts_line(summary_record(summary))
+    if summary.spool is not None:
+        return counts + _spool_words(summary.spool)
+    open_ends = {
+        "packets not acknowledged": summary.unacknowledged,
+        "questions not answered": summary.unanswered,
+    }
+    return counts + "".join(f"; {n:,} {what}" for what, n in open_ends.items() if n)
 
 
 def _spool_words(report: SpoolReport) -> str:
     """What is left, and what was lost over the spool's whole life, by reason."""
     ended = {k: n for k, n in report.counts.items() if k not in ("handed", "delivered")}
     told = "".join(f", {n:,} {name}" for name, n in ended.items())
-    return f"; spool: {report.packets:,} waiting, {report.delivered:,} delivered{told} in all"
+    other = f" ({report.other_bundle:,} of another bundle)" if report.other_bundle else ""
+    waiting = f"{report.packets:,} waiting for the next run{other}"
+    return f"; spool: {waiting}, {report.delivered:,} delivered{told} in all"
 
 
 def _fields(event: DataclassInstance) -> dict[str, Any]:

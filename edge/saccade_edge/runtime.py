@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from saccade import telemetry  # noqa: F401 - off before ONNX Runtime is loaded
@@ -18,6 +18,7 @@ from onnxruntime.capi import (
     onnxruntime_pybind11_state as ort_state,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
+from saccade.bundle_files import ModelFile
 from saccade.errors import BundleError, ConfigError
 from saccade.nouns import F32
 
@@ -64,19 +65,22 @@ class Model:
     """An ONNX file on the best provider that works.
 
     Raises ``ConfigError`` for providers that are not installed, ``BundleError`` for a file that
-    is no model. A provider can fail in silence: ``providers`` says which ones the session got.
+    is no model, or another one than the bundle lists. A provider can fail in silence:
+    ``providers`` says which ones the session got.
     """
 
-    def __init__(self, path: Path, settings: RuntimeSettings) -> None:
+    def __init__(self, file: ModelFile, settings: RuntimeSettings) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = settings.threads
         options.log_severity_level = 3  # errors: those are raised anyway
         # Spinning threads burn the small computer's power between frames.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         wanted = _providers(settings.providers)
-        self.name = path.name
+        self.name = PurePosixPath(file.name).name
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=list(wanted))
+            with file.opened() as model:
+                self._session = ort.InferenceSession(model, options, providers=list(wanted))
         except _ERRORS as error:
             raise BundleError(f"{self.name} is no model that runs here: {error}") from error
         if missing := set(wanted) - set(self.providers):
@@ -96,12 +100,15 @@ class Model:
         return [output.name for output in self._session.get_outputs()]
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, npt.NDArray[Any]]) -> list[F32]:
-        """The named outputs. Raises ``BundleError`` when the model fails."""
+        """The named outputs. Raises ``BundleError`` when the model fails, or gives no numbers."""
         try:
             arrays = self._session.run(list(outputs), dict(feeds))
         except _ERRORS as error:
             raise BundleError(f"{self.name} failed: {error}") from error
-        return [np.asarray(array, np.float32) for array in arrays]
+        try:
+            return [np.asarray(array, np.float32) for array in arrays]
+        except (TypeError, ValueError) as error:
+            raise BundleError(f"{self.name} gives what is no tensor of numbers") from error
 
 
 def _providers(asked: Sequence[str] | None) -> tuple[str, ...]:

@@ -1,22 +1,29 @@
-"""How a watch stands: one record of its link, its budget and its spool, and that as lines."""
+"""How a watch stands: one record of its camera, link, budget and spool, and that as lines."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from saccade_edge.allowance import Allowance
 from saccade_edge.events import Event, Summary
-from saccade_edge.report import decision_record, spool_record, summary_record
+from saccade_edge.report import counts_line, decision_record, spool_record, summary_record
+from saccade_edge.source import CameraState
 from saccade_edge.status import clock
 from saccade_edge.uplink import Connected, LinkState, Lost
 
 
 class Standing:
-    """Hears a watch's events. ``about``: what does not change, such as device and camera."""
+    """Hears a watch's events. ``about``: what does not change, such as device and camera;
+    ``camera``: asks the source, which says None where it is a recording.
+    """
 
-    def __init__(self, about: Mapping[str, Any]) -> None:
+    def __init__(
+        self, about: Mapping[str, Any], camera: Callable[[], CameraState | None] = lambda: None
+    ) -> None:
+        self._camera = camera
         self._about = {**about, "began_unix_ms": _now_ms()}
         self._connected = False
         self._since_ms = _now_ms()
@@ -32,13 +39,28 @@ class Standing:
             self._trouble = str(event.error)
 
     def record(
-        self, allowance: Allowance, link: LinkState, summary: Summary, *, running: bool
+        self,
+        allowance: Allowance,
+        link: LinkState,
+        summary: Summary,
+        *,
+        running: bool,
+        last_frame_unix_ms: int | None = None,
     ) -> dict[str, Any]:
-        """``summary``: of the watch so far."""
+        """``summary``: of the watch so far; ``last_frame_unix_ms``: when the newest frame that was
+        taken was captured.
+        """
         rate = allowance.rate_bytes_per_s
+        camera = self._camera()
+        came_ms = camera.last_frame_unix_ms if camera else None
+        newest_ms = max(
+            (ms for ms in (came_ms, last_frame_unix_ms) if ms is not None), default=None
+        )
         return {
             **self._about,
             "running": running,
+            "camera_state": None if camera is None else asdict(camera),
+            "last_frame_unix_ms": newest_ms,
             "link": {
                 "connected": self._connected,
                 "since_unix_ms": self._since_ms,
@@ -66,19 +88,21 @@ class Standing:
 
 
 def status_lines(record: Mapping[str, Any]) -> list[str]:
-    """What `Standing.record` says, for people."""
-    frames, decision = record["frames"], record["decision"]
+    """What a status file says, for people."""
+    decision, state = record["decision"], record["state"]
+    written = clock(record["written_unix_ms"])
     lines = [
         f"{record['device']}/{record['camera']}: {record['source']} to {record['cloud']}, since "
         + clock(record["began_unix_ms"])
-        + ("" if record["running"] else f", ended {clock(record['written_unix_ms'])}"),
+        + {"running": "", "ended": f", ended {written}"}.get(
+            state, f", silent since {written}: it was killed, or hangs"
+        ),
+        *_camera_lines(record),
         _link_line(record["link"]),
-        f"frames: {frames['frames']:,}, {frames['sent']:,} sent, {frames['answers']:,} answers, "
-        f"{frames['refused']:,} refused, {frames['packet_bytes']:,} bytes"
-        + "".join(f", {n:,} withheld ({why})" for why, n in frames["withheld"].items()),
+        counts_line(record["frames"]),
     ]
     if decision:
-        lines.append(f"last frame: {decision['reason']}")
+        lines.append(f"last decision: {decision['reason']}")
         used = ", ".join(f"{number}: {n:,}" for number, n in record["points"].items())
         lines.append(f"sent live, by point: {used or 'none'}")
         cap = record["bytes_per_day"]
@@ -92,6 +116,30 @@ def status_lines(record: Mapping[str, Any]) -> list[str]:
             f"{spool['quota_bytes']:,} bytes{trouble}; in all {counts or 'none'}"
         )
     return lines
+
+
+def _camera_lines(record: Mapping[str, Any]) -> list[str]:
+    """Whether the camera can be read, and the age of the last frame."""
+    newest_ms, camera = record["last_frame_unix_ms"], record["camera_state"]
+    lines = []
+    if camera is not None and record["state"] == "running":
+        lines.append(_camera_line(camera))
+    if newest_ms is None:
+        lines.append("last frame: none yet")
+    else:
+        age = f", {record['last_frame_age_s']:,.1f} s ago"
+        lines.append(f"last frame: captured {clock(newest_ms)}{age}")
+    return lines
+
+
+def _camera_line(camera: Mapping[str, Any]) -> str:
+    since = clock(camera["since_unix_ms"])
+    if camera["readable"]:
+        return f"camera: readable since {since}"
+    why = f" ({camera['trouble']})" if camera["trouble"] else ""
+    next_ms = camera["next_try_unix_ms"]
+    again = "being opened now" if next_ms is None else f"next try at {clock(next_ms)}"
+    return f"camera: not readable since {since}{why}, {again}"
 
 
 def _link_line(link: Mapping[str, Any]) -> str:

@@ -10,9 +10,9 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from saccade.errors import ConfigError, Unreachable
 from saccade.files import check_ours, head, look, replace
@@ -21,7 +21,8 @@ from saccade_edge.source.slot import NewestSlot
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
+SUFFIX = ".status"
 _WHAT = "the status file"
 _BEGINS = (b'{"format": ',)
 WRITE_S = 1.0
@@ -29,19 +30,24 @@ WRITE_S = 1.0
 STALE_S = 10.0
 CLOSE_S = 2.0
 MOST_BYTES = 1 << 20
-_NEEDED = {"format", "written_unix_ms", "running"}
+_NEEDED = {
+    "format": int,
+    "written_unix_ms": int,
+    "running": bool,
+}
 
 Record = Mapping[str, Any]
+State = Literal["running", "ended", "silent"]
 
 
 def beside(spool: Path) -> Path:
     """Of an edge with a spool."""
-    return Path(f"{spool}.status")
+    return Path(f"{spool}{SUFFIX}")
 
 
 def named(folder: Path, device: str, camera: str) -> Path:
     """Of an edge without one; names may hold anything."""
-    return folder / f"{file_name(device, camera)}.status"
+    return folder / f"{file_name(device, camera)}{SUFFIX}"
 
 
 class StatusFile:
@@ -85,24 +91,77 @@ def check_status(path: Path) -> None:
 
 
 def read_status(path: Path) -> dict[str, Any]:
-    """The last record. Raises ``ConfigError`` where there is none, ``Unreachable`` where the edge
-    has ended without saying so.
+    """The last record, see `present`. Raises ``ConfigError`` where there is none, ``Unreachable``
+    where the edge has ended without saying so.
+    """
+    record = present(path)
+    if record["state"] == "silent":
+        raise Unreachable(
+            f"the edge that wrote {path} has said nothing since "
+            f"{clock(record['written_unix_ms'])}, for {record['age_s']:.0f} s: it was killed, or "
+            "hangs"
+        )
+    return record
+
+
+def present(path: Path) -> dict[str, Any]:
+    """The last record, with what follows from the present time: ``age_s``, since it was written;
+    ``state``: ``running``, ``ended``, or ``silent`` where it was killed, or hangs;
+    ``last_frame_age_s``, None where no frame came. Raises ``ConfigError`` where there is no record.
     """
     try:
         if look(path, _WHAT) is None:
             raise ConfigError(f"no edge has written its status to {path}")
         record = json.loads(head(path, MOST_BYTES))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"the status in {path} cannot be read: {error}") from error
-    if not isinstance(record, dict) or not record.keys() >= _NEEDED or record["format"] != FORMAT:
+    if (
+        not isinstance(record, dict)
+        or any(type(record.get(key)) is not kind for key, kind in _NEEDED.items())
+        or record["format"] != FORMAT
+    ):
         raise ConfigError(f"{path} is no status of format {FORMAT}")
-    age_s = time.time() - record["written_unix_ms"] / 1e3
-    if record["running"] and age_s > STALE_S:
-        raise Unreachable(
-            f"the edge that wrote {path} has said nothing since "
-            f"{clock(record['written_unix_ms'])}, for {age_s:.0f} s: it was killed, or hangs"
-        )
-    return record
+    now_s = time.time()
+    newest_ms = record.get("last_frame_unix_ms")
+    age_s = max(now_s - record["written_unix_ms"] / 1e3, 0.0)
+    state: State = "ended" if not record["running"] else "silent" if age_s > STALE_S else "running"
+    return record | {
+        "path": str(path),
+        "state": state,
+        "age_s": round(age_s, 1),
+        "last_frame_age_s": _age_s(newest_ms, now_s) if isinstance(newest_ms, int) else None,
+    }
+
+
+def present_all(folders: Iterable[Path]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The records of all edges whose status lies in one of the ``folders``, of each device's camera
+    the newest, ordered by their names; and what was found there that is no status.
+    """
+    newest: dict[tuple[str, str], dict[str, Any]] = {}
+    notes: list[str] = []
+    for folder in folders:
+        try:
+            paths = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            notes.append(f"{folder} cannot be read: {error.strerror}")
+            continue
+        for path in paths:
+            try:
+                record = present(path)
+            except ConfigError as error:
+                notes.append(error.message)
+                continue
+            key = (str(record.get("device")), str(record.get("camera")))
+            known = newest.get(key)
+            if known is None or known["written_unix_ms"] < record["written_unix_ms"]:
+                newest[key] = record
+    return [newest[key] for key in sorted(newest)], notes
+
+
+def _age_s(unix_ms: int, now_s: float) -> float:
+    return round(max(now_s - unix_ms / 1e3, 0.0), 1)
 
 
 def clock(unix_ms: int) -> str:

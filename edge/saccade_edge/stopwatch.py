@@ -13,6 +13,7 @@ class Stopwatch:
     """Times stages in a ``with`` statement; an inner stage's time is not the outer one's."""
 
     def __init__(self) -> None:
+        self.last = ""  # the stage that was entered last: where an error came from
         self._stages: dict[str, float] = {}
         self._running: list[str] = []
         self._since = time.perf_counter()
@@ -21,6 +22,7 @@ class Stopwatch:
     def stage(self, name: str) -> Iterator[None]:
         self._charge()
         self._running.append(name)
+        self.last = name
         self._stages.setdefault(name, 0.0)
         try:
             yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from saccade_edge.allowance import Allowance
@@ -18,7 +19,7 @@ PACE_S = 0.1
 
 
 class Tending:
-    """``run`` until cancelled, then ``close``. ``status``: None: nobody is told."""
+    """``run`` until cancelled, then ``close``. ``status``: the files that say how it stands."""
 
     def __init__(
         self,
@@ -27,14 +28,14 @@ class Tending:
         ledger: Ledger,
         standing: Standing,
         spool: Spool | None,
-        status: Path | None,
+        status: Collection[Path] = (),
     ) -> None:
         self._uplink = uplink
         self._allowance = allowance
         self._ledger = ledger
         self._standing = standing
         self._spool = spool
-        self._status = StatusFile(status) if status else None
+        self._files = [StatusFile(path) for path in status]
         self._spent = f"spent {allowance.camera}"  # of the spool's notes
         if spool is not None:
             allowance.resume(spool.noted(self._spent))
@@ -52,16 +53,21 @@ class Tending:
     async def close(self) -> None:
         """Say that it has ended."""
         self._tell(running=False)
-        if self._status is not None:
-            await asyncio.to_thread(self._status.close)
+        for file in self._files:
+            await asyncio.to_thread(file.close)
 
     def _tell(self, *, running: bool) -> None:
         if self._spool is not None:
             self._spool.note(self._spent, self._allowance.spent())
-        if self._status is not None:
+        if self._files:
             report = self._spool.report() if self._spool else None
             summary = self._ledger.summary(complete=False, spool=report)
-            link = self._uplink.state
-            self._status.write(
-                self._standing.record(self._allowance, link, summary, running=running)
+            record = self._standing.record(
+                self._allowance,
+                self._uplink.state,
+                summary,
+                running=running,
+                last_frame_unix_ms=self._ledger.last_frame_unix_ms,
             )
+            for file in self._files:
+                file.write(record)

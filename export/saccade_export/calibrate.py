@@ -22,7 +22,7 @@ from saccade.nouns import F32, Frame
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.runtime import RuntimeSettings
-from saccade_edge.source.pictures import PICTURE_SUFFIXES, read_picture
+from saccade_edge.source.pictures import PICTURE_SUFFIXES, is_picture, read_picture
 from saccade_edge.stopwatch import Stopwatch
 from saccade_export import operating_points as points
 from saccade_export.fit_klt import fit_klt
@@ -106,7 +106,7 @@ def _pictures(images: Sequence[Path]) -> Iterator[Path]:
     """Pictures as named; of folders, those that lie in them."""
     for path in images:
         if path.is_dir():
-            yield from sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+            yield from sorted(p for p in path.iterdir() if is_picture(p))
         else:
             yield path
 
@@ -182,6 +182,7 @@ def _add_tables(bundle: Bundle, tables: dict[str, bytes], about: dict[str, Any])
     # Points were measured with other tables.
     fields.pop("points", None)
     fields["selection"].pop("point", None)
+    fields["selection"].pop("flat_from", None)
     training = fields.get("training", {})
     fields["training"] = {**training, "calibration": {**about, "codecs": sorted(tables)}}
     return write_manifest(bundle.folder, fields)
@@ -212,12 +213,15 @@ def _points(
 
 
 def _add_points(folder: Path, found: Sequence[OperatingPoint], agreement: float) -> Manifest:
-    """The manifest with points, and the first that agrees enough, else the best, as its own."""
+    """The manifest with points, the first that agrees enough, else the best, as its own, and the
+    one from which agreement is flat.
+    """
     fields = json.loads((folder / MANIFEST).read_text("utf-8"))
     del fields["digest"]
     enough = [n for n, point in enumerate(found) if point.agreement >= agreement]
     fields["points"] = [asdict(point) for point in found]
     fields["selection"]["point"] = enough[0] if enough else len(found) - 1
+    fields["selection"]["flat_from"] = points.flat_from(found)
     return write_manifest(folder, fields)
 
 

@@ -28,6 +28,8 @@ CROP, CLOSEUP = "{crop}", "{closeup}"
 CAMERA = "calibration"
 SHARES = (1, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8, 1 / 16, 1 / 32)  # of a view's tokens
 LEAST_AGREEMENT = 0.75  # what agrees less is of no use
+# Agreement is flat where twice the bytes bring no more than this.
+FLAT_GAIN = 0.01
 # A step this small saves nothing: no step is worth infinitely much.
 _LEAST_SAVED = 0.5  # bytes
 
@@ -196,3 +198,19 @@ def frontier(ways: Sequence[Measured]) -> list[Measured]:
             best = round(way.agreement, 4)
             kept.append(way)
     return kept
+
+
+def flat_from(points: Sequence[OperatingPoint]) -> int:
+    """The first point from which agreement is flat: no point of up to twice its bytes agrees by
+    more than ``FLAT_GAIN`` more, and no larger one by more than that for each doubling.
+
+    ``points`` ascend in bytes and agreement, at least one. With some 1,700 questions asked, one
+    percentage point is about twice the sampling error of the difference of two points.
+    """
+    numbers = range(len(points))
+    return next(n for n in numbers if all(_flat(points[n], p) for p in points[n + 1 :]))
+
+
+def _flat(here: OperatingPoint, above: OperatingPoint) -> bool:
+    doublings = max(math.log2(above.bytes / here.bytes), 1.0)
+    return round(above.agreement - here.agreement, 6) <= FLAT_GAIN * doublings

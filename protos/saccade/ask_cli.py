@@ -39,7 +39,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     point = "(default: as the operating point says)"
     parser.add_argument("--tokens", type=int, metavar="N", help=f"per view {point}")
     parser.add_argument("--codec", metavar="NAME", help=f"of the tokens {point}")
-    parser.add_argument("--detector", metavar="NAME", help="default: the bundle's own")
+    parser.add_argument(
+        "--detector",
+        metavar="NAME",
+        help="motion, saliency, none, or yolo: the bundle's own (default)",
+    )
     parser.add_argument(
         "--timeout", type=float, default=30.0, metavar="SECONDS", help="for the answer"
     )

@@ -6,37 +6,38 @@ the entry-point group ``saccade.bundles``, whose entries name packages that hold
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from saccade import bounded_json
 from saccade import manifest as manifests
+from saccade.bundle_files import ListedFile, ModelFile, measure, open_inside
 from saccade.errors import BundleError, DigestMismatch
-from saccade.manifest import FileEntry, Manifest
+from saccade.manifest import Manifest
 
-__all__ = ["Bundle", "Manifest", "find", "sample_clip", "sha256_of", "write_manifest"]
+__all__ = ["Bundle", "Manifest", "find", "read_fields", "sample_clip", "write_manifest"]
 
 GROUP = "saccade.bundles"
 MANIFEST = "manifest.json"
 DEMO, CLIP = "crossing", "clip.mp4"
 MAX_MANIFEST_BYTES = 1 << 20  # a manifest is a few kilobytes; this bounds what is parsed
-_CHUNK_BYTES = 1 << 20
+MAX_NAME_CHARS = 200  # of a file's path in the bundle
 
 
 class Bundle:
     """An opened bundle: its manifest is read and agrees with its digest.
 
-    Files are checked when they are asked for: `file` the one, `verify` all.
+    Files are checked when they are read: `read`, `model` and `file` the one, `verify` all.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
-        self._verified: set[str] = set()
 
     @classmethod
     def open(cls, path_or_name: str | Path) -> Bundle:
@@ -44,7 +45,7 @@ class Bundle:
         DigestMismatch for a manifest that was edited after it was written.
         """
         folder = find(path_or_name)
-        fields = _read_fields(folder / MANIFEST)
+        fields = read_fields(folder)
         manifest = manifests.parse(fields)
         actual = manifests.digest_of(fields).hex()
         if actual != manifest.digest:
@@ -61,30 +62,56 @@ class Bundle:
         """32 bytes, exchanged in the handshake."""
         return bytes.fromhex(self.manifest.digest)
 
-    def file(self, name: str) -> Path:
-        """A listed file, once it is known to be the one that was exported.
-
-        Raises BundleError if it isn't listed or is missing, DigestMismatch if it is another.
-        """
+    def listed(self, name: str) -> ListedFile:
+        """A file that the manifest lists, not read yet. Raises BundleError if it isn't listed."""
         entry = self.manifest.files.get(name)
         if entry is None:
             raise BundleError(f"bundle {self.manifest.name!r} lists no file {name!r}")
-        path = self.folder / name
-        if name not in self._verified:
-            problem = _problem(self.folder, name, entry)
-            if problem:
-                kind = DigestMismatch if path.is_file() else BundleError
-                raise kind(f"bundle {self.manifest.name!r}: {problem}")
-            self._verified.add(name)
-        return path
+        return ListedFile(self.folder, name, entry)
+
+    def read(self, name: str, most_bytes: int) -> bytes:
+        """A listed file's content, the one that was exported. Raises as `ListedFile` does."""
+        with self._named():
+            return self.listed(name).read(most_bytes)
+
+    def model(self, name: str) -> ModelFile:
+        """A listed ONNX model, not read yet. Raises BundleError if it isn't listed."""
+        return ModelFile(self.listed(name), self.manifest.files)
+
+    def file(self, name: str) -> Path:
+        """The path of a listed file that is now the one that was exported. For programs that can
+        only work with a path: what lies there can change later. Raises as `ListedFile` does.
+        """
+        with self._named():
+            file = self.listed(name)
+            file.check()
+        return file.path
 
     def verify(self) -> None:
-        """Check every file. Raises BundleError that lists all that is wrong."""
-        checks = (_problem(self.folder, *item) for item in sorted(self.manifest.files.items()))
+        """Check every file, and all that models open. Raises BundleError that lists all that is
+        wrong.
+        """
+        checks = map(self._problem, sorted(self.manifest.files))
         problems = [problem for problem in checks if problem]
         if problems:
             raise BundleError(f"bundle {self.manifest.name!r}: {'; '.join(problems)}")
-        self._verified.update(self.manifest.files)
+
+    def _problem(self, name: str) -> str:
+        """What is wrong with a file, or with one that it opens; empty if nothing is."""
+        is_model = name in self.manifest.models()
+        try:
+            (self.model(name) if is_model else self.listed(name)).check()
+        except BundleError as error:
+            return error.message
+        return ""
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors say which bundle's file it is."""
+        try:
+            yield
+        except BundleError as error:
+            raise type(error)(f"bundle {self.manifest.name!r}: {error.message}") from error
 
 
 def find(path_or_name: str | Path) -> Path:
@@ -128,62 +155,48 @@ def write_manifest(folder: Path, fields: Mapping[str, Any]) -> Manifest:
         path = folder / name
         if not path.is_file():
             raise BundleError(f"{path} is listed and doesn't exist")
-        measured = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
-        files[name] = {**measured, "license": entry["license"]}
-    complete = {"format": manifests.FORMAT, **fields, "files": files}
-    complete["digest"] = manifests.digest_of(complete).hex()
+        measured = measure(folder, name)
+        files[name] = {
+            "sha256": measured.sha256, "bytes": measured.bytes, "license": entry["license"],
+        }  # fmt: skip
     # What is written is what JSON keeps: tuples become lists before the check.
-    text = json.dumps(complete, indent=1, allow_nan=False) + "\n"
-    manifest = manifests.parse(json.loads(text))
+    text = _to_json({"format": manifests.FORMAT, **fields, "files": files})
+    complete = bounded_json.loads(text.encode(), MANIFEST)
+    complete["digest"] = manifests.digest_of(complete).hex()
+    text = _to_json(complete)
+    manifest = manifests.parse(complete)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     return manifest
 
 
-def sha256_of(path: Path) -> str:
-    """64 hex digits, read in chunks: models are larger than memory should be."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _read_fields(path: Path) -> Any:  # noqa: ANN401 - JSON, judged by the manifest's schema
-    size = path.stat().st_size
-    if size > MAX_MANIFEST_BYTES:
-        raise BundleError(f"{path} has {size} bytes, a manifest has at most {MAX_MANIFEST_BYTES}")
+def _to_json(fields: Mapping[str, Any]) -> str:
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise BundleError(f"{path} is not JSON: {error}") from error
+        return json.dumps(fields, indent=1, allow_nan=False) + "\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BundleError(f"the manifest cannot be written as JSON: {error}") from error
 
 
-def _no_constant(name: str) -> None:
-    raise BundleError(f"the manifest holds {name}, which is not JSON")
+def read_fields(folder: Path) -> Any:  # noqa: ANN401 - JSON, judged by the manifest's schema
+    """The JSON in a bundle's manifest, whatever it says. Raises BundleError."""
+    path = folder / MANIFEST
+    try:
+        with open_inside(folder, MANIFEST) as stream:
+            data = stream.read(MAX_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
+    if len(data) > MAX_MANIFEST_BYTES:
+        size = path.stat().st_size
+        raise BundleError(f"{path} has {size} bytes, a manifest has at most {MAX_MANIFEST_BYTES}")
+    return bounded_json.loads(data, str(path))
 
 
 def _check_name(name: str) -> None:
     """A file's name stays inside the bundle on every system."""
     path = PurePosixPath(name)
-    odd = not name or "\\" in name or ":" in name or "\0" in name
-    if odd or path.is_absolute() or ".." in path.parts or str(path) != name or name == MANIFEST:
-        raise BundleError(f"a bundle can't hold a file named {name!r}")
-
-
-def _problem(folder: Path, name: str, entry: FileEntry) -> str:
-    """What is wrong with a file, cheapest check first; empty if nothing is."""
-    path = folder / name
-    if not path.is_file():
-        return f"{name} is missing"
-    if not path.resolve().is_relative_to(folder.resolve()):
-        return f"{name} is a link out of the bundle"
-    size = path.stat().st_size
-    if size != entry.bytes:
-        return f"{name} has {size} bytes, the manifest says {entry.bytes}"
-    actual = sha256_of(path)
-    if actual != entry.sha256:
-        return f"{name} has SHA-256 {actual[:16]}, the manifest says {entry.sha256[:16]}"
-    return ""
+    odd = not name.isprintable() or "\\" in name or ":" in name or len(name) > MAX_NAME_CHARS
+    leaves = not name or path.is_absolute() or ".." in path.parts or str(path) != name
+    if odd or leaves or name == MANIFEST:
+        raise BundleError(f"a bundle can't hold a file named {bounded_json.shown(name)}")
 
 
 def _package_folder(entry: EntryPoint) -> Path:

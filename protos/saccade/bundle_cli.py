@@ -1,43 +1,57 @@
-"""``saccade bundle inspect|verify BUNDLE``."""
+"""``saccade bundle inspect|verify BUNDLE``, and the commands that other parts bring."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Any
 
-from saccade.bundle import DEMO, MANIFEST, Bundle, sample_clip
-from saccade.manifest import OperatingPoint
+from saccade.bundle import DEMO, Bundle, read_fields, sample_clip
+from saccade.manifest import DetectorSpec, OperatingPoint
+
+# Entry points whose function(parser) adds arguments and sets `run`; they load no heavy package.
+GROUP = "saccade.bundle_commands"
+SUMMARIES = {"detector": "write a bundle with another detector"}
 
 SAMPLE = "print where a bundle's sample clip lies"
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``saccade bundle``."""
-    commands = parser.add_subparsers(metavar="inspect|verify|sample", required=True)
+    more = {entry.name: entry for entry in entry_points(group=GROUP)}
+    commands = parser.add_subparsers(
+        metavar="|".join(["inspect", "verify", "sample", *sorted(more)]), required=True
+    )
     sample = commands.add_parser("sample", help=SAMPLE, description=SAMPLE)
-    sample.add_argument("bundle", nargs="?", default=DEMO, help="(default: %(default)s)")
+    sample.add_argument(
+        "bundle", nargs="?", default=DEMO, help="a folder, or a name (default: %(default)s)"
+    )
     sample.set_defaults(run=show_sample)
     for name, handler, summary in (
         ("inspect", inspect, "say what a bundle holds"),
-        ("verify", verify, "check every file against its SHA-256"),
+        ("verify", verify, "check every file against its SHA-256, and what models open"),
     ):
         command = commands.add_parser(name, help=summary, description=summary)
         command.add_argument("bundle", help="a folder, or the name of an installed bundle")
         command.set_defaults(run=handler)
         if name == "inspect":
             command.add_argument("--json", action="store_true", help="print the manifest itself")
+    for name, entry in sorted(more.items()):
+        summary = SUMMARIES.get(name, "")
+        entry.load()(commands.add_parser(name, help=summary, description=summary))
 
 
 def inspect(arguments: argparse.Namespace) -> int:
     """Print the manifest, for people or as JSON; files are not read."""
     bundle = Bundle.open(arguments.bundle)
     if arguments.json:
-        print(json.dumps(json.loads((bundle.folder / MANIFEST).read_text("utf-8")), indent=2))
+        print(json.dumps(read_fields(bundle.folder), indent=2))
         return 0
     for label, text in _lines(bundle):
-        print(f"{label:<10} {text}")
+        print(f"{label:<10} {_printable(text)}")
     return 0
 
 
@@ -71,8 +85,9 @@ def _lines(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "codecs", ", ".join(manifest.codecs)
     for number, point in enumerate(manifest.points):
         yield "point", f"{number}{'*' if number == selection.point else ' '} {_point(point)}"
-    detector = manifest.detector
-    yield "detector", f"{detector.layout}: {', '.join(detector.labels)}" if detector else "none"
+    if selection.point is not None:
+        yield "", "* used where nobody chooses a point"
+    yield "detector", _detector(manifest.detector) if manifest.detector else "none"
     language = manifest.language
     yield "language", f"{language.layers} layers of width {language.width}, {language.vocab} words"
     if language.words:
@@ -80,8 +95,8 @@ def _lines(bundle: Bundle) -> Iterator[tuple[str, str]]:
     for example in language.examples:
         yield "example", _example(example)
     for name, entry in sorted(manifest.files.items()):
-        yield "file", f"{name}  {entry.bytes:,} bytes  {entry.license}"
-    for name, value in manifest.accuracy.items():
+        yield "file", f"{name}  {entry.bytes:,} bytes  licence {entry.license}"
+    for name, value in _flat(manifest.accuracy):
         yield "accuracy", f"{name}: {value}"
 
 
@@ -97,3 +112,27 @@ def _point(point: OperatingPoint) -> str:
         f"overview/crop/close-up, {point.codec} in {point.layers} layers: "
         f"{point.bytes:,.0f} bytes, {100 * point.agreement:.1f} % of answers as from all tokens"
     )
+
+
+def _detector(spec: DetectorSpec) -> str:
+    height, width = spec.input
+    crops = f"; crops of {', '.join(spec.crops)}" if spec.crops else ""
+    closeups = f"; close-ups of {', '.join(spec.closeups)}" if spec.closeups else ""
+    labels = ", ".join(spec.labels)
+    return f"layout {spec.layout}, input {width} x {height}; finds {labels}{crops}{closeups}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Inner objects with the names on the way to them: ("by_type, plate", 0.98)."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}, ")
+        elif isinstance(value, list):
+            yield f"{prefix}{name}", ", ".join(map(str, value))
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _printable(text: str) -> str:
+    """A manifest's text could hold commands for the terminal."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -85,6 +85,12 @@ class SourceError(SaccadeError):
     code = "source"
 
 
+class FramesFailed(SaccadeError):
+    """Frame after frame could not be read, looked at or sent: what is wrong is not one frame."""
+
+    code = "frames"
+
+
 class EngineError(SaccadeError):
     """The language model's engine can't answer."""
 

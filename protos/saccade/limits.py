@@ -24,12 +24,16 @@ _NEGOTIATED = (
 )
 
 
+NO_LIMIT = 1 << 31
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Upper bounds, and the shape of the tokens that they apply to.
 
     ``grid`` and ``dim`` are the encoder's (t, h, w) and features per token; ``codecs`` the names
-    that may be used.
+    that may be used; ``crops`` and ``closeups`` the most views of these kinds that the language
+    model knows.
     """
 
     message_bytes: int = 1 << 20  # a full-token f16 frame of 5 views x 1024 x 64 fits
@@ -41,6 +45,8 @@ class Limits:
     grid: Grid = (1, 8, 8)
     dim: int = 32
     codecs: tuple[str, ...] = ("f16", "int8z")
+    crops: int = NO_LIMIT
+    closeups: int = NO_LIMIT
 
     @classmethod
     def of(cls, manifest: Manifest) -> Limits:
@@ -52,6 +58,8 @@ class Limits:
             grid=manifest.encoder.grid,
             dim=manifest.encoder.dim,
             codecs=manifest.codecs,
+            crops=manifest.encoder.max_crops,
+            closeups=manifest.encoder.max_closeups,
         )
 
     @property

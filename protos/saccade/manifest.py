@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from saccade import codecs, schema
+from saccade import codecs, manifest_ranges, schema
+from saccade.bounded_json import shown
 from saccade.codecs.base import MAX_LAYERS
 from saccade.errors import BundleError
 from saccade.nouns import Grid, ViewKind
@@ -19,6 +20,7 @@ from saccade.selection import METHODS
 FORMAT = 1
 MAX_DOMAIN_CHARS = 200  # it is shown on one line, and travels with answers
 CROP = "{crop}"
+MAX_PROBLEMS = 20  # that one message lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,15 @@ class EncoderSpec:
 
 @dataclass(frozen=True, slots=True)
 class DetectorSpec:
-    """The region detector. ``input``: (height, width); ``score`` and ``iou``: thresholds, 0..1;
-    ``crops``: the labels that get a crop, all where it is empty; ``closeups``: the labels of
-    what is small inside a crop and worth a view of its own, text for the most part.
+    """The region detector. ``layout``: one of `saccade.detector_layouts.LAYOUTS`; ``input``:
+    (height, width); ``score`` and ``iou``: thresholds, 0..1; ``crops``: the labels that get a
+    crop, all where it is empty; ``closeups``: the labels of what is small inside a crop and worth
+    a view of its own, text for the most part.
+
+    The others are None where they are as the layout says. ``channels``, ``range``, ``mean``,
+    ``std`` (in the unit of ``range``), ``axes``: of the input; ``fit``: how a frame is brought to
+    its size; ``pad``: level of the border; ``boxes``: how boxes are written; ``scores``: whether
+    a sigmoid is still to be taken.
     """
 
     file: str
@@ -82,17 +90,28 @@ class DetectorSpec:
     iou: float
     crops: tuple[str, ...] = ()
     closeups: tuple[str, ...] = ()
+    channels: str | None = None
+    range: str | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    axes: str | None = None
+    fit: str | None = None
+    pad: int | None = None
+    boxes: str | None = None
+    scores: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SelectionSpec:
     """The selection where nobody chooses. ``point``: index of the operating point; without one,
-    every view has ``tokens_per_view``.
+    every view has ``tokens_per_view``. ``flat_from``: index of the point from which more bytes
+    hardly bring agreement, as calibration marks it; None: it is not marked.
     """
 
     method: str
     tokens_per_view: int
     point: int | None = None
+    flat_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +223,12 @@ class Manifest:
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
+    def models(self) -> frozenset[str]:
+        """The files that are ONNX models."""
+        language = self.language
+        names = {self.encoder.file, language.projector, language.embedding, language.decoder}
+        return frozenset(names | ({self.detector.file} if self.detector else set()))
+
 
 def digest_of(fields: Mapping[str, Any]) -> bytes:
     """SHA-256 (32 bytes) of the manifest as canonical JSON: keys sorted, no spaces, ASCII, without
@@ -219,7 +244,7 @@ def parse(fields: Any) -> Manifest:  # noqa: ANN401 - whatever json.loads gave
     problems: list[str] = []
     if isinstance(fields, dict) and fields.get("format") != FORMAT:
         raise BundleError(
-            f"manifest format {fields.get('format')!r}, this version reads format {FORMAT}"
+            f"manifest format {shown(fields.get('format'))}, this version reads format {FORMAT}"
         )
     manifest: Manifest | None = None
     try:
@@ -228,23 +253,16 @@ def parse(fields: Any) -> Manifest:  # noqa: ANN401 - whatever json.loads gave
     except schema.Misfit:
         pass  # the problems say why
     if manifest is None or problems:
-        raise BundleError(f"the manifest is wrong: {'; '.join(problems)}")
+        more = len(problems) - MAX_PROBLEMS
+        listed = [*problems[:MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else ())]
+        raise BundleError(f"the manifest is wrong: {'; '.join(listed)}")
     return manifest
 
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:
     """What fits the schema and still can't be."""
     encoder, limits = manifest.encoder, manifest.limits
-    numbers = {
-        "encoder.input.height": encoder.input.height,
-        "encoder.input.width": encoder.input.width,
-        "encoder.dim": encoder.dim,
-        "limits.views": limits.views,
-        "limits.tokens_per_view": limits.tokens_per_view,
-        "limits.question_chars": limits.question_chars,
-        **{f"encoder.grid[{axis}]": side for axis, side in enumerate(encoder.grid)},
-    }
-    yield from (f"{where} is {n}, at least 1" for where, n in numbers.items() if n < 1)
+    yield from manifest_ranges.violations(manifest)
     places = math.prod(encoder.grid)
     if limits.tokens_per_view > places:
         yield f"limits.tokens_per_view is {limits.tokens_per_view}, the grid has {places}"
@@ -259,28 +277,30 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
             f"{encoder.max_closeups}, limits.views allows {limits.views - 1}"
         )
     if manifest.selection.method not in METHODS:
-        yield f"selection.method {manifest.selection.method!r} is unknown"
+        yield f"selection.method {shown(manifest.selection.method)} is unknown"
     unknown = [name for name in manifest.codecs if name not in codecs.names()]
     if unknown or not manifest.codecs:
-        yield f"codecs {unknown} are unknown" if unknown else "codecs is empty"
+        yield f"codecs {shown(unknown)} are unknown" if unknown else "codecs is empty"
     yield from _text_contradictions(manifest)
     yield from _table_contradictions(manifest)
     yield from _point_contradictions(manifest)
-    yield from (f"{name} is not in files" for name in _referenced(manifest) - set(manifest.files))
+    yield from (
+        f"{name[:80]} is not in files" for name in _referenced(manifest) - set(manifest.files)
+    )
 
 
 def _text_contradictions(manifest: Manifest) -> Iterator[str]:
     """What is shown to people, and what their questions are compared with."""
     domain, language = manifest.domain, manifest.language
     if not domain.strip() or not domain.isprintable():
-        yield f"domain is {domain[:40]!r}, it is one line of text"
+        yield f"domain is {shown(domain)}, it is one line of text"
     if len(domain) > MAX_DOMAIN_CHARS:
         yield f"domain has {len(domain)} characters, {MAX_DOMAIN_CHARS} are allowed"
     if language.crop_name and language.crop_name.count(CROP) != 1:
-        yield f"language.crop_name is {language.crop_name!r}, it holds {CROP} once"
+        yield f"language.crop_name is {shown(language.crop_name)}, it holds {CROP} once"
     odd = [word for word in language.words if len(word.split()) != 1]
     if odd:
-        yield f"language.words holds {odd[:3]}: each is one word"
+        yield f"language.words holds {shown(odd)}: each is one word"
 
 
 def _table_contradictions(manifest: Manifest) -> Iterator[str]:
@@ -288,7 +308,7 @@ def _table_contradictions(manifest: Manifest) -> Iterator[str]:
     tables = set(manifest.codec_tables)
     yield from (f"codecs.{name} has no codec_tables" for name in sorted(calibrated - tables))
     yield from (
-        f"codec_tables.{name} belongs to no calibrated codec in codecs"
+        f"codec_tables.{name[:80]} belongs to no calibrated codec in codecs"
         for name in sorted(tables - calibrated)
     )
 
@@ -298,6 +318,9 @@ def _point_contradictions(manifest: Manifest) -> Iterator[str]:
     default = manifest.selection.point
     if default is not None and not 0 <= default < len(points):
         yield f"selection.point is {default}, there are {len(points)} points"
+    flat = manifest.selection.flat_from
+    if flat is not None and not 0 <= flat < len(points):
+        yield f"selection.flat_from is {flat}, there are {len(points)} points"
     for number, point in enumerate(points):
         where = f"points[{number}]"
         counts = (point.tokens.overview, point.tokens.crop, point.tokens.closeup)
@@ -306,7 +329,7 @@ def _point_contradictions(manifest: Manifest) -> Iterator[str]:
         if not 0 <= point.crops <= manifest.encoder.max_crops:
             yield f"{where}.crops is {point.crops}, 0..{manifest.encoder.max_crops} are allowed"
         if point.codec not in manifest.codecs:
-            yield f"{where}.codec {point.codec!r} is not in codecs"
+            yield f"{where}.codec {shown(point.codec)} is not in codecs"
         if not 1 <= point.layers <= MAX_LAYERS:
             yield f"{where}.layers is {point.layers}, 1..{MAX_LAYERS} are possible"
     pairs = itertools.pairwise(points)
@@ -315,7 +338,6 @@ def _point_contradictions(manifest: Manifest) -> Iterator[str]:
 
 
 def _referenced(manifest: Manifest) -> set[str]:
-    language = manifest.language
-    names = {manifest.encoder.file, language.projector, language.embedding}
-    names |= {language.decoder, language.tokenizer, *manifest.codec_tables.values()}
-    return names | ({manifest.detector.file} if manifest.detector else set())
+    return {
+        *manifest.models(), manifest.language.tokenizer, *manifest.codec_tables.values(),
+    }  # fmt: skip

@@ -60,12 +60,15 @@ def _shape(array: npt.NDArray[np.generic]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of one camera. ``picture``: uint8 [H, W, 3] RGB."""
+    """One picture of one camera. ``picture``: uint8 [H, W, 3] RGB. ``name``: what people call it, a
+    file's name for example; printable, empty where it has none.
+    """
 
     picture: U8
     captured_ns: int  # Unix time of capture, nanoseconds
     camera: str
     sequence: int
+    name: str = ""
 
     def __post_init__(self) -> None:
         _require(

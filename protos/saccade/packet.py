@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import google_crc32c
+from google.protobuf.message import Message
 
-from saccade.codecs import PLAIN, Codecs, SetShape
+from saccade.codecs import PLAIN, Codec, Codecs, SetShape
 from saccade.codecs.base import MAX_LAYERS
 from saccade.codecs.owners import decode_owners, encode_owners
 from saccade.errors import PacketError
@@ -29,6 +31,8 @@ from saccade.views_header import ViewsHeader
 NS_PER_MS = 1_000_000
 MAX_UNIX_MS = (1 << 63) // NS_PER_MS - 1  # nanoseconds stay within 64 bits, until the year 2262
 CRC_BYTES = 4
+
+M = TypeVar("M", bound=Message)
 
 
 def pack(
@@ -95,7 +99,7 @@ def unpack(
     codec = codecs.by_wire_id(packet.codec)
     if codec.name not in limits.codecs:
         raise PacketError(f"codec {codec.name!r} was not agreed, only {', '.join(limits.codecs)}")
-    layers, damaged = _layers(packet)
+    layers, damaged = _layers(packet, codec)
     sets = _owned(packet.owners, codec.decode(layers, shapes), shapes)
     whole = (None,) * (1 + header.crops)
     seen = zip(header.windows, sets, (*whole, *header.closeups), strict=True)
@@ -110,6 +114,29 @@ def unpack(
         ),
         damaged=damaged,
     )
+
+
+def used_part(packet: pb.FramePacket, damaged: Sequence[int]) -> pb.FramePacket:
+    """Of a packet that `unpack` took, with these ``damaged`` layers: what it used, and no more.
+
+    Left out are fields that this version does not know, and all layers from the first damaged one.
+    """
+    used = known_copy(packet)
+    if damaged:
+        del used.layers[min(damaged) :]
+    return used
+
+
+def known_copy(message: M) -> M:
+    """What this version knows of a message, at any depth, in memory of its own.
+
+    Protobuf keeps unknown fields and writes them again. And a part of a message that came holds
+    the memory of the whole: fields that were deleted, and all that came beside it.
+    """
+    copy = type(message)()
+    copy.CopyFrom(message)
+    copy.DiscardUnknownFields()  # type: ignore[attr-defined] # the stubs leave it out
+    return type(message).FromString(copy.SerializeToString())
 
 
 def _owned(
@@ -142,14 +169,18 @@ def _seal(layer: bytes) -> bytes:
     return layer + _crc32c(layer).to_bytes(CRC_BYTES, "little")
 
 
-def _layers(packet: pb.FramePacket) -> tuple[list[bytes], tuple[int, ...]]:
+def _layers(packet: pb.FramePacket, codec: Codec) -> tuple[list[bytes], tuple[int, ...]]:
     """The layers up to the first damaged one, and the indexes of all that are damaged.
 
-    Raises PacketError where that leaves none.
+    Raises PacketError where that leaves none, or there are more than the codec writes.
     """
     if not packet.layers:
         raise PacketError("a packet without layers")
     check("layers in a packet", len(packet.layers), MAX_LAYERS)
+    if len(packet.layers) > codec.most_layers:
+        raise PacketError(
+            f"{codec.name} has 1 to {codec.most_layers} layers, received {len(packet.layers)}"
+        )
     flaws = [_flaw(layer) for layer in packet.layers]
     if flaws[0]:
         raise PacketError(f"layer 0: {flaws[0]}")

@@ -13,7 +13,11 @@ import types
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from saccade.bounded_json import shown
+
 T = TypeVar("T")
+
+MAX_PLACE_CHARS = 120  # a key of a mapping can be any text
 
 
 class Misfit(Exception):
@@ -94,6 +98,6 @@ def _required(field: dataclasses.Field[Any]) -> bool:
 
 
 def _misfit(problems: list[str], where: str, wanted: str, data: object) -> Misfit:
-    shown = repr(data) if len(repr(data)) <= 40 else repr(data)[:37] + "..."
-    problems.append(f"{where or 'the manifest'} is {wanted}, not {shown}")
+    place = where if len(where) <= MAX_PLACE_CHARS else f"{where[:MAX_PLACE_CHARS]}..."
+    problems.append(f"{place or 'the manifest'} is {wanted}, not {shown(data)}")
     return Misfit()

@@ -46,6 +46,7 @@ CATALOGUE: Mapping[str, Entry] = {
     "stale_frame": Entry(errors.StaleFrame, _S.FAILED_PRECONDITION),
     "limit": Entry(errors.LimitExceeded, _S.RESOURCE_EXHAUSTED),
     "source": Entry(errors.SourceError, _S.INTERNAL, "the source can't be read"),
+    "frames": Entry(errors.FramesFailed, _S.INTERNAL, "the source's frames can't be used"),
     "engine": Entry(errors.EngineError, _S.INTERNAL, "the engine could not answer"),
     "storage": Entry(
         errors.StorageError, _S.UNAVAILABLE, "the cloud can't store it now: say it again later"

@@ -91,9 +91,11 @@ class ViewsHeader:
         forms = _USUAL if usual else reader.forms()
         size = reader.size(_BLOCK_PX if forms & _EIGHTHS else 1)
         check("views", 1 + crops, limits.views)
+        check("crops", crops, limits.crops)
         closeups = reader.closeups(crops) if near else ()
         views = 1 + crops + len(closeups)
         check("views", views, limits.views)
+        check("close-ups", len(closeups), limits.closeups)
         if forms & _BY_KIND:
             stated = [reader.varint() for _ in range(1 + bool(crops) + bool(closeups))]
             counts = (stated[0], *stated[1:2] * crops, *stated[2:] * len(closeups))
@@ -131,19 +133,22 @@ class ViewsHeader:
 
 
 def window_steps(window: Box) -> Steps:
-    """A normalised window in 1/255 steps: rounded, kept inside the frame, never empty.
+    """A normalised window in 1/255 steps: rounded, cut at the frame's edges, never empty.
 
     One that is as wide as it is tall stays so: then its centre is kept, and its sides may be off by
-    3/4 of a step instead of a half.
+    3/4 of a step instead of a half. Raises PacketError for one that is empty or shows nothing of
+    the frame.
     """
-    x0, x1 = _interval(window[0], window[2])
-    y0, y1 = _interval(window[1], window[3])
-    width, height = window[2] - window[0], window[3] - window[1]
+    left, right = _visible(window[0], window[2])
+    top, bottom = _visible(window[1], window[3])
+    x0, x1 = _interval(left, right)
+    y0, y1 = _interval(top, bottom)
+    width, height = right - left, bottom - top
     if abs(width - height) > 0.5 / STEPS or x1 - x0 == y1 - y0:
         return x0, y0, x1, y1
     side = min(max(round((width + height) / 2 * STEPS), 1), STEPS)
-    left, top = (_centred(window[i], window[i + 2], side) for i in (0, 1))
-    return left, top, left + side, top + side
+    x0, y0 = _centred(left, right, side), _centred(top, bottom, side)
+    return x0, y0, x0 + side, y0 + side
 
 
 def wire_window(window: Box) -> Box:
@@ -151,11 +156,17 @@ def wire_window(window: Box) -> Box:
     return _box(window_steps(window))
 
 
-def _interval(start: float, end: float) -> tuple[int, int]:
+def _visible(start: float, end: float) -> tuple[float, float]:
+    """The part of an interval that lies in the frame."""
     if not start < end:  # also where one isn't a number
         raise PacketError(f"a window from {start:g} to {end:g} of the frame is empty")
-    first = round(min(max(start, 0.0), 1.0) * STEPS)
-    last = round(min(max(end, 0.0), 1.0) * STEPS)
+    if end <= 0 or start >= 1:
+        raise PacketError(f"a window from {start:g} to {end:g} lies outside the frame, 0 to 1")
+    return max(start, 0.0), min(end, 1.0)
+
+
+def _interval(start: float, end: float) -> tuple[int, int]:
+    first, last = round(start * STEPS), round(end * STEPS)
     if first == last:
         first, last = (first, last + 1) if last < STEPS else (first - 1, last)
     return first, last

@@ -144,6 +144,62 @@ class TestDevices:
 
         run(bundle, work, settings, authority.device())
 
+    @pytest.mark.parametrize(
+        ("common_name", "names", "says"),
+        [
+            (
+                "kerb",
+                "URI:spiffe://fleet.example/device/kerb, URI:spiffe://fleet.example/device/mast",
+                "it has 2 URIs and may have one",
+            ),
+            ("kerb", "URI:spiffe://fleet.example/device/kerb, URI:urn:x", "it has 2 URIs"),
+            ("kerb", "URI:https://fleet.example/kerb", "its URI is https://fleet.example/kerb"),
+            ("kerb", "URI:SPIFFE://fleet.example/device/kerb", "its URI is SPIFFE:"),
+            ("kerb", "URI:spiffe://fleet.example/device/%6Berb", "is for device '%6Berb'"),
+            ("kerb", "URI:spiffe://fleet.example/device/*", "is for device '*'"),
+            ("*", "DNS:kerb, DNS:*", "is for device '*'"),
+            ("k*", "", "is for device 'k*'"),
+            ("kerb/CN=mast", "", "it has no URI, and 2 common names"),
+            ("mast/CN=kerb", "", "it has no URI, and 2 common names"),
+            ("mast", "DNS:kerb, email:kerb@fleet.example, IP:127.0.0.1", "is for device 'mast'"),
+            ("ke\trb", "", "its common name is not printable"),
+        ],
+    )
+    def test_a_certificate_names_exactly_one_device_letter_by_letter_or_none(
+        self,
+        bundle: Bundle,
+        settings: ServerSettings,
+        authority: Authority,
+        common_name: str,
+        names: str,
+        says: str,
+    ) -> None:
+        async def work(served: Served) -> None:
+            odd = authority.odd(common_name, names=names)
+            status, details = await greeting(served, bundle, odd, "kerb")
+            assert status is DENIED, details
+            assert says in details
+
+        run(bundle, work, settings, authority.device())
+
+    @pytest.mark.parametrize(
+        ("common_name", "device"), [("mast/O=a,CN=kerb", "mast"), ("m,CN=kerb", "m,CN=kerb")]
+    )
+    def test_a_common_name_may_look_like_two(
+        self,
+        bundle: Bundle,
+        settings: ServerSettings,
+        authority: Authority,
+        common_name: str,
+        device: str,
+    ) -> None:
+        async def work(served: Served) -> None:
+            odd = authority.odd(common_name)
+            assert (await greeting(served, bundle, odd, device))[0] is grpc.StatusCode.OK
+            assert (await greeting(served, bundle, odd, "kerb"))[0] is DENIED
+
+        run(bundle, work, settings, authority.device())
+
     def test_who_has_no_good_certificate_gets_no_connection(
         self, bundle: Bundle, settings: ServerSettings, authority: Authority, foreign: Authority
     ) -> None:

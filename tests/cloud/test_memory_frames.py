@@ -12,10 +12,15 @@ from saccade_cloud.memory_frames import MemoryFrames
 
 
 def frame(
-    sequence: int, captured_ns: int | None = None, device: str = "kerb", received_ns: int = 1000
+    sequence: int,
+    captured_ns: int | None = None,
+    device: str = "kerb",
+    received_ns: int = 1000,
+    camera: str = "north",
+    size: int = 0,
 ) -> StoredFrame:
     when = sequence if captured_ns is None else captured_ns
-    tokens = CodedTokens(b"", vision_pb2.Hello(), sequence, "north", when)
+    tokens = CodedTokens(bytes(size), vision_pb2.Hello(), sequence, camera, when)
     return StoredFrame(device, 1, tokens, 100, received_ns, Timing())
 
 
@@ -98,3 +103,58 @@ def test_what_never_came_is_not_there() -> None:
     assert frames.get("kerb", 1, 1) is None
     assert frames.newest("kerb", "north") is None
     assert frames.newest("mast", "north") is None
+
+
+SIZE = 10_000
+HELD = frame(1, size=SIZE).held_bytes
+
+
+def test_beyond_its_bytes_a_device_loses_what_came_first_and_no_cameras_newest() -> None:
+    frames = MemoryFrames(max_bytes=100 * HELD, device_bytes=4 * HELD)
+    frames.connect("kerb", ("north", "south"))
+    frames.put(frame(1, camera="south", size=SIZE))
+    for sequence in range(2, 8):
+        frames.put(frame(sequence, size=SIZE))
+    assert sequences(frames, 9) == [1, 5, 6, 7]
+    assert frames.held_bytes == 4 * HELD
+
+
+def test_each_cameras_only_frame_goes_too_where_the_bytes_do_not_suffice() -> None:
+    names = tuple(f"camera-{number}" for number in range(6))
+    frames = MemoryFrames(max_bytes=100 * HELD, device_bytes=4 * HELD)
+    frames.connect("kerb", names)
+    for sequence, name in enumerate(names, 1):
+        frames.put(frame(sequence, camera=name, size=SIZE))
+    assert sequences(frames, 9) == [3, 4, 5, 6]
+
+
+def test_beyond_all_bytes_the_device_that_holds_most_makes_room() -> None:
+    frames = MemoryFrames(max_bytes=10 * HELD, device_bytes=9 * HELD)
+    for device in ("quiet", "greedy", "late"):
+        connected(frames, device)
+    frames.put(frame(1, device="quiet", size=SIZE))
+    frames.put(frame(2, device="quiet", size=SIZE))
+    for sequence in range(1, 50):
+        frames.put(frame(sequence, device="greedy", size=SIZE))
+    frames.put(frame(1, device="late", size=SIZE))
+    assert frames.held_bytes == 10 * HELD
+    assert [d for d in ("quiet", "late") if frames.get(d, 1, 1)] == ["quiet", "late"]
+    assert frames.get("quiet", 1, 2)
+
+
+def test_the_frame_that_came_last_can_be_asked_about_whatever_its_size() -> None:
+    frames = MemoryFrames(max_bytes=HELD, device_bytes=HELD)
+    connected(connected(frames, "mast")).put(frame(1, device="mast", size=SIZE))
+    assert frames.put(frame(1, size=3 * SIZE))
+    assert sequences(frames, 2) == [1]
+    assert frames.get("mast", 1, 1) is None
+    assert frames.put(frame(2))
+    assert sequences(frames, 2) == [2]
+
+
+def test_what_a_camera_that_made_room_held_is_held_no_more() -> None:
+    frames = connected(MemoryFrames(max_cameras=1), "a")
+    frames.put(frame(1, device="a", size=SIZE))
+    frames.disconnect("a", ("north",))
+    connected(frames, "b")
+    assert frames.held_bytes == 0

@@ -5,7 +5,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer
 
 from saccade.bundle import Bundle
 from saccade.errors import BundleError, EngineError
@@ -14,6 +13,7 @@ from saccade_cloud.engines.base import Engine, EngineLimits
 from saccade_cloud.engines.decoder import Decoder, DecoderShape
 from saccade_cloud.engines.onnx import OnnxEngine, OnnxFiles
 from saccade_cloud.prompt import Prompt, TextSegment, VisualSegment
+from saccade_cloud.tokenizer_file import open_tokenizer
 from saccade_testing.engine_contract import EngineContract, collect, told
 from saccade_testing.tiny_graphs import WIDTH
 
@@ -67,7 +67,7 @@ class TestAnswers:
                 scores = logits[0].astype(np.float64)
                 best = int(scores.argmax())
                 logs.append(-np.log(np.exp(scores - scores.max()).sum()))
-                if best == Tokenizer.from_file(str(files.tokenizer)).token_to_id(language.eos):
+                if best == files.tokenizer.token_to_id(language.eos):
                     break
                 rows = np.concatenate([rows, decoder.embed_tokens(np.array([[best]]))[0]])
             probability = chunks[-1].probability
@@ -112,7 +112,7 @@ class TestAnswers:
     def test_streamed_text_is_the_decoded_text(self, bundle: Bundle) -> None:
         contract = TestOnnxEngine()
         contract.bundle, contract.vocab = bundle, bundle.manifest.language.vocab
-        tokenizer = Tokenizer.from_file(str(files_of(bundle).tokenizer))
+        tokenizer = files_of(bundle).tokenizer
         for prompt in contract.prompts(20):
             text, ids = told(contract.alone(prompt))
             assert text == tokenizer.decode(ids, skip_special_tokens=True)
@@ -133,8 +133,9 @@ class TestAnswers:
 class TestOpening:
     def test_a_file_that_is_no_graph_is_a_bundle_error(self, bundle: Bundle) -> None:
         files = files_of(bundle)
-        wrong = OnnxFiles(files.embedding, files.tokenizer, files.tokenizer)
-        with pytest.raises(BundleError, match=r"tokenizer\.json is not a graph"):
+        no_graph = bundle.model(bundle.manifest.language.tokenizer)
+        wrong = OnnxFiles(files.embedding, no_graph, files.tokenizer)
+        with pytest.raises(BundleError, match=r"tokenizer\.json is no ONNX model"):
             OnnxEngine(wrong, DecoderShape(2, 2, 8, WIDTH), eos="<eos>")
 
     def test_a_graph_with_fewer_layers_than_stated_is_a_bundle_error(self, bundle: Bundle) -> None:
@@ -151,7 +152,7 @@ class TestOpening:
 def files_of(bundle: Bundle) -> OnnxFiles:
     language = bundle.manifest.language
     return OnnxFiles(
-        bundle.file(language.embedding),
-        bundle.file(language.decoder),
-        bundle.file(language.tokenizer),
+        bundle.model(language.embedding),
+        bundle.model(language.decoder),
+        open_tokenizer(bundle),
     )

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
@@ -9,6 +7,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from saccade.errors import BundleError, QuestionError, UnknownWords
 from saccade.questions import QuestionRules
 from saccade_cloud.prompt import PromptBuilder, TextSegment, VisualSegment
+from saccade_cloud.tokenizer_file import parse_tokenizer
 from saccade_testing.tiny_bundle import SPECIALS, write_tokenizer
 
 TEMPLATE = ("<bos>", "{visual}", "question : {question} answer :")
@@ -17,24 +16,24 @@ VISUAL = VisualSegment(np.zeros((3, 4), np.float32), np.zeros((3, 3), np.int32))
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     write_tokenizer(path)
-    return path
+    return parse_tokenizer(path.read_bytes())
 
 
-def test_the_template_is_applied_in_order(tokenizer: Path) -> None:
+def test_the_template_is_applied_in_order(tokenizer: Tokenizer) -> None:
     prompt = PromptBuilder(tokenizer, TEMPLATE, RULES).build(VISUAL, "What color is the car ?")
     bos, visual, text = prompt.segments
     assert bos == TextSegment((SPECIALS.index("<bos>"),))
     assert visual is VISUAL
     assert isinstance(text, TextSegment)
-    told = Tokenizer.from_file(str(tokenizer)).decode(list(text.ids), skip_special_tokens=False)
+    told = tokenizer.decode(list(text.ids), skip_special_tokens=False)
     assert told == "question : what color is the car? answer :"
     assert len(prompt) == 1 + 3 + len(text)
 
 
-def test_the_shared_part_ends_with_the_visual_tokens(tokenizer: Path) -> None:
+def test_the_shared_part_ends_with_the_visual_tokens(tokenizer: Tokenizer) -> None:
     builder = PromptBuilder(tokenizer, TEMPLATE, RULES)
     first, second = builder.build(VISUAL, "how many"), builder.build(VISUAL, "is the car red")
     assert first.shared == second.shared == first.segments[:2]
@@ -42,18 +41,17 @@ def test_the_shared_part_ends_with_the_visual_tokens(tokenizer: Path) -> None:
 
 
 @pytest.mark.parametrize("special", SPECIALS)
-def test_a_special_token_in_a_question_is_only_text(tokenizer: Path, special: str) -> None:
+def test_a_special_token_in_a_question_is_only_text(tokenizer: Tokenizer, special: str) -> None:
     prompt = PromptBuilder(tokenizer, TEMPLATE, RULES).build(VISUAL, f"is it {special} red")
     text = prompt.segments[-1]
     assert isinstance(text, TextSegment)
     assert SPECIALS.index(special) not in text.ids
 
 
-def test_braces_in_a_question_are_only_text(tokenizer: Path, tmp_path: Path) -> None:
-    words = Tokenizer.from_file(str(tokenizer))
+def test_braces_in_a_question_are_only_text(tokenizer: Tokenizer) -> None:
+    words = Tokenizer.from_str(tokenizer.to_str())
     words.add_tokens(["{", "}"])
-    words.save(str(tmp_path / "tokenizer.json"))
-    builder = PromptBuilder(tmp_path / "tokenizer.json", TEMPLATE, RULES)
+    builder = PromptBuilder(words, TEMPLATE, RULES)
     prompt = builder.build(VISUAL, "{question} {0} {")
     assert [type(segment) for segment in prompt.segments] == [
         TextSegment,
@@ -63,32 +61,28 @@ def test_braces_in_a_question_are_only_text(tokenizer: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("question", ["是红色吗", "is 它 red", "¿is it red ?"])
-def test_what_the_tokenizer_has_no_token_for_is_named(question: str, tokenizer: Path) -> None:
+def test_what_the_tokenizer_has_no_token_for_is_named(question: str, tokenizer: Tokenizer) -> None:
     unknown = next(word for word in ("是红色吗", "它", "¿") if word in question)
     with pytest.raises(UnknownWords, match=f"does not know '{unknown[0]}"):
         PromptBuilder(tokenizer, TEMPLATE, RULES).build(VISUAL, question)
 
 
-def test_a_vocabulary_of_words_refuses_all_others_and_names_the_nearest(tmp_path: Path) -> None:
-    path = tmp_path / "tokenizer.json"
+def test_a_vocabulary_of_words_refuses_all_others_and_names_the_nearest() -> None:
     words = ("<unk>", "<bos>", "how", "many", "cars", "question", "answer", ":")
     vocab = {word: number for number, word in enumerate(words)}
     closed = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
     closed.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    closed.save(str(path))
-    builder = PromptBuilder(path, TEMPLATE, RULES)
+    builder = PromptBuilder(closed, TEMPLATE, RULES)
     assert len(builder.build(VISUAL, "how many cars")) == 1 + 3 + 7
     with pytest.raises(UnknownWords, match=r"know 'carz' \(did you mean 'cars'\?\) and 'fly':"):
         builder.build(VISUAL, "how many carz fly")
 
 
-def test_a_question_of_which_no_token_is_left_is_empty(tmp_path: Path) -> None:
-    path = tmp_path / "tokenizer.json"
+def test_a_question_of_which_no_token_is_left_is_empty() -> None:
     bare = Tokenizer(models.WordLevel({"<unk>": 0, "<bos>": 1}, unk_token="<unk>"))
     bare.normalizer = normalizers.Replace("\u200b", "")
-    bare.save(str(path))
     with pytest.raises(QuestionError, match="empty"):
-        PromptBuilder(path, TEMPLATE, RULES).check("\u200b")
+        PromptBuilder(bare, TEMPLATE, RULES).check("\u200b")
 
 
 @pytest.mark.parametrize(
@@ -96,14 +90,7 @@ def test_a_question_of_which_no_token_is_left_is_empty(tmp_path: Path) -> None:
     [("<bos>", "{question}"), ("{visual}",), ("{visual}", "{visual}", "{question}"), ()],
 )
 def test_a_template_needs_one_picture_and_one_question(
-    tokenizer: Path, template: tuple[str, ...]
+    tokenizer: Tokenizer, template: tuple[str, ...]
 ) -> None:
     with pytest.raises(BundleError, match="it needs one"):
         PromptBuilder(tokenizer, template, RULES)
-
-
-def test_a_file_that_is_no_tokenizer_is_a_bundle_error(tmp_path: Path) -> None:
-    path = tmp_path / "tokenizer.json"
-    path.write_text("{")
-    with pytest.raises(BundleError, match=r"tokenizer\.json"):
-        PromptBuilder(path, TEMPLATE, RULES)

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from saccade.bundle import Bundle
+from saccade.bundle_files import ModelFile
 from saccade.errors import BundleError, EngineError, LimitExceeded, PacketError
 from saccade.limits import Limits
 from saccade.nouns import FrameTokens
@@ -20,8 +20,8 @@ def reconstruct(bundle: Bundle) -> Reconstructor:
     return Reconstructor(projector(bundle), Limits.of(bundle.manifest), WIDTH)
 
 
-def projector(bundle: Bundle) -> Path:
-    return bundle.file(bundle.manifest.language.projector)
+def projector(bundle: Bundle) -> ModelFile:
+    return bundle.model(bundle.manifest.language.projector)
 
 
 def test_every_kept_token_becomes_one_embedding_at_its_place(reconstruct: Reconstructor) -> None:
@@ -54,6 +54,24 @@ def test_a_closeup_has_the_slot_of_its_crop_and_a_kind_of_its_own(
     assert np.abs(change).max() > 0.1
     np.testing.assert_array_equal(closeup.embeds[:32], crop.embeds[:32])
     np.testing.assert_array_equal(closeup.positions, crop.positions)
+
+
+def test_closeups_are_told_apart_by_the_slots_of_their_crops(reconstruct: Reconstructor) -> None:
+    """The same tokens: as a close-up of crop 2 they are not what they are of crop 1, and differ by
+    what the slots themselves differ by.
+    """
+    frame = usual_frame(views=4)
+    views = [*frame.views[:3], replace(frame.views[3], window=frame.views[2].window)]
+    last = [
+        reconstruct(replace(frame, views=(*views[:3], replace(views[3], closeup_of=crop))))
+        for crop in (1, 2)
+    ]
+    same = views[1].tokens
+    alike = tuple(replace(view, tokens=same, window=views[1].window) for view in views[:3])
+    crops = reconstruct(replace(frame, views=alike)).embeds
+    by_crop = last[1].embeds[48:] - last[0].embeds[48:]
+    np.testing.assert_allclose(by_crop, crops[32:48] - crops[16:32], atol=1e-5)
+    assert np.abs(by_crop).max() > 0.1
 
 
 @pytest.mark.parametrize("crop", [0, 2, 3])
@@ -126,6 +144,6 @@ def test_a_projector_of_another_width_is_an_error(bundle: Bundle) -> None:
         wrong(usual_frame())
 
 
-def test_a_missing_projector_is_a_bundle_error(tmp_path: Path, bundle: Bundle) -> None:
-    with pytest.raises(BundleError, match=r"none\.onnx"):
-        Reconstructor(tmp_path / "none.onnx", Limits.of(bundle.manifest), WIDTH)
+def test_a_projector_that_is_not_listed_is_a_bundle_error(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match=r"lists no file 'none\.onnx'"):
+        Reconstructor(bundle.model("none.onnx"), Limits.of(bundle.manifest), WIDTH)

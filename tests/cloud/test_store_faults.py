@@ -120,6 +120,30 @@ class TestGroupCommit:
         asyncio.run(main())
         assert committed == [0, 2]
 
+    @pytest.mark.parametrize(("size", "room"), [(1, WAITING_ROWS), (1 << 20, 32)])
+    def test_what_nobody_waits_for_gives_its_room_back(self, size: int, room: int) -> None:
+        may_commit = threading.Event()
+
+        def commit(items: Sequence[int]) -> list[bool]:
+            assert may_commit.wait(10)
+            return [True] * len(items)
+
+        async def main() -> None:
+            group = GroupCommit[int, bool](commit)
+            for _ in range(3):
+                may_commit.clear()
+                results = [group.offer(n, size) for n in range(room)]
+                assert None not in results, "all the room is there again"
+                assert group.offer(room, size) is None
+                for result in results:
+                    assert result is not None
+                    result.cancel()
+                may_commit.set()
+                await until(lambda: group._committing is None)
+            await group.close()
+
+        asyncio.run(main())
+
     def test_room_is_bounded_in_rows_and_in_bytes(self) -> None:
         may_commit = threading.Event()
 

@@ -5,12 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saccade.errors import BundleError
 from saccade.nouns import F32, Region
 from saccade_edge.detect import prioritise
-from saccade_edge.detect.boxes import overlap, suppress, suppress_by_class
-from saccade_edge.detect.layouts import read_output
-from saccade_edge.detect.letterbox import BORDER, letterbox
+from saccade_edge.detect.boxes import MAX_CANDIDATES, overlap, suppress, suppress_by_class
+from saccade_edge.detect.letterbox import BORDER, place
 
 
 def f32(*rows: tuple[float, ...]) -> F32:
@@ -48,47 +46,25 @@ def test_boxes_of_different_classes_do_not_suppress_each_other() -> None:
     assert sorted(kept) == [0, 2]
 
 
-def test_the_anchors_layout_is_read_with_suppression() -> None:
-    """Two labels, three anchors: a sure car, the same car less sure, and a doubtful person."""
-    rows = f32(
-        (50, 51, 10),  # centre x
-        (40, 41, 10),  # centre y
-        (20, 20, 4),  # width
-        (10, 10, 8),  # height
-        (0.1, 0.1, 0.2),  # person
-        (0.9, 0.8, 0.1),  # car
-    )
-    found = read_output(rows[None], labels=2, score=0.25, iou=0.5)
-    assert np.allclose(found.boxes, [[40, 35, 60, 45]])
-    assert (list(found.scores), list(found.classes)) == ([np.float32(0.9)], [1])
-
-
-def test_the_end_to_end_layout_is_read_as_it_is() -> None:
-    rows = f32(
-        (1, 2, 3, 4, 0.9, 1), (1, 2, 3, 4, 0.8, 1), (5, 6, 7, 8, 0.1, 0), (0, 0, 9, 9, 0.9, 7)
-    )
-    found = read_output(rows[None], labels=2, score=0.25, iou=0.5)
-    assert np.allclose(found.boxes, [[1, 2, 3, 4], [1, 2, 3, 4]])  # class 7 does not exist
-
-
-def test_no_detection_at_all_is_no_error() -> None:
-    for shape in ((1, 6, 100), (1, 300, 6)):
-        assert len(read_output(np.zeros(shape, np.float32), 2, 0.25, 0.5).boxes) == 0
-
-
-@pytest.mark.parametrize("shape", [(1, 7, 100), (2, 6, 100), (100, 6), (1, 25200, 85)])
-def test_another_layout_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(BundleError, match="neither"):
-        read_output(np.zeros(shape, np.float32), 2, 0.25, 0.5)
+def test_of_very_many_boxes_the_best_are_looked_at() -> None:
+    """A model that finds something everywhere does not hold up the camera."""
+    count = MAX_CANDIDATES + 500
+    places = np.arange(count, dtype=np.float32)[:, None] * 10
+    boxes = np.concatenate([places, places * 0, places + 5, places * 0 + 5], axis=1)
+    scores = np.linspace(0.1, 0.9, count, dtype=np.float32)
+    kept = suppress_by_class(boxes, scores, np.zeros(count, np.int64), 0.5)
+    assert sorted(kept) == list(range(500, count))
 
 
 @pytest.mark.parametrize("size", [(384, 640), (720, 1280), (100, 100), (50, 400), (2000, 30)])
 def test_a_box_comes_back_from_the_letterbox_where_it_was(size: tuple[int, int]) -> None:
     height, width = size
-    canvas, box = letterbox(np.zeros((height, width, 3), np.uint8), (384, 640))
+    canvas, box = place(np.zeros((height, width, 3), np.uint8), (384, 640))
     assert canvas.shape == (384, 640, 3)
     original = f32((0.25 * width, 0.5 * height, 0.75 * width, height))
-    inside = original * box.scale + np.asarray(box.offset * 2, np.float32)
+    inside = original * np.asarray(box.scale * 2, np.float32) + np.asarray(
+        box.offset * 2, np.float32
+    )
     assert np.allclose(box.to_frame(inside), original, atol=1)
     assert (canvas == BORDER).any() == (width * 384 != height * 640)
 

@@ -192,6 +192,61 @@ class TestRobust(BudgetContract):
         assert it.steady(30)[-1].number == BEST
 
 
+FLAT = MANIFEST.selection.flat_from or 0
+
+
+def test_a_cameras_default_stops_where_agreement_is_flat_and_says_so() -> None:
+    decisions = edge().steady(60)
+    assert max(d.number for d in decisions) == FLAT < BEST
+    assert decisions[-1].bound == "max_point"
+    assert "more bytes would hardly change an answer" in decisions[-1].reason
+
+
+def test_what_is_asked_for_goes_beyond_the_mark_or_stays_below_it() -> None:
+    assert edge(max_point="best").steady(60)[-1].number == BEST
+    assert edge(max_point=FLAT + 5).steady(60)[-1].number == FLAT + 5
+    low = edge(max_point=4).steady(60)[-1]
+    assert (low.number, low.bound) == (4, "max_point")
+    assert "the highest that the settings allow" in low.reason
+    assert edge(point=FLAT + 9).steady(60)[-1].number == FLAT + 9
+
+
+def test_the_mark_is_of_robust_and_the_users_bound_of_every_policy() -> None:
+    assert edge(policy="awstream").steady(60)[-1].number == BEST
+    for policy in POLICIES:
+        assert max(d.number for d in edge(policy=policy, max_point=3).steady(60)) <= 3
+
+
+def test_a_bundle_without_a_mark_goes_to_its_best() -> None:
+    selection = replace(MANIFEST.selection, flat_from=None)
+    unmarked = Controller(replace(MANIFEST, selection=selection), BudgetSettings())
+    assert Edge(unmarked).steady(60)[-1].number == BEST
+
+
+def test_the_users_bound_holds_for_frames_of_the_spool() -> None:
+    it = edge(max_point=2)
+    it.controller.lost_connection(it.now_s)
+    kept = it.frame()
+    assert (kept.live, kept.number) == (False, 2)
+
+
+def test_the_tighter_of_two_bounds_is_the_one_that_is_named() -> None:
+    it = edge(max_point=20)
+    it.steady(60)
+    it.controller.bounded(60, 0, "busy")
+    assert it.frame().bound == "cloud"
+    it.controller.bounded(10_000, 0, "free again")
+    assert it.steady(60)[-1].bound == "max_point"
+
+
+@pytest.mark.parametrize("wrong", [-1, BEST + 1])
+def test_a_bound_that_is_no_point_is_an_error(wrong: int) -> None:
+    with pytest.raises(ConfigError, match=f"operating point {wrong}, the bundle has 0 to {BEST}"):
+        edge(max_point=wrong)
+    with pytest.raises(ConfigError, match="point 9 is above max_point 5"):
+        edge(point=9, max_point=5)
+
+
 def test_the_default_is_robust() -> None:
     assert BudgetSettings().policy == "robust"
     assert sorted(POLICIES) == ["awstream", "ewma", "fixed", "robust"]

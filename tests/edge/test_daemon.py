@@ -3,12 +3,11 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
 import pytest
 
 from saccade.bundle import Bundle
@@ -162,18 +161,23 @@ def test_a_second_stop_does_not_wait_for_answers(bundle: Bundle, make_video: Mak
 
 
 def test_a_source_that_breaks_off_says_so_once_the_rest_is_settled(
-    bundle: Bundle, tmp_path: Path, make_frame: Callable[..., Any]
+    bundle: Bundle, make_frame: Callable[..., Frame]
 ) -> None:
+    def frames() -> Generator[Frame, None, None]:
+        yield make_frame(0)
+        raise SourceError("the recording broke off")
+
     async def test() -> None:
-        cv2.imwrite(str(tmp_path / "1.png"), make_frame(0).picture)
-        (tmp_path / "2.png").write_bytes(b"no picture")
         events: list[Event] = []
+        parts = Parts(source=lambda: RecordedSource(frames()))
         async with scripted_cloud(bundle) as cloud:
-            watch = Watch(bundle, settings(tmp_path, cloud.address), events.append)
-            with pytest.raises(SourceError, match=r"2\.png is neither"):
+            watch = Watch(bundle, settings("", cloud.address), events.append, parts)
+            with pytest.raises(SourceError, match="the recording broke off"):
                 await watch.run()
         assert len(cloud.lines[0].said("packet")) == 1
         assert len(cloud.lines[0].said("bye")) == 1
+        (summary,) = kinds(events, Summary)
+        assert (summary.sent, summary.complete) == (1, True)
 
     play(test)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from saccade.errors import BundleError, ConfigError
 from saccade.nouns import Frame, TokenGrid
 from saccade_edge.detect import make_detector
 from saccade_edge.detect.motion import MotionDetector
+from saccade_edge.detect.onnx_detector import OnnxDetector
 from saccade_edge.detect.saliency import SaliencyDetector
-from saccade_edge.detect.yolo import YoloDetector
 from saccade_edge.runtime import RuntimeSettings
 from saccade_testing.edge_bundle import write_edge_bundle
 
@@ -47,18 +48,19 @@ def test_a_detectors_box_lies_on_the_thing_in_the_frame(
 
 def test_the_provider_that_really_runs_is_told(bundle: Bundle) -> None:
     detector = make_detector("yolo", bundle, RuntimeSettings(("CPUExecutionProvider",), 1))
-    assert isinstance(detector, YoloDetector)
+    assert isinstance(detector, OnnxDetector)
     assert detector.providers == ("CPUExecutionProvider",)
 
 
 def test_a_detector_for_another_input_is_refused(bundle: Bundle) -> None:
     spec = bundle.manifest.detector
     assert spec is not None
-    with pytest.raises(BundleError, match=r"the manifest says float32 \[1, 3, 320, 320\]"):
-        YoloDetector(
-            bundle.file(spec.file), size=(320, 320), labels=spec.labels, score=0.3, iou=0.5,
-            runtime=ONE_THREAD,
-        )  # fmt: skip
+    with pytest.raises(BundleError, match=r"the manifest says \[1, 3, 320, 320\]"):
+        OnnxDetector(bundle.model(spec.file), replace(spec, input=(320, 320)), ONE_THREAD)
+
+
+def test_no_detector_finds_nothing(bundle: Bundle, make_frame: MakeFrame) -> None:
+    assert make_detector("none", bundle, ONE_THREAD).find(make_frame(), no_overview) == []
 
 
 def test_motion_finds_what_moves_and_only_that(make_frame: MakeFrame) -> None:
@@ -89,7 +91,7 @@ def test_even_attention_has_no_regions(make_frame: MakeFrame) -> None:
 
 def test_the_default_detector_is_the_bundles_own(bundle: Bundle, tmp_path: Path) -> None:
     without = write_edge_bundle(tmp_path, detector=False)
-    assert isinstance(make_detector(None, bundle, ONE_THREAD), YoloDetector)
+    assert isinstance(make_detector(None, bundle, ONE_THREAD), OnnxDetector)
     assert isinstance(make_detector(None, without, ONE_THREAD), SaliencyDetector)
     with pytest.raises(ConfigError, match="has no detector"):
         make_detector("yolo", without, ONE_THREAD)

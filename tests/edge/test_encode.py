@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_a_provider_that_is_not_installed_is_an_error(bundle: Bundle) -> None:
     ],
 )
 def test_a_model_that_is_not_as_the_manifest_says_is_refused(
-    tmp_path: Path, lie: dict[str, object], says: str
+    tmp_path: Path, lie: dict[str, Any], says: str
 ) -> None:
     lying = write_edge_bundle(tmp_path, detector=False, **lie)
     with pytest.raises(BundleError, match=says):

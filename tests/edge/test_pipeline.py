@@ -82,6 +82,15 @@ def test_saliency_encodes_the_overview_once(bundle: Bundle, make_frame: MakeFram
     assert (overviews[0].ids == overviews[1].ids).all()
 
 
+def test_without_a_detector_the_whole_frame_is_all_that_is_sent(
+    bundle: Bundle, make_frame: MakeFrame
+) -> None:
+    look = Pipeline(bundle, settings(detector="none")).look(make_frame(3))
+    assert look.sight is not None
+    assert look.sight.regions == ()
+    assert [view.kind for view in look.sight.views] == ["overview"]
+
+
 def test_no_crops_leaves_the_overview(bundle: Bundle, make_frame: MakeFrame) -> None:
     look = Pipeline(bundle, settings(max_crops=0)).look(make_frame())
     assert look.sight is not None

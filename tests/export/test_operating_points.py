@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 
 import cv2
 import numpy as np
 import pytest
 
-from saccade.bundle import Bundle
+from saccade.bundle import MANIFEST, Bundle
+from saccade.errors import BundleError
 from saccade.limits import Limits
-from saccade.manifest import TokensByKind
+from saccade.manifest import OperatingPoint, TokensByKind, parse
 from saccade.nouns import Frame, FrameTokens
 from saccade.packet import unpack
 from saccade_edge.pipeline import Pipeline
@@ -20,7 +22,7 @@ from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.stopwatch import Stopwatch
 from saccade_export.calibrate import CalibrationSettings, calibrate
 from saccade_export.crossing.render import render
-from saccade_export.operating_points import Judge, Measured, frontier, reduce
+from saccade_export.operating_points import Judge, Measured, flat_from, frontier, reduce
 
 ONE_THREAD = RuntimeSettings(threads=1)
 QUESTIONS = ("what is vehicle {crop} ?", "what is the plate of vehicle {closeup} ?")
@@ -119,3 +121,45 @@ def test_the_frontier_keeps_what_no_other_beats() -> None:
         for n, size, share in ((1, 10, 0.5), (2, 20, 0.4), (3, 30, 0.7), (4, 30, 0.8), (5, 40, 0.8))
     ]
     assert [way.tokens.crop for way in frontier(ways)] == [1, 4]
+
+
+def measured(*points: tuple[float, float]) -> list[OperatingPoint]:
+    tokens = TokensByKind.alike(4)
+    return [OperatingPoint(4, tokens, "rvq", 1, size, agreement) for size, agreement in points]
+
+
+def test_agreement_is_flat_where_twice_the_bytes_bring_no_more_than_a_point() -> None:
+    rising = measured((10, 0.5), (20, 0.6), (40, 0.7), (80, 0.8))
+    assert flat_from(rising) == 3
+    assert flat_from(measured((10, 0.5))) == 0
+    # Close together, and a point apart: below twice the bytes the whole gain counts.
+    assert flat_from(measured((10, 0.90), (11, 0.91))) == 0
+    assert flat_from(measured((10, 0.90), (11, 0.911))) == 1
+    # 80 times the bytes, 6.3 doublings: six points are flat, seven are not.
+    assert flat_from(measured((100, 0.93), (8000, 0.99))) == 0
+    assert flat_from(measured((100, 0.93), (8000, 1.0))) == 1
+
+
+def test_a_step_that_pays_later_is_not_overlooked() -> None:
+    late = measured((10, 0.5), (15, 0.505), (30, 0.51), (40, 0.8), (80, 0.805))
+    assert flat_from(late) == 3
+
+
+@pytest.mark.parametrize("name", ["crossing", "crossing-registers"])
+def test_the_demo_bundles_are_marked_by_that_rule_from_their_own_points(name: str) -> None:
+    manifest = Bundle.open(name).manifest
+    assert manifest.selection.flat_from == flat_from(manifest.points) < len(manifest.points) - 1
+
+
+def test_calibration_marks_the_point(calibrated: Bundle) -> None:
+    manifest = calibrated.manifest
+    assert manifest.selection.flat_from == flat_from(manifest.points)
+
+
+@pytest.mark.parametrize("wrong", [-1, 10_000])
+def test_a_mark_that_is_no_point_is_refused(wrong: int) -> None:
+    folder = Bundle.open("crossing").folder
+    fields = json.loads((folder / MANIFEST).read_text())
+    fields["selection"]["flat_from"] = wrong
+    with pytest.raises(BundleError, match=rf"selection\.flat_from is {wrong}, there are 38 points"):
+        parse(fields)

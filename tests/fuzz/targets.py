@@ -7,19 +7,25 @@ are made right, so that damage reaches the codecs; the file of a codec's table.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import google_crc32c
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from saccade.bounded_json import loads
+from saccade.bundle import MANIFEST, find
 from saccade.codecs import SetShape
 from saccade.codecs.klt import Klt
 from saccade.codecs.rvq import Rvq
 from saccade.errors import BundleError, LimitExceeded, PacketError
 from saccade.limits import Limits
+from saccade.manifest import parse
+from saccade.onnx_file import external_data
 from saccade.packet import CRC_BYTES, unpack
 from saccade.v1 import tokens_pb2 as pb
+from saccade_testing.external_models import PLACES
 from saccade_testing.tables import every_codec, klt_table, rvq_table
 from saccade_testing.tokens import CAMERAS, EPOCH_UNIX_MS, token_set
 
@@ -60,7 +66,21 @@ def rvq_file(data: bytes) -> None:
     _table(Rvq.from_bytes, data)
 
 
-TARGETS: tuple[Callable[[bytes], None], ...] = (packet, resealed_packet, klt_file, rvq_file)
+def model_file(data: bytes) -> None:
+    """An ONNX model, of which nothing is run."""
+    with suppress(BundleError):
+        external_data(data, "model.onnx")
+
+
+def manifest(data: bytes) -> None:
+    """The file manifest.json."""
+    with suppress(BundleError):
+        Limits.of(parse(loads(data, "manifest.json"))).to_wire()
+
+
+TARGETS: tuple[Callable[[bytes], None], ...] = (
+    packet, resealed_packet, klt_file, rvq_file, model_file, manifest,
+)  # fmt: skip
 
 
 def one_input(data: bytes) -> None:
@@ -77,6 +97,9 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         yield f"{path.stem}-resealed", b"\1" + golden
     yield "table-klt", b"\2" + klt_table(4).to_bytes()
     yield "table-rvq", b"\3" + rvq_table(4).to_bytes()
+    for place, make in PLACES.items():
+        yield f"model-{place.replace(' ', '-')}", b"\4" + make().SerializeToString()
+    yield "manifest", b"\5" + (find("crossing") / MANIFEST).read_bytes()
 
 
 def _reseal(layer: bytes) -> bytes:

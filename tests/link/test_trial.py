@@ -184,7 +184,7 @@ def told(event: str, **fields: object) -> dict[str, object]:
 def sent(sequence: int, captured_s: float) -> dict[str, object]:
     captured_ns = round((100 + captured_s) * 1e9)
     fields = {"sequence": sequence, "live": True, "point": 1, "packet_bytes": 90}
-    return told("FrameSent", captured_ns=captured_ns, **fields)
+    return told("FrameTaken", captured_ns=captured_ns, **fields)
 
 
 def test_an_account_knows_a_frame_by_its_capture_and_an_answer_by_its_packet() -> None:

@@ -118,7 +118,8 @@ class BudgetContract:
     policy: str
 
     def edge(self, **settings: object) -> Edge:
-        chosen = BudgetSettings(policy=self.policy, **settings)  # type: ignore[arg-type]
+        """Nothing stops it below the bundle's best point."""
+        chosen = BudgetSettings(policy=self.policy, max_point="best", **settings)  # type: ignore[arg-type]
         return Edge(Controller(MANIFEST, chosen))
 
     @given(story=stories)

@@ -10,7 +10,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from saccade.bundle import Bundle, write_manifest
-from saccade_testing.tiny_graphs import Graph
+from saccade_testing.tiny_graphs import EMPTY_MODEL, Graph
 from saccade_testing.tokens import DIM, GRID
 
 HEIGHT, WIDTH = 96, 160
@@ -20,12 +20,16 @@ LABELS = ("person", "car", "van")
 CLOUD_FILES = ("projector.onnx", "embed.onnx", "decoder.onnx", "tokenizer.json")
 
 
-def write_edge_bundle(folder: Path, *, detector: bool = True, **encoder: Any) -> Bundle:
-    """``encoder``: fields of the manifest's encoder that shall lie."""
+def write_edge_bundle(
+    folder: Path, *, detector: bool = True, faults: bool = False, **encoder: Any
+) -> Bundle:
+    """``encoder``: fields of the manifest's encoder that shall lie; ``faults``: see
+    `write_encoder`.
+    """
     (folder / "cloud").mkdir(parents=True, exist_ok=True)
     for name in CLOUD_FILES:
-        (folder / "cloud" / name).write_bytes(b"the edge never opens this")
-    write_encoder(folder / "edge/encoder.onnx")
+        (folder / "cloud" / name).write_bytes(EMPTY_MODEL)
+    write_encoder(folder / "edge/encoder.onnx", faults=faults)
     files = ["edge/encoder.onnx", *(f"cloud/{name}" for name in CLOUD_FILES)]
     if detector:
         write_red_detector(folder / "edge/detector.onnx")
@@ -34,8 +38,11 @@ def write_edge_bundle(folder: Path, *, detector: bool = True, **encoder: Any) ->
     return Bundle.open(folder)
 
 
-def write_encoder(path: Path) -> None:
-    """Patches of 12 x 20 pixels, linearly projected; saliency follows a patch's contrast."""
+def write_encoder(path: Path, *, faults: bool = False) -> None:
+    """Patches of 12 x 20 pixels, linearly projected; saliency follows a patch's contrast.
+
+    ``faults``: a white view has features that are no numbers, at a black one the model fails.
+    """
     rng = np.random.default_rng(5)
     _, rows, columns = GRID
     tokens, patch = rows * columns, (HEIGHT // rows) * (WIDTH // columns) * 3
@@ -47,6 +54,8 @@ def write_encoder(path: Path) -> None:
     flat = g.add("Transpose", tiles, perm=[0, 1, 3, 2, 4, 5])
     patches = g.add("Reshape", flat, g.constant(np.array([0, tokens, patch], np.int64)))
     weights = rng.standard_normal((patch, DIM)) / math.sqrt(patch)
+    if faults:
+        patches = _faulty(g, patches)
     g.add("MatMul", patches, g.constant(weights.astype(np.float32)), to="features")
     g.add("MatMul", "features", g.constant(np.eye(DIM, KEYS, dtype=np.float32)), to="keys")
     contrast = g.add(
@@ -67,6 +76,19 @@ def write_encoder(path: Path) -> None:
             "keys": ["B", tokens, KEYS],
         },
     )
+
+
+def _faulty(g: Graph, patches: str) -> str:
+    """``patches``, but NaN where all are 1, and a failure of the model where all are 0."""
+    darkest = g.add("ReduceMin", patches, axes=[1, 2], keepdims=1)
+    brightest = g.add("ReduceMax", patches, axes=[0, 1, 2], keepdims=0)
+    one, zero = (g.constant(np.array(v, np.float32)) for v in (1, 0))
+    infinite = g.add("Log", g.add("Sub", one, darkest))
+    odd = g.add("Add", patches, g.add("Mul", infinite, zero))
+    # Element 1 of one element, where nothing is bright.
+    dark = _cast(g, g.add("LessOrEqual", brightest, zero), TensorProto.INT64)
+    nothing = g.add("Gather", g.constant(np.zeros(1, np.float32)), dark)
+    return g.add("Add", odd, nothing)
 
 
 def write_red_detector(path: Path) -> None:
@@ -126,7 +148,7 @@ def _fields(files: list[str], detector: bool, encoder: dict[str, Any]) -> dict[s
     if detector:
         fields["detector"] = {
             "file": "edge/detector.onnx",
-            "layout": "yolo-v8",
+            "layout": "yolo-v10",
             "input": list(DETECTOR_SIZE),
             "labels": list(LABELS),
             "score": 0.3,

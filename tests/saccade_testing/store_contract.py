@@ -292,6 +292,80 @@ class StoreContract:
 
         self.run(database, work, Retention(keep_bytes=500_000))
 
+    def test_a_device_that_sends_a_lot_shortens_its_own_past_only(
+        self, database: Callable[[], Database]
+    ) -> None:
+        """The quiet ones came first: oldest first, over all, they would be gone."""
+        quiet = [replace(FACTS, device=f"quiet {n}") for n in range(3)]
+        greedy = replace(FACTS, device="greedy")
+        few = [record(n, came_ns=n * S, facts=facts) for n in range(1, 26) for facts in quiet]
+        many = [record(n, bytes(2000), came_ns=(n + 99) * S, facts=greedy) for n in range(1, 501)]
+
+        async def fill(store: SqlStore) -> None:
+            await put(store, *few)
+            await store.note(replace(noted(1, came_ns=S), device="quiet 0"))
+            await put(store, *many)
+
+        async def work(store: SqlStore) -> None:
+            await store.tend()
+            assert (await store.totals()).used_bytes <= 500_000
+            for facts in quiet:
+                kept = await store.stored(facts.device, FACTS.boot, range(1000))
+                assert kept == list(range(1, 26))
+            assert [o async for o in store.history("quiet 0", "north", 0, 1 << 62, 0)]
+            kept = await store.stored("greedy", FACTS.boot, range(1000))
+            assert 50 < len(kept) < 250
+            assert kept[-1] == 500
+
+        self.run(database, fill)
+        self.run(database, work, Retention(keep_bytes=500_000))
+
+    def test_sessions_without_end_are_their_devices_too(
+        self, database: Callable[[], Database]
+    ) -> None:
+        """Each packet with a hello of its own, of 64 long names, most of what it takes."""
+        names = tuple(f"{n:02}" + "\U0001f4f7" * 62 for n in range(64))
+        many = [
+            record(n, b"small", came_ns=(n + 9) * S, facts=replace(FACTS, boot=n, cameras=names))
+            for n in range(1, 41)
+        ]
+        few = [record(n, bytes(2000), came_ns=n, facts=replace(FACTS, device="quiet"))
+               for n in range(1, 51)]  # fmt: skip
+
+        async def fill(store: SqlStore) -> None:
+            await put(store, *few)
+            await put(store, *many)
+
+        async def work(store: SqlStore) -> None:
+            await store.tend()
+            assert (await store.totals()).used_bytes <= 700_000
+            assert len(await store.stored("quiet", FACTS.boot, range(100))) == 50
+            assert await store.stored("kerb", 40, [40]) == [40]
+
+        self.run(database, fill)
+        self.run(database, work, Retention(keep_bytes=700_000))
+
+    def test_devices_that_hold_alike_make_room_alike(
+        self, database: Callable[[], Database]
+    ) -> None:
+        devices = [replace(FACTS, device=f"device {n}") for n in range(4)]
+        sent = [
+            record(n, bytes(1000), came_ns=n * S, facts=facts)
+            for n in range(1, 201)
+            for facts in devices
+        ]
+
+        async def work(store: SqlStore) -> None:
+            await store.tend()
+            kept = [
+                len(await store.stored(facts.device, FACTS.boot, range(1000))) for facts in devices
+            ]
+            assert min(kept) > 60
+            assert max(kept) - min(kept) <= max(kept) // 10
+
+        self.run(database, lambda store: put(store, *sent))
+        self.run(database, work, Retention(keep_bytes=500_000))
+
     def test_packets_come_in_while_others_are_deleted(
         self, database: Callable[[], Database]
     ) -> None:

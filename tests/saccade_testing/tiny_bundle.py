@@ -57,7 +57,7 @@ def write_bundle(
     graphs.write_embedding(folder / "cloud/embed.onnx", rng, vocab)
     graphs.write_decoder(folder / "cloud/decoder.onnx", rng, vocab, eos=SPECIALS.index(EOS))
     (folder / "edge").mkdir(exist_ok=True)
-    (folder / "edge/encoder.onnx").write_bytes(b"the cloud never opens this")
+    (folder / "edge/encoder.onnx").write_bytes(graphs.EMPTY_MODEL)
     fields = _fields(vocab, max_tokens)
     write_manifest(folder, _with_tables(folder, fields) if calibrated else fields)
     return Bundle.open(folder)

@@ -16,6 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 WIDTH, HEADS, HEAD_DIM, LAYERS = 16, 2, 8, 2
 CONTEXT = 1024
+# An ONNX model with an empty graph, for files that a test never opens.
+EMPTY_MODEL = b"\x08\x08\x3a\x00"
 
 
 @dataclass

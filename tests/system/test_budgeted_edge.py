@@ -82,7 +82,8 @@ def test_a_free_link_climbs_to_the_best_point_and_a_thin_one_brings_small_frames
 ) -> None:
     best = len(bundle.manifest.points) - 1
     with linked_cloud(bundle, tmp_path / "store") as link:
-        edge = start(*live_words(bundle, clip, link.address, tmp_path / "spool"))
+        words = live_words(bundle, clip, link.address, tmp_path / "spool")
+        edge = start(*words, "--max-point", "best")
         climbed = [r for r in until(edge, lambda r: r.get("bound") == "best") if sent(r)]
         link.do("rate 12k")
         slow = [r for r in until(edge, lambda r: r.get("bound") == "link" and r["live"]) if sent(r)]
@@ -96,6 +97,22 @@ def test_a_free_link_climbs_to_the_best_point_and_a_thin_one_brings_small_frames
     assert "kbit/s" in slow[-1]["reason"]
 
 
+def test_a_camera_on_a_free_link_stays_where_agreement_is_flat(
+    bundle: Bundle, clip: Path, tmp_path: Path
+) -> None:
+    flat = bundle.manifest.selection.flat_from
+    assert flat is not None
+    with linked_cloud(bundle, tmp_path / "store") as link:
+        edge = start(*live_words(bundle, clip, link.address, tmp_path / "spool"))
+        until(edge, lambda r: r.get("bound") == "max_point")
+        frames: list[Record] = []
+        while len(frames) < 15:
+            frames.append(until(edge, sent)[-1])
+        summary = ended(edge)
+    assert {r["point"] for r in frames} == {flat}
+    assert summary["packet_bytes"] / summary["sent"] < 1.5 * bundle.manifest.points[flat].bytes
+
+
 def test_frames_of_a_blackhole_go_to_the_spool_with_their_reason_and_arrive_later(
     bundle: Bundle, clip: Path, tmp_path: Path
 ) -> None:
@@ -105,13 +122,15 @@ def test_frames_of_a_blackhole_go_to_the_spool_with_their_reason_and_arrive_late
         until(edge, lambda r: r["event"] == "Acknowledged")
         link.do("blackhole 5")
         kept = until(edge, lambda r: r.get("live") is False)[-1]
-        assert kept["event"] == "FrameSent"
+        assert kept["event"] == "FrameSpooled"
         assert kept["bound"] in ("age", "connection")
         assert kept["reason"].startswith("to the spool: ")
-        late = until(
+        arrived = until(
             edge, lambda r: r["event"] == "Acknowledged" and r["sequence"] == kept["sequence"]
-        )[-1]
+        )
+        late = arrived[-1]
         assert (late["live"], late["stored"]) == (False, True)
+        assert len([r for r in arrived if sent(r) and r["sequence"] == kept["sequence"]]) == 1
         summary = ended(edge)
     assert summary["withheld"] == {}
     assert set(summary["spool"]["counts"]) == {"handed", "delivered"}
@@ -169,7 +188,8 @@ def test_status_tells_how_an_edge_stands_while_it_runs_and_after(
     assert after["frames"]["sent"] >= running["frames"]["sent"]
     lines = run("edge", "status", "--spool", str(spool)).stdout.splitlines()
     assert ", ended " in lines[0]
-    assert lines[1].startswith("link: ")
+    assert lines[1].startswith("last frame: captured ")
+    assert lines[2].startswith("link: ")
 
 
 def watched(bundle: Bundle, clip: Path, script: Script, frames: int, **changes: Any) -> list[Event]:

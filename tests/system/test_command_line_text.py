@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -85,15 +87,7 @@ def test_every_terminal_gets_every_line(
 
 
 def test_a_user_without_home_and_name_gets_help_and_can_serve(bundle: Bundle) -> None:
-    """Nobody in /etc/passwd has this number; where this is not root, only HOME is missing."""
-    alone: Mapping[str, str | None] = {
-        "HOME": None,
-        "XDG_STATE_HOME": None,
-        "STATE_DIRECTORY": None,
-    }
-    if os.geteuid() != 0:
-        assert run("cloud", "serve", "--help", **alone).returncode == 0
-        return
+    """The password database has no entry of the number that it is asked for."""
     script = (
         "import os, sys, runpy\n"
         "os.getuid = lambda: 987654\n"  # what the password database is asked for
@@ -101,7 +95,8 @@ def test_a_user_without_home_and_name_gets_help_and_can_serve(bundle: Bundle) ->
         "from saccade.cli import main\n"
         "sys.exit(main())"
     )
-    environment = {k: v for k, v in importing().items() if k not in alone}
+    homes = ("HOME", "XDG_STATE_HOME", "STATE_DIRECTORY")
+    environment = {k: v for k, v in importing().items() if k not in homes}
 
     def nobody(*words: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
@@ -159,6 +154,29 @@ def test_a_terminal_that_closes_ends_an_edge_in_good_order(
     assert edge.returncode == 0
     assert said.count(b" frames, ") == 1
     assert json.loads((tmp_path / "spool.status").read_text())["running"] is False
+
+
+def test_an_edge_ends_in_good_order_with_the_terminal_that_it_writes_to(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """Then every line that it writes fails, too."""
+    master, terminal = os.openpty()
+    status = tmp_path / "spool.status"
+    words = ("--cloud", NOWHERE, "--bundle", str(bundle.folder), "--spool", str(tmp_path / "spool"))
+    edge = subprocess.Popen(
+        [*command(), "edge", "run", "rtsp://127.0.0.1:1/x", *words],
+        stdin=terminal, stdout=terminal, stderr=terminal, env=importing(), start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(terminal)
+    with edge:
+        ends = time.monotonic() + 60
+        while not status.exists():
+            assert time.monotonic() < ends, "it has not begun"
+            time.sleep(0.05)
+        os.close(master)  # the kernel sends SIGHUP
+        assert edge.wait(60) == 0
+    assert json.loads(status.read_text())["running"] is False
 
 
 def test_under_nohup_an_edge_outlives_its_terminal(bundle: Bundle, tmp_path: Path) -> None:

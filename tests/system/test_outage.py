@@ -34,9 +34,11 @@ def test_an_outage_costs_no_frame(
     words = ("edge", "run", str(clip), "--live", "--cloud", "127.0.0.1:9", "--gate", "0")
     edge = start(*words, *common, *keep)
     assert edge.stdout is not None
-    sent = 0
-    while sent < 5:
-        sent += json.loads(edge.stdout.readline())["event"] == "FrameSent"
+    kept = 0
+    while kept < 5:
+        record = json.loads(edge.stdout.readline())
+        assert record["event"] != "FrameSent"  # nobody is there
+        kept += record["event"] == "FrameSpooled"
     began = time.monotonic()
     edge.send_signal(number)
     rest, errors = edge.communicate(timeout=30)
@@ -44,7 +46,8 @@ def test_an_outage_costs_no_frame(
         assert (edge.returncode, errors) == (0, "")
         assert time.monotonic() - began < 15
         summary = json.loads(rest.splitlines()[-1])
-        assert summary["spool"]["packets"] == summary["spool"]["handed"] == summary["sent"]
+        assert summary["spool"]["packets"] == summary["spool"]["handed"] == summary["spooled"]
+        assert (summary["sent"], summary["unsent"], summary["complete"]) == (0, 0, False)
     waiting = spooled(spool)["packets"]
     assert waiting >= 4  # one may have been on its way to the disk
 
@@ -56,6 +59,14 @@ def test_an_outage_costs_no_frame(
     events = [json.loads(line) for line in done.stdout.splitlines()]
     answered = [e["sequence"] for e in events if e["event"] == "FrameAnswered"]
     assert len(answered) == len(set(answered)) == waiting + 1
+    sent = [(e["sequence"], e["late"], e["size"]) for e in events if e["event"] == "FrameSent"]
+    assert len(sent) == len({sequence for sequence, *_ in sent}) == waiting + 1
+    assert [late for _, late, _ in sent].count(True) == waiting
+    assert {tuple(size) for *_, size in sent} == {(384, 640)}
+    summary = events[-1]
+    assert (summary["sent"], summary["late"]) == (waiting + 1, waiting)
+    assert (summary["answers"], summary["late_answers"]) == (waiting + 1, waiting)
+    assert summary["complete"]
     assert camera.frames == waiting + 1
     record = spooled(spool)
     assert record["packets"] == 0
@@ -99,7 +110,11 @@ def test_a_cloud_that_is_killed_and_comes_back_gets_all(
     summary = json.loads(rest.splitlines()[-1])
     counts = summary["spool"]["counts"]
     assert set(counts) == {"handed", "delivered"}
-    assert counts["handed"] == summary["sent"] == counts["delivered"] + summary["spool"]["packets"]
+    assert (
+        counts["handed"] == summary["frames"] == counts["delivered"] + summary["spool"]["packets"]
+    )
+    assert summary["sent"] >= counts["delivered"]
+    assert 0 < summary["late"] <= summary["spooled"]
 
 
 def _late(line: str) -> bool:

@@ -38,8 +38,7 @@ def secured(
 ) -> Iterator[Secured]:
     folder = tmp_path_factory.mktemp("secured")
     tokens, token_file = folder / "tokens.txt", folder / "token"
-    words = ("--tokens", str(tokens), "--out", str(token_file))
-    made = run("cloud", "token", "dashboard", *words)
+    made = run("cloud", "token", "dashboard", f"--tokens={tokens}", f"--out={token_file}")
     assert (made.returncode, made.stdout) == (0, ""), made
     cert, key, ca = map(str, authority.server)
     words = ("--tls-cert", cert, "--tls-key", key, "--tls-client-ca", ca)

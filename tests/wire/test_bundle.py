@@ -15,66 +15,15 @@ from saccade.bundle import GROUP, MANIFEST, MAX_MANIFEST_BYTES, Bundle, find, wr
 from saccade.errors import BundleError, DigestMismatch
 from saccade.limits import Limits
 from saccade.manifest import digest_of, parse
+from saccade_testing.paper_bundle import ENCODER, fields, model, write_paper_bundle
 from saccade_testing.tables import every_codec, klt_table
 from saccade_testing.tokens import token_set
-
-FILES = {
-    "edge/encoder.onnx": b"encoder",
-    "cloud/projector.onnx": b"projector",
-    "cloud/embed.onnx": b"embed",
-    "cloud/decoder.onnx": b"decoder",
-    "cloud/tokenizer.json": b"{}",
-}
-
-
-def fields() -> dict[str, Any]:
-    """What an exporter knows before files are measured."""
-    return {
-        "format": 1,
-        "name": "paper",
-        "family": "saccade-tiny",
-        "domain": "random tokens",
-        "encoder": {
-            "file": "edge/encoder.onnx",
-            "input": {"name": "views", "height": 96, "width": 160, "channels": 3, "dtype": "uint8"},
-            "grid": [1, 8, 8],
-            "dim": 32,
-            "outputs": {"features": "features", "saliency": "saliency", "keys": "keys"},
-            "max_crops": 4,
-            "crop_margin": 0.12,
-            "crop_min_px": 32,
-        },
-        "detector": None,
-        "selection": {"method": "cls_ensemble", "tokens_per_view": 16},
-        "codecs": ["f16", "int8z"],
-        "language": {
-            "projector": "cloud/projector.onnx",
-            "embedding": "cloud/embed.onnx",
-            "decoder": "cloud/decoder.onnx",
-            "tokenizer": "cloud/tokenizer.json",
-            "layers": 5,
-            "heads": 4,
-            "head_dim": 32,
-            "width": 128,
-            "vocab": 300,
-            "bos": "<bos>",
-            "eos": "<eos>",
-            "max_tokens": 24,
-            "max_context": 1024,
-            "template": ["<bos>", "{visual}", "question : {question} answer :"],
-        },
-        "limits": {"views": 5, "tokens_per_view": 64, "question_chars": 200},
-        "files": {name: {"license": "Apache-2.0"} for name in FILES},
-    }
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A whole bundle."""
-    for name, content in FILES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(content)
-    write_manifest(tmp_path, fields())
+    write_paper_bundle(tmp_path)
     return tmp_path
 
 
@@ -92,7 +41,7 @@ class TestWhole:
         bundle.verify()
         assert bundle.manifest.encoder.view_size == (96, 160)
         assert bundle.manifest.detector is None
-        assert bundle.file("edge/encoder.onnx").read_bytes() == b"encoder"
+        assert bundle.file("edge/encoder.onnx").read_bytes() == ENCODER
         assert len(bundle.digest) == 32
 
     def test_the_digest_is_of_the_content_alone(self, folder: Path) -> None:
@@ -103,7 +52,7 @@ class TestWhole:
 
     def test_another_file_is_another_digest(self, folder: Path) -> None:
         before = Bundle.open(folder).digest
-        (folder / "edge/encoder.onnx").write_bytes(b"Encoder")
+        (folder / "edge/encoder.onnx").write_bytes(model(b"Encoder"))
         write_manifest(folder, fields())
         assert Bundle.open(folder).digest != before
 
@@ -236,7 +185,7 @@ def with_tables(folder: Path, tables: dict[str, bytes]) -> Path:
 
 class TestDamaged:
     def test_a_changed_file_is_named(self, folder: Path) -> None:
-        (folder / "cloud/embed.onnx").write_bytes(b"EMBED")
+        (folder / "cloud/embed.onnx").write_bytes(model(b"EMBED"))
         bundle = Bundle.open(folder)
         with pytest.raises(DigestMismatch, match="'paper': cloud/embed.onnx has SHA-256"):
             bundle.file("cloud/embed.onnx")
@@ -248,7 +197,7 @@ class TestDamaged:
         with pytest.raises(BundleError) as caught:
             Bundle.open(folder).verify()
         assert "cloud/embed.onnx is missing" in str(caught.value)
-        assert "edge/encoder.onnx has 3 bytes, the manifest says 7" in str(caught.value)
+        assert "edge/encoder.onnx has 3 bytes, the manifest says 13" in str(caught.value)
 
     def test_a_manifest_edited_by_hand_is_refused(self, folder: Path) -> None:
         text = (folder / MANIFEST).read_text().replace('"views": 5', '"views": 6')
@@ -264,7 +213,7 @@ class TestDamaged:
         ("text", "message"),
         [
             ("{", "is not JSON"),
-            ("[" * 100_000, "is not JSON"),
+            ("[" * 100_000, "is nested deeper than 32 levels"),
             ("[]", "the manifest is an object, not"),
             ('{"format": 2}', "manifest format 2, this version reads format 1"),
             ('{"format": 1, "dim": NaN}', "NaN, which is not JSON"),
@@ -365,7 +314,7 @@ class TestFolder:
 
     def test_a_link_out_of_the_bundle_is_refused(self, folder: Path, tmp_path: Path) -> None:
         outside = tmp_path.parent / "outside.onnx"
-        outside.write_bytes(b"encoder")
+        outside.write_bytes(ENCODER)
         (folder / "edge/encoder.onnx").unlink()
         (folder / "edge/encoder.onnx").symlink_to(outside)
         with pytest.raises(BundleError, match="edge/encoder.onnx is a link out of the bundle"):

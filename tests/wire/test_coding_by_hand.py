@@ -48,6 +48,11 @@ class TestFrequencies:
         with pytest.raises(ValueError, match="16385 symbols, of which the rarest has 1"):
             Frequencies.of([1] * MAX_SYMBOLS + [TOTAL - MAX_SYMBOLS])
 
+    def test_a_table_of_nothing_is_refused(self) -> None:
+        message = "0 symbols, of which the rarest has 0, and all 0 of 65536"
+        with pytest.raises(ValueError, match=message):
+            Frequencies.of([])
+
     def test_shares_are_in_proportion_and_the_most_frequent_takes_the_rest(self) -> None:
         # 65,533 to share by 1:2:4, rounded down, one more each: 9,362 + 18,724 + 37,448 = 65,534.
         assert Frequencies.fit([1, 2, 4]).widths == (9_362, 18_724, 37_450)

@@ -88,6 +88,55 @@ def test_bytes_that_are_read_are_the_bytes_that_are_written(
     assert encoded(read, table) == noise
 
 
+@given(streams(), st.data())
+def test_no_other_bytes_are_read_as_the_same_symbols(
+    stream: tuple[list[int], Frequencies], data: st.DataObject
+) -> None:
+    """Neighbours of a stream: zeros around it, a byte more, less or changed, the state written
+    in full, words in another order.
+    """
+    symbols, table = stream
+    whole = encoded(symbols, table)
+    at = data.draw(st.integers(0, max(len(whole) - 1, 0)))
+    byte = bytes([data.draw(st.integers(0, 255))])
+    others = {
+        *(whole + bytes(count) for count in range(1, 9)),
+        *(bytes(count) + whole for count in (1, 2, 6)),
+        whole.ljust(rans.STATE_BYTES, b"\0"),
+        whole[: rans.STATE_BYTES].ljust(rans.STATE_BYTES, b"\0") + b"\0\0" + whole[6:],
+        whole[:at] + byte + whole[at + 1 :],
+        whole[:at] + byte + whole[at:],
+        whole[:at] + whole[at + 1 :],
+        whole[:6] + whole[8:] + whole[6:8],
+    } - {whole}
+    for other in others:
+        with contextlib.suppress(CodecError):
+            assert decoded(other, table, len(symbols)) != symbols
+
+
+@given(st.lists(st.tuples(st.integers(1, TOTAL - 1), st.booleans()), max_size=80), st.binary())
+def test_decisions_have_one_reading_too(decisions: list[tuple[int, bool]], noise: bytes) -> None:
+    def stream(answers: list[bool]) -> bytes:
+        slots = [
+            (0, width) if yes else (width, TOTAL - width)
+            for (width, _), yes in zip(decisions, answers, strict=True)
+        ]
+        return rans.encode([start for start, _ in slots], [width for _, width in slots])
+
+    def read(data: bytes) -> list[bool]:
+        decoder = rans.Decoder(data)
+        answers = [decoder.flag(width) for width, _ in decisions]
+        decoder.finish()
+        return answers
+
+    meant = [yes for _, yes in decisions]
+    whole = stream(meant)
+    assert read(whole) == meant
+    for other in (noise, whole + b"\0", whole + b"\0\0", whole.ljust(6, b"\0"), whole[:-1]):
+        with contextlib.suppress(CodecError):
+            assert stream(read(other)) == other
+
+
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.data())
 def test_a_truncated_stream_is_refused(symbols: list[int], data: st.DataObject) -> None:
     table = Frequencies.fit([5, 3, 2, 1])

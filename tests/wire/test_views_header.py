@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from saccade.errors import LimitExceeded, PacketError
@@ -143,11 +143,17 @@ def test_a_window_of_the_frames_aspect_keeps_it(window: Box) -> None:
         assert abs(side - given_side) <= 0.7501 / STEPS
 
 
+def sees_the_frame(pair: tuple[float, float]) -> bool:
+    return pair[0] < pair[1] and pair[0] < 1 and pair[1] > 0
+
+
 class TestWindows:
     sides = st.tuples(st.floats(-2, 3), st.floats(-2, 3)).filter(lambda pair: pair[0] < pair[1])
 
-    @given(sides, sides)
-    def test_windows_are_kept_within_half_a_step_and_never_empty(
+    @given(sides.filter(sees_the_frame), sides.filter(sees_the_frame))
+    @example((0.0, 1.0), (-1.0, 1e-9))
+    @example((-1e-9, 1.0), (-0.5, 0.5))
+    def test_windows_are_kept_within_a_step_and_never_empty(
         self, x: tuple[float, float], y: tuple[float, float]
     ) -> None:
         window: Box = (x[0], y[0], x[1], y[1])
@@ -158,6 +164,16 @@ class TestWindows:
             clipped = min(max(given_side, 0), 1)
             assert abs(side - clipped) <= 1.0001 / STEPS
         assert wire_window(seen) == seen
+
+    @given(sides.filter(lambda pair: not sees_the_frame(pair)), sides, st.booleans())
+    @example((-1.0, 0.0), (0.0, 1.0), True)
+    def test_a_window_that_shows_nothing_of_the_frame_is_refused(
+        self, outside: tuple[float, float], other: tuple[float, float], upright: bool
+    ) -> None:
+        (x0, x1), (y0, y1) = (other, outside) if upright else (outside, other)
+        header = ViewsHeader((480, 640), (4, 4), (WHOLE, (x0, y0, x1, y1)))
+        with pytest.raises(PacketError, match="lies outside the frame, 0 to 1"):
+            header.to_bytes()
 
     @pytest.mark.parametrize("window", [(0.5, 0, 0.5, 1), (0.5, 0, 0.4, 1), (math.nan, 0, 1, 1)])
     def test_an_empty_window_is_refused(self, window: Box) -> None:

@@ -26,8 +26,8 @@ class Account:
     def hear(self, record: Mapping[str, Any]) -> None:
         """Events that say nothing of a frame's fate are passed over."""
         match record["event"]:
-            case "FrameSent":
-                self._sent(record)
+            case "FrameTaken":
+                self._took(record)
             case "FirstToken":
                 seen = self._by_sequence[record["sequence"]]
                 seen.first_token_s = min(seen.first_token_s, self._since_s(record["at_ns"]))
@@ -48,7 +48,7 @@ class Account:
             return ""
         return f"{not_taken} frames were never heard of, the source replaced {self.replaced}"
 
-    def _sent(self, record: Mapping[str, Any]) -> None:
+    def _took(self, record: Mapping[str, Any]) -> None:
         seen = self.frames[round(self._since_s(record["captured_ns"]) / self._interval_s)]
         seen.taken, seen.sequence = True, record["sequence"]
         seen.live, seen.point = record["live"], record["point"]

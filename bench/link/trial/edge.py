@@ -3,7 +3,8 @@
     python -m bench.link.trial.edge PLAN.json
 
 Prints one JSON object per event, as `saccade edge run --json` does, each with ``at_ns``, the Unix
-time at which it was heard; ``FirstToken`` with an answer's first piece; last ``Source``.
+time at which it was heard; ``FrameTaken`` for each frame that goes to the cloud or to the spool;
+``FirstToken`` with an answer's first piece; last ``Source``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from saccade.bundle import Bundle
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
 from saccade_edge.budget import BudgetSettings, Policy
 from saccade_edge.daemon import Watch, WatchSettings
-from saccade_edge.events import Event, FrameSent
+from saccade_edge.events import Event, FrameSent, FrameSpooled
 from saccade_edge.gate import GateSettings
 from saccade_edge.parts import Parts
 from saccade_edge.plan import PipelineSettings
@@ -120,6 +121,7 @@ def _settings(plan: EdgePlan) -> WatchSettings:
         deadline_s=plan.deadline_s,
         budget=BudgetSettings(
             policy="robust" if plan.policy == ORACLE else plan.policy,
+            max_point="best",
             deadline_s=plan.deadline_s,
             interval_s=1 / plan.fps,
         ),
@@ -138,9 +140,9 @@ def _printer() -> Callable[[Event], None]:
                 return
             heard.add(event.sequence)
             tell({"event": "FirstToken", "sequence": event.sequence})
-        elif isinstance(event, FrameSent):
+        elif isinstance(event, (FrameSent, FrameSpooled)):
             frame, decision = event.look.frame, decision_record(event.decision)
-            told = {"event": "FrameSent", "sequence": frame.sequence}
+            told = {"event": "FrameTaken", "sequence": frame.sequence}
             told |= {"captured_ns": frame.captured_ns, "packet_bytes": event.packet_bytes}
             tell({**told, **decision})
         elif record := to_record(event):

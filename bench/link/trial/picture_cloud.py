@@ -23,9 +23,8 @@ from saccade.bundle import Bundle
 from saccade.limits import Limits
 from saccade.nouns import FrameTokens
 from saccade.v1 import tokens_pb2, vision_pb2
-from saccade_cloud.assemble import open_answerer, open_engine
+from saccade_cloud.assemble import memory_frames, open_answerer, open_engine
 from saccade_cloud.hub import Hub
-from saccade_cloud.memory_frames import MemoryFrames
 from saccade_cloud.server import CloudServer
 from saccade_cloud.settings import Address, ServerSettings
 from saccade_cloud.store.opening import open_store
@@ -86,7 +85,7 @@ async def serve(ours: Bundle, store: str) -> None:
         digest=ours.digest,
         limits=Limits.of(ours.manifest),
         answerer=open_answerer(pixels, open_engine(pixels)),
-        frames=MemoryFrames(settings.frames_per_camera, settings.max_cameras),
+        frames=memory_frames(settings),
         settings=settings,
         store=open_store(store, timeout_s=settings.store_timeout_s),
         encoder=Encoder(pixels, RuntimeSettings(threads=1)),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from saccade.bundle_files import ModelFile
 from saccade.nouns import F32
 from saccade_cloud.engines import kv
 from saccade_cloud.engines.kv import I64, Cache
@@ -27,7 +27,9 @@ class DecoderShape:
 class Decoder:
     """Owned by one thread. Raises ``BundleError`` at opening, ``EngineError`` when a run fails."""
 
-    def __init__(self, embedding: Path, decoder: Path, shape: DecoderShape, threads: int) -> None:
+    def __init__(
+        self, embedding: ModelFile, decoder: ModelFile, shape: DecoderShape, threads: int
+    ) -> None:
         names = [f"{i}.{kind}" for i in range(shape.layers) for kind in ("key", "value")]
         self._past = [f"past_key_values.{name}" for name in names]
         self._shape = shape

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Thread
 
+from tokenizers import Tokenizer
+
+from saccade.bundle_files import ModelFile
 from saccade.errors import BundleError, LimitExceeded, SaccadeError
 from saccade_cloud.engines.base import EngineLimits, GenerateParams, TokenChunk
 from saccade_cloud.engines.batch import Batch
@@ -18,18 +20,18 @@ from saccade_cloud.engines.decoder import Decoder, DecoderShape
 from saccade_cloud.engines.prefixes import PrefixCaches
 from saccade_cloud.engines.request import Request
 from saccade_cloud.engines.scheduler import Scheduler
-from saccade_cloud.prompt import Prompt, load_tokenizer
+from saccade_cloud.prompt import Prompt
 
 PREFIX_BYTES = 64 * 1024 * 1024  # about 80 frames of 160 tokens at 5 layers of 128
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxFiles:
-    """The files of a bundle that make its language model."""
+    """What a bundle's language model is made of."""
 
-    embedding: Path
-    decoder: Path
-    tokenizer: Path
+    embedding: ModelFile
+    decoder: ModelFile
+    tokenizer: Tokenizer
 
 
 class OnnxEngine:
@@ -46,13 +48,12 @@ class OnnxEngine:
         prefix_bytes: int = PREFIX_BYTES,
     ) -> None:
         self._limits = limits or EngineLimits()
-        tokenizer = load_tokenizer(files.tokenizer)
-        eos_id = tokenizer.token_to_id(eos)
+        eos_id = files.tokenizer.token_to_id(eos)
         if eos_id is None:
             raise BundleError(f"the tokenizer has no token {eos!r}")
         decoder = Decoder(files.embedding, files.decoder, shape, threads)
         batch = Batch(decoder, PrefixCaches(prefix_bytes))
-        self._scheduler = Scheduler(batch, tokenizer, eos_id, self._limits)
+        self._scheduler = Scheduler(batch, files.tokenizer, eos_id, self._limits)
         # A daemon thread: an engine that nobody closed does not keep the process alive.
         self._thread = Thread(target=self._scheduler.run, name="saccade-decode", daemon=True)
         self._thread.start()

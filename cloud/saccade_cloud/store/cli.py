@@ -61,7 +61,7 @@ def store_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--keep-bytes",
-        type=_size,
+        type=size_in_bytes,
         default=KEEP_BYTES,
         metavar="SIZE",
         help="delete the oldest beyond it, as in 500M or 2G; 0: never (default: 10G)",
@@ -127,7 +127,8 @@ def _days(text: str) -> float:
     return days
 
 
-def _size(text: str) -> int:
+def size_in_bytes(text: str) -> int:
+    """``500M`` or ``2G`` as bytes, for argparse."""
     unit = UNITS.get(text[-1:], 1)
     number = text[:-1] if unit > 1 else text
     try:

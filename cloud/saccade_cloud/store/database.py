@@ -25,6 +25,22 @@ class Database(Protocol):
         """Until the transaction ends, no other process migrates."""
         ...
 
+    def watch(self) -> None:
+        """From now on `check` knows what was opened. Raises ``StorageError``."""
+        ...
+
+    def check(self) -> None:
+        """Raises ``StorageError`` where what was opened is no longer what the name stands for."""
+        ...
+
+    def examine(self) -> None:
+        """Read all pages, past every cache of ours. Raises ``StorageError`` for a damaged one."""
+        ...
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
     def used_bytes(self, connection: Connection) -> int:
         """What the rows take, indexes included; what lies free for new rows is not counted."""
         ...
@@ -38,10 +54,14 @@ class Database(Protocol):
 
 
 def upgrade(database: Database) -> None:
-    """Create or migrate the tables. Raises ``ConfigError`` where that can't be done."""
-    with _opening(database), writing(database) as connection:
-        database.lock_schema(connection)
-        migrate(connection, database.bytes_type)
+    """Create or migrate the tables, and watch them. Raises ``ConfigError`` where that can't be
+    done.
+    """
+    with _opening(database):
+        with writing(database) as connection:
+            database.lock_schema(connection)
+            migrate(connection, database.bytes_type)
+        database.watch()
 
 
 def require_newest(database: Database) -> None:
@@ -71,6 +91,7 @@ def writing(database: Database) -> Iterator[Connection]:
 
     Raises ``StorageError``; the connection is then given up, and the next one is a new one.
     """
+    database.check()
     with _translated(database), database.engine.connect() as plain:
         connection = plain.execution_options(saccade_writes=True)
         try:
@@ -79,6 +100,7 @@ def writing(database: Database) -> Iterator[Connection]:
         except DBAPIError:
             connection.invalidate()
             raise
+    database.check()  # what was committed to a file without a name is not stored
 
 
 @contextmanager

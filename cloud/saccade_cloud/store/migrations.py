@@ -61,7 +61,22 @@ STEPS: Sequence[Sequence[str]] = (
         "CREATE INDEX observation_by_age ON observation (answered_ns)",
         "CREATE INDEX observation_by_capture ON observation (device, camera, captured_ns)",
     ),
-    (  # 3: how probable an answer was; unknown of those that are there already
+    (  # 3: how much each device holds
+        "CREATE TABLE share (device TEXT NOT NULL PRIMARY KEY, bytes BIGINT NOT NULL)",
+        """INSERT INTO share (device, bytes)
+            SELECT device, SUM(bytes) FROM (
+                SELECT device, 130 + LENGTH(payload) AS bytes FROM packet
+                UNION ALL
+                SELECT device, 130 + LENGTH(question) + LENGTH(answer) FROM observation
+                UNION ALL
+                SELECT device, 130 + LENGTH(cameras) + LENGTH(software) FROM session
+            ) AS held GROUP BY device""",
+        "UPDATE total SET bytes = (SELECT COALESCE(SUM(bytes), 0) FROM share)",
+        "CREATE INDEX packet_of_device ON packet (device, received_ns)",
+        "CREATE INDEX observation_of_device ON observation (device, answered_ns)",
+        "CREATE INDEX session_of_device ON session (device, seen_ns)",
+    ),
+    (  # 4: how probable an answer was; unknown of those that are there already
         "ALTER TABLE observation ADD COLUMN probability DOUBLE PRECISION",
         "ALTER TABLE observation ADD COLUMN least_probability DOUBLE PRECISION",
     ),

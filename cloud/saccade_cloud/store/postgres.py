@@ -30,6 +30,19 @@ class PostgresDatabase:
         """See ``Database.lock_schema``."""
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
 
+    def watch(self) -> None:
+        """See ``Database.watch``: the server looks after its own files."""
+
+    def check(self) -> None:
+        """See ``Database.check``."""
+
+    def examine(self) -> None:
+        """See ``Database.examine``: a server with data checksums looks at every page it reads."""
+
+    def close(self) -> None:
+        """See ``Database.close``."""
+        self.engine.dispose()
+
     def used_bytes(self, connection: Connection) -> int:
         """See ``Database.used_bytes``: counted with every row, because tables never shrink."""
         return int(connection.execute(select(total.c.bytes)).scalar_one())

@@ -56,12 +56,20 @@ observation = Table(
     Column("least_probability", Double),
 )
 
+# What each device's rows take, as `retention` estimates them; no row for a device without any.
+share = Table(
+    "share",
+    metadata,
+    Column("device", Text, primary_key=True),
+    Column("bytes", BigInteger),
+)
+
 # One row: what would take a walk through everything to count.
 total = Table(
     "total",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("bytes", BigInteger),  # of all rows, as `retention` estimates them
+    Column("bytes", BigInteger),  # the sum of all shares
     Column("conflicts", BigInteger),
 )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -16,6 +18,7 @@ from saccade.errors import PacketError, StorageError
 from saccade.tasks import end, within
 from saccade_cloud.store import reading as queries
 from saccade_cloud.store.database import Database, reading, upgrade, writing
+from saccade_cloud.store.failures import FailureLog
 from saccade_cloud.store.group import BATCH_ROWS, GroupCommit
 from saccade_cloud.store.nouns import Observation, PacketRecord, Totals
 from saccade_cloud.store.retention import Retention
@@ -28,6 +31,9 @@ T = TypeVar("T")
 READERS = 2  # threads; hellos and histories are few beside packets
 HISTORY_PAGE = 256
 TEND_EVERY_S = 30.0
+# All pages are read at least so long after the last time, and for at most a hundredth of the time.
+EXAMINE_EVERY_S = 30.0
+EXAMINE_SHARE = 0.01
 
 
 class SqlStore:
@@ -46,16 +52,21 @@ class SqlStore:
         *,
         timeout_s: float = 5.0,
         batch_rows: int = BATCH_ROWS,
+        examine_every_s: float = EXAMINE_EVERY_S,
     ) -> None:
         upgrade(database)
+        self._failures = FailureLog()
+        self._damage = ""  # what the last examination found
+        self._examine_every_s = examine_every_s
         self._database = database
         self._retention = retention or Retention()
         self._timeout_s = timeout_s
         self._group = GroupCommit[Record, bool](self._commit, batch_rows)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="saccade-read")
         self._closed = False
-        self._tending = asyncio.create_task(self._tend())
-        self._tending.add_done_callback(_report_defect)
+        self._tasks = [asyncio.create_task(self._tend()), asyncio.create_task(self._watch())]
+        for task in self._tasks:
+            task.add_done_callback(_report_defect)
 
     async def put(self, packet: PacketRecord) -> asyncio.Future[bool]:
         """See ``Store.put``."""
@@ -121,10 +132,23 @@ class SqlStore:
         if self._closed:
             return
         self._closed = True
-        await end(self._tending)
+        await end(*self._tasks)
         await self._group.close()
         await asyncio.to_thread(self._readers.shutdown)
-        self._database.engine.dispose()
+        self._database.close()
+
+    async def examine(self) -> None:
+        """Read all pages, now. Raises ``StorageError`` where one is damaged: from then on nothing
+        is stored, until they are found whole.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._readers, self._database.examine)
+        except StorageError as error:
+            self._damage = str(error)
+            self._failures.failed(self._damage)
+            raise
+        self._damage = ""
 
     async def _put(self, record: Record, content: int) -> asyncio.Future[bool]:
         """Into the queue; the result fails when its commit takes too long."""
@@ -141,33 +165,48 @@ class SqlStore:
     def _give_up(self, result: asyncio.Future[bool]) -> None:
         """What is late is not known to be stored; should it be yet, a resend finds it."""
         if not result.done():
-            result.set_exception(StorageError(self._slow("committed")))
+            result.set_exception(self._slow("committed"))
 
     async def _in_time(self, work: Awaitable[T], what: str) -> T:
         try:
             return await within(self._timeout_s, work)
         except asyncio.TimeoutError:
-            raise StorageError(self._slow(what)) from None
+            raise self._slow(what) from None
 
-    def _slow(self, what: str) -> str:
-        return f"{self._database.place} {what} nothing for {self._timeout_s:g} s"
+    def _slow(self, what: str) -> StorageError:
+        error = StorageError(f"{self._database.place} {what} nothing for {self._timeout_s:g} s")
+        self._failures.failed(str(error))
+        return error
 
     def _commit(self, records: Sequence[Record]) -> Sequence[bool | Exception]:
         """In the writer's thread. A record whose values no database takes fails alone."""
+        if self._damage:
+            raise StorageError(self._damage)
         try:
             with writing(self._database) as connection:
-                return write(connection, records)
+                results = write(connection, records)
         except StorageError as error:
             if not isinstance(error.__cause__, DataError):
+                self._failures.failed(str(error))
                 raise
             if len(records) == 1:
                 return [PacketError(f"it can't be stored: {error}")]
             return [result for record in records for result in self._commit([record])]
+        self._failures.worked()
+        return results
 
     async def _read(self, query: Callable[[Connection], T]) -> T:
         def run() -> T:
-            with reading(self._database) as connection:
-                return query(connection)
+            try:
+                with reading(self._database) as connection:
+                    return query(connection)
+            except StorageError as error:
+                self._failures.failed(str(error))
+                raise
+            except (ValueError, TypeError) as error:  # columns that we never wrote like this
+                damage = f"{self._database.place} holds a damaged row: {error}"
+                self._failures.failed(damage)
+                raise StorageError(damage) from error
 
         loop = asyncio.get_running_loop()
         return await self._in_time(loop.run_in_executor(self._readers, run), "gave")
@@ -180,10 +219,19 @@ class SqlStore:
                 log.warning("retention: %s", error)
             await asyncio.sleep(TEND_EVERY_S)
 
+    async def _watch(self) -> None:
+        """Damage is noticed also where no row of ours is asked for."""
+        while True:
+            started = time.monotonic()
+            with suppress(StorageError):  # it is in the log
+                await self.examine()
+            took_s = time.monotonic() - started
+            await asyncio.sleep(max(self._examine_every_s, took_s / EXAMINE_SHARE))
 
-def _report_defect(tending: asyncio.Task[None]) -> None:
-    if not tending.cancelled() and (error := tending.exception()) is not None:
-        log.error("nothing is deleted any more", exc_info=error)
+
+def _report_defect(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the store is no longer tended or examined", exc_info=error)
 
 
 def totals_of(database: Database, connection: Connection) -> Totals:

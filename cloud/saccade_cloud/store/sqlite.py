@@ -11,12 +11,14 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from saccade.errors import ConfigError, StorageError
+from saccade.open_files import OpenFiles, damage_of
 from saccade.sqlite_files import STORE_ID, Format, check_sqlite, mark
 from saccade_cloud.store.migrations import NEWEST
 
 BUSY_S = 5.0  # how long to wait for another process that writes
 INCREMENTAL = 2  # of PRAGMA auto_vacuum
 GIVE_BACK_PAGES = 256  # 1 MiB at a time: some milliseconds
+EXAMINED_AT_ONCE_BYTES = 64 << 20  # when it is opened: 0.1 s; larger ones while they serve
 LEAST = (3, 35)  # RETURNING
 FORMAT = Format(
     what="the store",
@@ -54,9 +56,56 @@ class SqliteDatabase:
             raise ConfigError(f"{path} is no store of Saccade's: it is empty")
         self.place = str(path)
         self.engine = _engine(path, marked=create)
+        self._path = path
+        self._kept: sqlite3.Connection | None = None
+        self._files: OpenFiles | None = None
 
     def lock_schema(self, connection: Connection) -> None:
         """See ``Database.lock_schema``: BEGIN IMMEDIATE has locked all."""
+
+    def watch(self) -> None:
+        """See ``Database.watch``. A connection of its own stays open, so that SQLite keeps its
+        files for as long as we look at them.
+        """
+        try:
+            self._kept = sqlite3.connect(self._path, timeout=BUSY_S, check_same_thread=False)
+            self._kept.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            self._files = OpenFiles(self._path, self._kept)
+            small = self._path.stat().st_size <= EXAMINED_AT_ONCE_BYTES
+        except (sqlite3.Error, OSError) as error:
+            raise StorageError(f"{self.place}: {error}") from error
+        if small:
+            self.examine()
+
+    def check(self) -> None:
+        """See ``Database.check``: deleted, replaced or cut files of the database."""
+        try:
+            trouble = self._files.trouble() if self._files else ""
+        except sqlite3.Error as error:
+            raise StorageError(f"{self.place}: {error}") from error
+        if trouble:
+            raise StorageError(
+                f"{trouble}: nothing is stored until it is put back or the cloud is started anew"
+            )
+
+    def examine(self) -> None:
+        """See ``Database.examine``."""
+        self.check()
+        try:
+            damage = damage_of(self._path, BUSY_S)
+        except sqlite3.Error as error:
+            damage = str(error)
+            if _is_busy(error):
+                return
+        if damage:
+            raise StorageError(f"{self.place} is damaged: {damage}")
+
+    def close(self) -> None:
+        """See ``Database.close``."""
+        self.engine.dispose()
+        if self._kept is not None:
+            self._kept.close()
+        self._kept = self._files = None
 
     def used_bytes(self, connection: Connection) -> int:
         """See ``Database.used_bytes``: exact, in pages; the log beside the file is not in it."""
@@ -79,6 +128,11 @@ class SqliteDatabase:
         finally:
             raw.close()
         return bool(free >= 2 * GIVE_BACK_PAGES)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    """Somebody else had it for too long, which says nothing about the pages."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 def _is_there(path: Path) -> bool:

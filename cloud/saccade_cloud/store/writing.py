@@ -9,20 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, select, tuple_, update
+from sqlalchemy import Connection, Table, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from saccade.errors import PacketError
 from saccade.replies import mean_and_least
 from saccade_cloud.store.nouns import Observation, PacketRecord, SessionFacts
-from saccade_cloud.store.schema import observation, packet, session, signed, total
+from saccade_cloud.store.schema import observation, packet, session, share, signed, total
 
 log = logging.getLogger(__name__)
 
-# Of a row beside its payload or texts: columns and indexes, as SQLite's pages say (docs/guide/store.md).
+# Of a row beside its payload or texts: columns and indexes, as SQLite's pages say
+# (docs/guide/store.md).
 ROW_BYTES = 130
 DIGEST_BYTES = 16
 
@@ -38,9 +40,9 @@ def write(connection: Connection, records: Sequence[Record]) -> list[bool | Exce
     """
     packets = [record for record in records if isinstance(record, PacketRecord)]
     observations = [record for record in records if isinstance(record, Observation)]
-    fresh = _insert_packets(connection, packets)
-    added = sum(row_bytes(len(p.payload)) for p in fresh.values())
-    added += _insert_observations(connection, observations)
+    added = Counter[str]()  # bytes by device
+    fresh = _insert_packets(connection, packets, added)
+    _insert_observations(connection, observations, added)
     conflicts = _conflicts(connection, packets, fresh)
     _count(connection, added, len(conflicts))
     return [conflicts.get(id(record), True) for record in records]
@@ -52,26 +54,36 @@ def row_bytes(content: int) -> int:
 
 
 def _insert_packets(
-    connection: Connection, packets: Sequence[PacketRecord]
+    connection: Connection, packets: Sequence[PacketRecord], added: Counter[str]
 ) -> dict[Identity, PacketRecord]:
     """Those that were not there, by identity; of two in the batch, the first."""
     if not packets:
         return {}
-    _touch_sessions(connection, packets)
+    _touch_sessions(connection, packets, added)
     first: dict[Identity, PacketRecord] = {}
     for record in packets:
         first.setdefault(record.identity, record)
     # In one order everywhere: two clouds on one database then never wait for each other.
     rows = [_packet_row(first[identity]) for identity in sorted(first)]
     inserted = _insert_new(connection, packet, rows)
-    return {i: p for i, p in first.items() if _key(i) in inserted}
+    fresh = {i: p for i, p in first.items() if _key(i) in inserted}
+    for record in fresh.values():
+        added[record.session.device] += row_bytes(len(record.payload))
+    return fresh
 
 
-def _touch_sessions(connection: Connection, packets: Sequence[PacketRecord]) -> None:
+def _touch_sessions(
+    connection: Connection, packets: Sequence[PacketRecord], added: Counter[str]
+) -> None:
     seen_ns: dict[SessionFacts, int] = {}
     for record in packets:
         seen_ns[record.session] = max(record.received_ns, seen_ns.get(record.session, 0))
     rows = [_session_row(facts, when) for facts, when in seen_ns.items()]
+    keys = select(session.c.key).where(session.c.key.in_([row["key"] for row in rows]))
+    known = {bytes(key) for key in connection.execute(keys).scalars()}
+    for row in rows:
+        if row["key"] not in known:
+            added[row["device"]] += row_bytes(len(row["cameras"]) + len(row["software"]))
     insert = _insert(connection, session)
     later = insert.excluded.seen_ns > session.c.seen_ns
     connection.execute(
@@ -82,14 +94,17 @@ def _touch_sessions(connection: Connection, packets: Sequence[PacketRecord]) -> 
     )
 
 
-def _insert_observations(connection: Connection, observations: Sequence[Observation]) -> int:
-    """How many bytes came new."""
+def _insert_observations(
+    connection: Connection, observations: Sequence[Observation], added: Counter[str]
+) -> None:
     rows = {_observation_key(row): row for row in map(_observation_row, reversed(observations))}
     if not rows:
-        return 0
+        return
     ordered = [rows[key] for key in sorted(rows)]
     inserted = _insert_new(connection, observation, ordered)
-    return sum(row_bytes(len(rows[key]["question"]) + len(rows[key]["answer"])) for key in inserted)
+    for key in inserted:
+        row = rows[key]
+        added[row["device"]] += row_bytes(len(row["question"]) + len(row["answer"]))
 
 
 def _insert_new(connection: Connection, table: Table, rows: list[Values]) -> set[tuple[Any, ...]]:
@@ -140,18 +155,29 @@ def _contents(
     }
 
 
-def _count(connection: Connection, added_bytes: int, conflicts: int) -> None:
-    if added_bytes or conflicts:
+def _count(connection: Connection, added: Counter[str], conflicts: int) -> None:
+    if added:
+        insert = _insert(connection, share)
+        more = share.c.bytes + insert.excluded.bytes
+        connection.execute(
+            insert.on_conflict_do_update(index_elements=["device"], set_={"bytes": more}),
+            [{"device": device, "bytes": size} for device, size in sorted(added.items())],
+        )
+    if added or conflicts:
         connection.execute(
             update(total).values(
-                bytes=total.c.bytes + added_bytes, conflicts=total.c.conflicts + conflicts
+                bytes=total.c.bytes + added.total(), conflicts=total.c.conflicts + conflicts
             )
         )
 
 
-def uncount(connection: Connection, removed_bytes: int) -> None:
-    """Rows of so many bytes were deleted."""
-    connection.execute(update(total).values(bytes=total.c.bytes - removed_bytes))
+def uncount(connection: Connection, removed: Counter[str]) -> None:
+    """Rows of so many bytes were deleted, by device."""
+    for device, size in sorted(removed.items()):
+        of_device = share.c.device == device
+        connection.execute(update(share).where(of_device).values(bytes=share.c.bytes - size))
+        connection.execute(delete(share).where(of_device, share.c.bytes <= 0))
+    connection.execute(update(total).values(bytes=total.c.bytes - removed.total()))
 
 
 def _insert(connection: Connection, table: Table) -> Any:  # noqa: ANN401 - two classes alike

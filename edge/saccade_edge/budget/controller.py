@@ -8,7 +8,7 @@ Rules, the first that applies:
 4. While the oldest packet has not been acknowledged for longer than the deadline, frames go to the
    spool (the age gate), and on from there likewise: behind it they would only be late. Now and then
    the smallest goes out.
-5. Of the points that the cloud's tokens and the day's cap allow, the policy chooses.
+5. Of the points that the settings, the cloud's tokens and the day's cap allow, the policy chooses.
 
 No clock and no I/O: ``now_s`` is any monotonic clock in seconds, ``unix_s`` the time of day. A
 ``now_s`` that is not finite counts as the last one. Where it goes back, all that was measured by it
@@ -64,6 +64,8 @@ class Controller:
         self._ladder = Ladder(manifest, settings.overhead_bytes)
         self._usual = self._ladder.check(_usual(manifest, settings))
         self._policy = policy or make_policy(settings, self._usual)
+        marked = policy is None and settings.policy == "robust"
+        self._most = self._ladder.check(_most(manifest, settings, marked=marked))
         self._flight = Flight()
         self._trips = Trips()
         self._cloud = CloudBound()
@@ -232,14 +234,21 @@ class Controller:
         return None
 
     def _allowed(self, state: _Camera) -> tuple[tuple[int, ...], Bound | None]:
-        """The points that cloud and cap leave, and which of them took the best away."""
-        within = self._ladder.within_tokens(self._cloud.tokens_per_frame)
+        """The points that settings, cloud and cap leave, and which of them took the best away."""
+        within, bound = self._within()
         share = state.cap.share_bytes(state.pace.interval_s)
         cheap = [n for n in within if self._ladder.wire_bytes(n) <= share] or within[:1]
         if cheap != within:
             return tuple(cheap), "cap"
-        bound: Bound | None = "cloud" if len(within) < len(self._ladder.points) else None
         return tuple(within), bound
+
+    def _within(self) -> tuple[list[int], Bound | None]:
+        """Likewise, of settings and cloud alone."""
+        taken = self._ladder.within_tokens(self._cloud.tokens_per_frame)
+        within = [n for n in taken if n <= self._most] or taken[:1]
+        if within != taken:
+            return within, "max_point"
+        return within, "cloud" if len(within) < len(self._ladder.points) else None
 
     def _moment(self, now_s: float, allowed: tuple[int, ...]) -> Moment:
         return Moment(
@@ -260,6 +269,9 @@ class Controller:
             reason = reasons.of_tokens(number, tokens, self._cloud.reason)
         elif bound == "cap":
             reason = reasons.of_share(number, self._cameras[camera].cap.left_bytes)
+        elif bound == "max_point":
+            asked = self._settings.max_point is not None
+            reason = reasons.of_max_point(number, len(self._ladder.points), asked=asked)
         else:
             bound = choice.bound
             points = len(self._ladder.points)
@@ -273,7 +285,7 @@ class Controller:
 
     def _spooled(self, camera: str, bound: Bound, reason: str) -> Decision:
         """The link does not matter to a frame of the spool: it takes the usual point."""
-        within = self._ladder.within_tokens(self._cloud.tokens_per_frame)
+        within, _ = self._within()
         number = max((n for n in within if n <= self._usual), default=within[0])
         choice = Choice(number, bound, self._flight.wire_bytes)
         return self._decision(False, camera, number, bound, reason, choice)
@@ -336,3 +348,14 @@ def _usual(manifest: Manifest, settings: BudgetSettings) -> int:
         return settings.point
     own = manifest.selection.point
     return len(manifest.points) - 1 if own is None else own
+
+
+def _most(manifest: Manifest, settings: BudgetSettings, *, marked: bool) -> int:
+    """The best point that the settings allow. ``marked``: the bundle's mark counts."""
+    best = len(manifest.points) - 1
+    if isinstance(settings.max_point, int):
+        return settings.max_point
+    flat = manifest.selection.flat_from
+    if settings.max_point == "best" or flat is None or not marked:
+        return best
+    return max(flat, settings.point or 0)

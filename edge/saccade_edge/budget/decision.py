@@ -9,6 +9,7 @@ from saccade.manifest import OperatingPoint
 
 # What kept a frame from a better point, or from the link:
 #   best        nothing: it is the bundle's best point
+#   max_point   the user, or the bundle: from this point on, more bytes hardly bring agreement
 #   fixed       the policy has one point
 #   start       nothing is known of the link yet, or it has just come back
 #   probe       the link has room for more, and the policy goes up one step at a time; or the age
@@ -18,7 +19,9 @@ from saccade.manifest import OperatingPoint
 #   cap         the camera's bytes of the day
 #   age         the oldest packet has not arrived within the deadline
 #   connection  there is none
-Bound = Literal["best", "fixed", "start", "probe", "link", "cloud", "cap", "age", "connection"]
+Bound = Literal[
+    "best", "max_point", "fixed", "start", "probe", "link", "cloud", "cap", "age", "connection"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,14 @@ def of_point(bound: Bound, number: int, points: int, rate: float | None, backlog
     return f"{what}: the best that fits a link of {carries}{left}"
 
 
+def of_max_point(number: int, points: int, *, asked: bool) -> str:
+    """Why a live frame goes no higher although it might. ``asked``: by the user."""
+    what = f"point {number} of 0 to {points - 1}"
+    if asked:
+        return f"{what}: the highest that the settings allow, and the link carries it"
+    return f"{what}: more bytes would hardly change an answer, and the link carries these"
+
+
 def of_age(oldest_s: float, deadline_s: float) -> str:
     """Why the age gate keeps a frame back."""
     return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from saccade.errors import ConfigError
 
@@ -19,7 +20,9 @@ class BudgetSettings:
     TLS around each packet (bench/end_to_end.py measures 101 without TLS). ``bytes_per_day``: of
     each camera, by UTC day, headers included; None: no cap. ``probe_every_s``: while the age gate
     is shut, the smallest frame goes out so often, so that an acknowledgement that was lost does not
-    shut it for ever.
+    shut it for ever. ``max_point``: no frame goes at a better one; None: ``robust`` stops where the
+    bundle marks that agreement is flat (``selection.flat_from``), or at ``point`` where that is
+    better; "best": nothing stops it.
     """
 
     policy: str = "robust"
@@ -29,6 +32,7 @@ class BudgetSettings:
     overhead_bytes: int = 100
     bytes_per_day: int | None = None
     probe_every_s: float = 10.0
+    max_point: int | Literal["best"] | None = None
 
     def __post_init__(self) -> None:
         """Raises ``ConfigError`` for what cannot be meant."""
@@ -36,6 +40,9 @@ class BudgetSettings:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"budget: {name} is {value}, give a number above 0")
+        most = self.max_point
+        if isinstance(most, int) and self.point is not None and self.point > most:
+            raise ConfigError(f"budget: point {self.point} is above max_point {most}")
         if self.overhead_bytes < 0:
             raise ConfigError(f"budget: overhead_bytes is {self.overhead_bytes}, at least 0")
         if self.bytes_per_day is not None and self.bytes_per_day < 1:

@@ -10,7 +10,7 @@ from saccade.nouns import Region
 from saccade_edge.detect.boxes import suppress
 
 # What questions are most often about; other kinds get the crops that these leave over.
-FIRST = frozenset({"car", "van", "pickup", "bus", "truck", "motorcycle", "bicycle"})
+FIRST = frozenset({"car", "van", "pickup", "bus", "truck", "motorcycle", "motorbike", "bicycle"})
 # Two boxes that overlap more are one thing seen twice (as a van and as a car, say).
 SAME_THING_IOU = 0.6
 

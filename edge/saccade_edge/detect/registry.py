@@ -6,37 +6,42 @@ from collections.abc import Callable, Mapping
 
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError
-from saccade_edge.detect.base import Detector
+from saccade.nouns import Frame, Region
+from saccade_edge.detect.base import Detector, Overview
 from saccade_edge.detect.motion import MotionDetector
+from saccade_edge.detect.onnx_detector import OnnxDetector
 from saccade_edge.detect.saliency import SaliencyDetector
-from saccade_edge.detect.yolo import YoloDetector
 from saccade_edge.runtime import RuntimeSettings
 
 Maker = Callable[[Bundle, RuntimeSettings], Detector]
+
+
+class NoDetector:
+    """Finds nothing: the whole frame is all that is looked at."""
+
+    def find(self, frame: Frame, overview: Overview) -> list[Region]:
+        return []
 
 
 def _yolo(bundle: Bundle, runtime: RuntimeSettings) -> Detector:
     spec = bundle.manifest.detector
     if spec is None:
         raise ConfigError(
-            f"bundle {bundle.manifest.name!r} has no detector: choose motion or saliency"
+            f"bundle {bundle.manifest.name!r} has no detector: choose motion, saliency or none"
         )
-    return YoloDetector(
-        bundle.file(spec.file),
-        size=spec.input,
-        labels=spec.labels,
-        score=spec.score,
-        iou=spec.iou,
-        runtime=runtime,
-    )
+    return OnnxDetector(bundle.model(spec.file), spec, runtime)
 
 
 DETECTORS: Mapping[str, Maker] = {
-    "yolo": _yolo,
+    "yolo": _yolo,  # the bundle's own, whatever its layout
     "motion": lambda bundle, runtime: MotionDetector(),
-    "saliency": lambda bundle, runtime: SaliencyDetector(),
-    "none": lambda bundle, runtime: SaliencyDetector(),  # no network but the encoder itself
+    "saliency": lambda bundle, runtime: SaliencyDetector(),  # no network but the encoder itself
+    "none": lambda bundle, runtime: NoDetector(),
 }
+DETECTOR_HELP = (
+    "yolo: the bundle's own, the default where it has one; motion: what moves; saliency: what the "
+    "encoder attends to; none: the whole frame alone"
+)
 
 
 def make_detector(name: str | None, bundle: Bundle, runtime: RuntimeSettings) -> Detector:

@@ -2,28 +2,36 @@
 
 Reading on although nobody fetches keeps the decoder at the present: a slow consumer sees
 fewer frames, never old ones. The camera may be down at the start and go away at any time; it
-is tried again for ever, with growing pauses.
+is tried again for ever, with growing pauses. A frame's time is when it arrived: a camera's own time
+stamps are not used, so none of them can hold a frame back.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from saccade.errors import SourceError
 from saccade.nouns import Frame
-from saccade_edge.source.base import Source
+from saccade_edge.source.base import CLOSE_WAIT_S, CameraState, Source
 from saccade_edge.source.slot import NewestSlot
-from saccade_edge.source.video import Decoded, Video
+from saccade_edge.source.timeline import ArrivalClock, Sampler
+from saccade_edge.source.video import Damage, Shot, Video, timed
 
 log = logging.getLogger(__name__)
 
 # Seconds before each further try; the last one repeats. A camera's reboot takes about 30 s.
-RETRY_PAUSES_S = (1.0, 5.0, 10.0, 60.0)
-# A camera that is silent for so long is taken for gone.
+RETRY_PAUSES_S = (1.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+# A camera that gives no picture for so long is taken for gone.
 SILENCE_LIMIT_S = 20.0
+# A frame that comes by so much of an interval early is on time: networks do not keep time.
+EARLY = 0.25
+# The longest pause of a recording that is played like a camera.
+MAX_PAUSE_S = 10.0
 
 
 class LiveSource(Source):
@@ -44,14 +52,18 @@ class LiveSource(Source):
     ) -> None:
         self._open_video = open_video
         self._camera = camera
-        self._interval_s = 1 / fps if fps else 0.0
         self._endless = endless
+        self._sampler = Sampler(fps, EARLY if endless else 0.0)
         self._pauses_s = retry_pauses_s
         self._slot: NewestSlot[Frame] = NewestSlot()
         self._stop = threading.Event()
+        self._clock = ArrivalClock()
         self._count = 0
+        self._undecoded = 0
         self._error: SourceError | None = None
         self._ended = False
+        self._given_up_s = math.inf
+        self._state = CameraState(readable=False, since_unix_ms=_now_ms())
         self._thread = threading.Thread(target=self._read, name=f"camera-{camera}", daemon=True)
         self._thread.start()
 
@@ -63,6 +75,15 @@ class LiveSource(Source):
     def replaced(self) -> int:
         """Frames that were never fetched because a newer one came."""
         return self._slot.replaced
+
+    @property
+    def undecoded(self) -> int:
+        """Packets that could not be decoded, and frames that could not be shown."""
+        return self._undecoded
+
+    @property
+    def camera_state(self) -> CameraState | None:
+        return self._state if self._endless else None
 
     def __next__(self) -> Frame:
         frame = self._slot.take()
@@ -77,10 +98,12 @@ class LiveSource(Source):
         raise StopIteration
 
     def close(self) -> None:
-        self._stop.set()
+        if not self._stop.is_set():
+            self._given_up_s = time.monotonic() + CLOSE_WAIT_S
+            self._stop.set()
         self._slot.close(discard=True)
-        # A read that hangs ends with its own timeout: the thread is never torn off its camera.
-        self._thread.join(SILENCE_LIMIT_S + 1)
+        # A read that hangs is left to its own time-out: it closes the camera, and gives nothing.
+        self._thread.join(max(0.0, self._given_up_s - time.monotonic()))
 
     def _read(self) -> None:
         try:
@@ -97,29 +120,84 @@ class LiveSource(Source):
                 self._play()
             except SourceError as error:
                 self._error = error
-            if not self._endless:
+            if not self._endless or self._stop.is_set():
                 break
             failures = 0 if self._count > before else failures
             pause_s = self._pauses_s[min(failures, len(self._pauses_s) - 1)]
             failures += 1
             log.warning("camera %s: %s; again in %g s", self._camera, self._error, pause_s)
+            self._lost(pause_s)
             self._stop.wait(pause_s)
 
     def _play(self) -> None:
+        self._state = replace(self._state, next_try_unix_ms=None)
         video = self._open_video()
+        damaged = 0
         try:
-            started_s = time.monotonic()
-            for shot in video.decode(self._interval_s):
-                if not self._endless:
-                    self._stop.wait(started_s + shot.time_s - time.monotonic())
+            before = self._count
+            for item, time_s in self._paced(video):
                 if self._stop.is_set():
                     return
-                self._slot.put(self._frame(shot))
+                self._count = before + item.number
+                if isinstance(item, Damage):
+                    damaged += item.packets
+                    self._left_out(item.packets, f"{video.name}: {item}", damaged)
+                elif self._sampler.takes(time_s):
+                    self._show(video, item)
+                else:
+                    self._came()
             self._error = SourceError(f"{video.name} ended") if self._endless else None
         finally:
             video.close()
 
-    def _frame(self, shot: Decoded) -> Frame:
+    def _paced(self, video: Video) -> Iterator[tuple[Shot | Damage, float]]:
+        """A camera's items as they arrive, a recording's at their own pace; with the time in
+        seconds by which they are sampled.
+        """
+        if self._endless:
+            yield from ((item, time.monotonic()) for item in video.shots())
+            return
+        begun_s = time.monotonic()
+        for item, time_s in timed(video):
+            wait_s = begun_s + time_s - time.monotonic()
+            if wait_s > MAX_PAUSE_S:
+                begun_s -= wait_s - MAX_PAUSE_S
+            self._stop.wait(min(wait_s, MAX_PAUSE_S))
+            yield item, time_s
+
+    def _show(self, video: Video, shot: Shot) -> None:
         """Stamped at arrival; numbered on across reconnections, so numbers never repeat."""
-        self._count = max(self._count + 1, shot.number)
-        return Frame(shot.picture, time.time_ns(), self._camera, self._count)
+        captured_ns = self._clock.now_ns()
+        try:
+            picture = video.picture(shot)
+        except SourceError as error:
+            self._left_out(1, error.message, self._undecoded + 1)
+            return
+        self._came()
+        self._slot.put(Frame(picture, captured_ns, self._camera, self._count))
+
+    def _left_out(self, packets: int, reason: str, so_far: int) -> None:
+        """Counted, and logged at 1, 2, 4, 8 ...: a camera on a bad link has many of them."""
+        self._undecoded += packets
+        if so_far & (so_far - 1) == 0:
+            log.warning("camera %s: %s (%d so far)", self._camera, reason, self._undecoded)
+
+    def _came(self) -> None:
+        now_ms = _now_ms()
+        since_ms = self._state.since_unix_ms if self._state.readable else now_ms
+        self._state = CameraState(True, since_ms, last_frame_unix_ms=now_ms)
+
+    def _lost(self, pause_s: float) -> None:
+        now_ms = _now_ms()
+        since_ms = now_ms if self._state.readable else self._state.since_unix_ms
+        self._state = CameraState(
+            False,
+            since_ms,
+            self._error.message if self._error else "",
+            now_ms + round(pause_s * 1000),
+            self._state.last_frame_unix_ms,
+        )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -59,16 +59,22 @@ def _open_camera(uri: str, camera: str, live: bool | None, fps: float | None) ->
         # Over UDP a lost datagram smears the picture until the next key frame.
         url, driver, options = network_url(uri), None, {"rtsp_transport": "tcp"}
     opening = partial(
-        Video, url, redact(uri), driver=driver, options=options, timeout_s=SILENCE_LIMIT_S
+        Video,
+        url,
+        redact(uri),
+        driver=driver,
+        options=options,
+        timeout_s=SILENCE_LIMIT_S,
+        prompt=True,
     )
     return LiveSource(opening, camera, fps=fps)
 
 
 def _open_path(path: Path, camera: str, live: bool, fps: float | None) -> Source:
     if path.is_dir():
-        return RecordedSource(picture_frames(list_pictures(path), camera))
+        return RecordedSource(picture_frames(list_pictures(path), camera), gated=False)
     if path.suffix.lower() in PICTURE_SUFFIXES:
-        return RecordedSource(picture_frames([path], camera))
+        return RecordedSource(picture_frames([path], camera), gated=False)
     # "file:", else FFmpeg takes what stands before a colon for a protocol. What a playlist names
     # is then opened only where it is a file, too.
     opening = partial(Video, f"file:{path}", str(path))
@@ -76,4 +82,5 @@ def _open_path(path: Path, camera: str, live: bool, fps: float | None) -> Source
     if live:
         video.close()  # opened to have its errors here; the reading thread opens its own
         return LiveSource(opening, camera, fps=fps, endless=False)
-    return RecordedSource(video_frames(video, camera, time.time_ns(), fps), video.close)
+    frames = video_frames(video, camera, time.time_ns(), fps)
+    return RecordedSource(frames, video.close, interrupt=video.interrupt)

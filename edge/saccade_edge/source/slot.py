@@ -18,8 +18,10 @@ class NewestSlot(Generic[T]):
         self.replaced = 0  # items that nobody fetched before a newer one came
 
     def put(self, item: T) -> None:
-        """Replace what lies here."""
+        """Replace what lies here; nothing once it is closed."""
         with self._ready:
+            if self._closed:
+                return
             self.replaced += self._item is not None
             self._item = item
             self._ready.notify()

@@ -24,6 +24,10 @@ _NUMBERS = {
 }
 
 
+class FileLost(OSError):
+    """The spool's file, or what belongs to it, is not what was opened any more."""
+
+
 class SpoolFault(Exception):
     """The disk does not serve. Stays on this side: the daemon goes on without it."""
 
@@ -35,6 +39,8 @@ class SpoolFault(Exception):
 
 def fault_of(error: sqlite3.Error | OSError) -> SpoolFault:
     """The error by its counter's name; one that is not known is an input/output error."""
+    if isinstance(error, FileLost):
+        return SpoolFault(Fate.LOST, str(error))
     if isinstance(error, OSError):
         return SpoolFault(_NUMBERS.get(error.errno or 0, Fate.IO_ERROR), str(error))
     said = str(error)

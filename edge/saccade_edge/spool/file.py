@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from saccade.open_files import OpenFiles, damage_of, inode_of
+from saccade_edge.spool.faults import FileLost
 from saccade_edge.spool.identity import enrol, identity_of
 from saccade_edge.spool.nouns import (
     CORRUPT_FILES,
@@ -33,6 +35,7 @@ from saccade_edge.spool.nouns import (
 from saccade_edge.spool.packets import Packets
 from saccade_edge.spool.room import make_room
 from saccade_edge.spool.schema import (
+    BUSY_S,
     read_counts,
     read_meta,
     read_notes,
@@ -46,6 +49,7 @@ from saccade_edge.spool.schema import (
 RESERVE = 1 << 16
 MS_PER_HOUR = 3_600_000
 EXPIRED_AT_ONCE = 1000  # packets in one transaction
+EXAMINED_AT_ONCE_BYTES = 16 << 20  # when it is opened: a second on a slow card
 
 
 class SpoolFile:
@@ -70,6 +74,8 @@ class SpoolFile:
         self.counts: Counter[str] = Counter(read_counts(connection))
         self.added = 0  # which of the spool's counts are in ours
         self._ended = False
+        self._files: OpenFiles | None = None
+        self._folder = inode_of(settings.path.parent)
 
     @classmethod
     def open(cls, settings: SpoolSettings, digest: bytes, fresh: Identity) -> SpoolFile:
@@ -83,6 +89,9 @@ class SpoolFile:
             with file.transaction():
                 file.packets.use(enrol(connection, file.identity, digest, settings.quota_bytes))
                 file.reserve(file.first_sequence, file.first_question)
+            file._files = OpenFiles(settings.path, connection)
+            if settings.path.stat().st_size <= EXAMINED_AT_ONCE_BYTES:
+                file.examine()
         except BaseException:
             connection.close()
             raise
@@ -93,17 +102,48 @@ class SpoolFile:
         """Durable when the ``with`` statement has ended well; else as if nothing had been done."""
         before = self._mirror()
         try:
+            self.check()
             self.connection.execute("BEGIN IMMEDIATE")
             yield
             counted = before["counts"]
             changed = {name: n for name, n in self.counts.items() if n != counted[name]}
             write_counts(self.connection, changed)
             self.connection.execute("COMMIT")
+            self.check()  # what was committed to a file without a name is not kept
         except BaseException:
             self.__dict__.update(before)
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             raise
+
+    def check(self) -> None:
+        """Raises ``FileLost`` where a file of the database was deleted, replaced or cut."""
+        if self._files is not None and (trouble := self._files.trouble()):
+            raise FileLost(trouble)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the last `check` raised."""
+        return self._files is not None and bool(self._files.last_trouble)
+
+    @property
+    def place_is_free(self) -> bool:
+        """Whether a new file may be made in the place of one that is lost: its folder is the one
+        of the old file (and not an empty one under a disk that was unmounted), and nobody put
+        another file there.
+        """
+        path = self._settings.path
+        same_folder = inode_of(path.parent) == self._folder
+        if not same_folder or self._files is None:
+            return False
+        return not path.exists() or self._files.holds(path)
+
+    def examine(self) -> None:
+        """Read all pages, past this connection's cache. Raises ``sqlite3.DatabaseError`` for a
+        damaged one.
+        """
+        if damage := damage_of(self._settings.path, BUSY_S):
+            raise sqlite3.DatabaseError(f"database disk image is malformed: {damage}")
 
     def put(self, entry: Entry, *, saying: bool, again: bool = False) -> Fate | None:
         """Keep a packet and hold it; why not, where there is no room. ``saying``: it may go out as

@@ -38,6 +38,7 @@ class Fate(str, Enum):
     LOCKED = "locked"  # by another process that holds the database's own lock
     CORRUPT = "corrupt"  # the file, which was moved aside
     STALLED = "stalled"  # the disk took too long
+    LOST = "lost"  # the file, its log or its lock: deleted, replaced or cut while in use
 
 
 def refused(code: str) -> str:

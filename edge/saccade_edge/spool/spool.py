@@ -22,6 +22,7 @@ from typing import TypeVar
 from saccade.errors import ConfigError
 from saccade.sqlite_files import check_sqlite
 from saccade.tasks import within
+from saccade_edge.spool.examiner import Examiner
 from saccade_edge.spool.faults import SpoolFault, at_opening, fault_of
 from saccade_edge.spool.file import SpoolFile
 from saccade_edge.spool.lock import Lock, was_locked
@@ -86,7 +87,8 @@ class Spool:
         self._tell: Callable[[SpoolEvent], None] = lambda event: None
         self._kept_late: Callable[[int], bool] = lambda sequence: False
         tend = Job(self._tend, self._tended)
-        self._worker = Worker(file, self._replace, tend, self._told)
+        self._worker = Worker(file, self._replace, tend, self._told, lock.check)
+        self._examiner = Examiner(self._examine)
 
     @classmethod
     def open(cls, settings: SpoolSettings, device: str, digest: bytes, camera: str) -> Spool:
@@ -237,6 +239,7 @@ class Spool:
 
     async def close(self) -> None:
         """Write what waits to be written; a disk that hangs is left alone after some seconds."""
+        self._examiner.close()
         given = self._sequences.given, self._questions.given
         self._owe(lambda file: file.end(*given))
         if await asyncio.to_thread(self._worker.close, CLOSE_S):
@@ -272,6 +275,21 @@ class Spool:
         for entry in [] if isinstance(page, SpoolFault) else page:
             self.release(entry.sequence)
 
+    def _examine(self) -> None:
+        """In the examiner's thread."""
+        file = self._worker.file
+
+        def report(present: SpoolFile) -> None:
+            if present is file:
+                raise damage
+
+        try:
+            file.examine()
+        except sqlite3.DatabaseError as error:
+            damage = error
+            if fault_of(error).fate is Fate.CORRUPT:
+                self._worker.do(Job(report))
+
     # What follows runs in the worker's thread.
 
     def _tend(self, file: SpoolFile) -> None:
@@ -296,6 +314,8 @@ class Spool:
         self._sequences.reserved, self._questions.reserved = self._worker.file.reserved
 
     def _replace(self, corrupt: SpoolFile) -> SpoolFile:
+        lost_file = "the spool's file was lost while in use, what is left of it"
+        what = lost_file if corrupt.is_lost else "the spool is corrupt and"
         corrupt.close()
         aside = move_aside(self._settings.path)
         fresh = replace(self.identity, boot=secrets.randbits(64))
@@ -304,7 +324,7 @@ class Spool:
             lost = file.continue_from(corrupt)
             file.reserve(self._sequences.given, self._questions.given)
         self.identity, self.said_until = fresh, 0
-        self._tell(SpoolReborn(f"the spool is corrupt and was moved to {aside}", lost))
+        self._tell(SpoolReborn(f"{what} was moved to {aside}", lost))
         return file
 
     def _told(self, fault: SpoolFault | None) -> None:

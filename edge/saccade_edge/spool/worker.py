@@ -10,7 +10,9 @@ Rules:
   cloud has settled costs no fsync of its own. It is kept until the disk takes it; others are told
   why not.
 - While the disk is in trouble it is tried once a second. Nothing waits for it.
-- A file that turns out to be corrupt is moved aside, and the jobs go to a new one.
+- A file that turns out to be corrupt is moved aside, and the jobs go to a new one. So they do
+  where the file was deleted or cut while in use; where its place is not free, the disk is in
+  trouble until it is.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ class Job:
 
 class Worker:
     """``replace`` gives a new file for a corrupt one; ``tend`` is a job for once a second; ``told``
-    hears of a fault, and None when it has passed. All are called in the worker's thread.
+    hears of a fault, and None when it has passed; ``check`` raises ``FileLost`` where another
+    process may write too. All are called in the worker's thread.
     """
 
     def __init__(
@@ -55,11 +58,13 @@ class Worker:
         replace: Callable[[SpoolFile], SpoolFile],
         tend: Job,
         told: Callable[[SpoolFault | None], None],
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.file = file
         self._replace = replace
         self._tend = tend
         self._told = told
+        self._check = check
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self._owed: deque[Job] = deque()
         self._fault: SpoolFault | None = None
@@ -119,7 +124,7 @@ class Worker:
             return
         jobs = [*self._take_owed(), *batch]
         fault = self._mend() or self._try(jobs)
-        if fault is not None and fault.fate is Fate.CORRUPT:
+        if fault is not None and self._is_gone(fault):
             self._corrupt = True
             fault = self._mend() or self._try(jobs)
         if fault is not None and fault.fate is Fate.DISK_FULL:
@@ -127,6 +132,12 @@ class Worker:
         elif fault is not None:
             self._fail(jobs, fault)
         self._note(fault)
+
+    def _is_gone(self, fault: SpoolFault) -> bool:
+        """Whether only a new file can help."""
+        if fault.fate is Fate.LOST:
+            return self.file.is_lost and self.file.place_is_free
+        return fault.fate is Fate.CORRUPT
 
     def _mend(self) -> SpoolFault | None:
         """A new file in a corrupt one's place; why there is none yet."""
@@ -148,6 +159,7 @@ class Worker:
     def _try(self, jobs: list[Job]) -> SpoolFault | None:
         """All in one transaction, or none and the reason."""
         try:
+            self._check()
             with self.file.transaction():
                 results = [job.work(self.file) for job in jobs]
         except (sqlite3.Error, OSError) as error:

@@ -1,6 +1,6 @@
 """The edge's end of the conversation with the cloud."""
 
-from saccade_edge.uplink.bounds import LinkState
+from saccade_edge.uplink.bounds import LinkState, Owed
 from saccade_edge.uplink.client import Uplink, UplinkSettings
 from saccade_edge.uplink.events import (
     Acknowledged,
@@ -8,6 +8,7 @@ from saccade_edge.uplink.events import (
     AnswerPiece,
     Bounded,
     Connected,
+    Kept,
     Lost,
     Refused,
     Said,
@@ -20,8 +21,10 @@ __all__ = [
     "Answered",
     "Bounded",
     "Connected",
+    "Kept",
     "LinkState",
     "Lost",
+    "Owed",
     "Refused",
     "Said",
     "Uplink",

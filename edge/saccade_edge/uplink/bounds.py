@@ -45,3 +45,11 @@ class LinkState:
     unacknowledged_s: float
     waiting: int
     backlog: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What the cloud owes for what was sent: packets without an acknowledgement, open questions."""
+
+    packets: int = 0
+    questions: int = 0

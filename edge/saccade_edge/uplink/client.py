@@ -16,6 +16,7 @@ from saccade.bundle import Bundle
 from saccade.errors import (
     EngineError,
     LimitExceeded,
+    PacketError,
     RemoteError,
     SaccadeError,
     StorageError,
@@ -29,12 +30,13 @@ from saccade.tls import ClientTls
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
+from saccade.views_header import ViewsHeader
 from saccade_edge.spool import Asked, Entry, Identity, Spool, SpoolEvent, SpoolReborn
 from saccade_edge.uplink.backoff import Backoff
-from saccade_edge.uplink.bounds import Bounds, LinkState
+from saccade_edge.uplink.bounds import Bounds, LinkState, Owed
 from saccade_edge.uplink.channel import open_channel, wait_ready
 from saccade_edge.uplink.conversation import Call, Conversation
-from saccade_edge.uplink.events import Connected, Lost, Said, UplinkEvent
+from saccade_edge.uplink.events import Connected, Kept, Lost, Said, UplinkEvent
 from saccade_edge.uplink.hearing import Hearing
 from saccade_edge.uplink.outbox import Outbox
 from saccade_edge.uplink.parcel import Parcel
@@ -94,7 +96,7 @@ class Uplink:
         self._tell = tell
         self._spool = spool
         self._limits = Limits.of(bundle.manifest)
-        self._outbox = Outbox(_bounds(settings), spool, self._said)
+        self._outbox = Outbox(_bounds(settings), spool, self._said, self._kept)
         self._ids = itertools.count(1)
         self._finishing = asyncio.Event()
         self._renewed = asyncio.Event()
@@ -109,6 +111,16 @@ class Uplink:
     def identity(self) -> Identity:
         """Of the packets that are handed over: their boot may change, epoch and cameras do not."""
         return self._own if self._spool is None else self._spool.identity
+
+    @property
+    def settled(self) -> bool:
+        """Whether the cloud has all that is in memory, and answered; the spool may have more."""
+        return self._outbox.settled
+
+    @property
+    def owed(self) -> Owed:
+        """What the cloud owes for what was sent."""
+        return self._outbox.owed
 
     @property
     def state(self) -> LinkState:
@@ -267,8 +279,19 @@ class Uplink:
         raise RemoteError(told)
 
     def _said(self, parcel: Parcel) -> None:
-        point = parcel.point if parcel.live else None
-        self._tell(Said(parcel.sequence, parcel.size, parcel.live, point))
+        if parcel.live:
+            self._tell(Said(parcel.sequence, parcel.size, True, parcel.point))
+            return
+        captured_ms = self.identity.epoch_unix_ms + parcel.packet.captured_ms
+        size = _frame_size(parcel.packet, self._limits)
+        self._tell(
+            Said(
+                parcel.sequence, parcel.size, False, size=size, captured_ns=captured_ms * NS_PER_MS
+            )
+        )
+
+    def _kept(self, parcel: Parcel, late: bool) -> None:
+        self._tell(Kept(parcel.sequence, parcel.kept, late))
 
     def _spool_told(self, event: SpoolEvent) -> None:
         if isinstance(event, SpoolReborn):
@@ -331,6 +354,14 @@ class Uplink:
             await within(pause_s, self._finishing.wait())
         except asyncio.TimeoutError:
             return
+
+
+def _frame_size(packet: tokens_pb2.FramePacket, limits: Limits) -> tuple[int, int]:
+    """(height, width), zeros where the packet does not say it: the cloud will refuse it."""
+    try:
+        return ViewsHeader.from_bytes(packet.views, limits).size
+    except (PacketError, LimitExceeded):
+        return 0, 0
 
 
 def _bounds(settings: UplinkSettings) -> Bounds:

@@ -31,13 +31,27 @@ class Lost:
 @dataclass(frozen=True, slots=True)
 class Said:
     """A packet goes onto the stream, perhaps again. ``packet_bytes``: its serialised size;
-    ``live``: it does not come from the backlog; ``point``: of a live one, as it was handed over.
+    ``live``: it does not come from the backlog; ``point``: of a live one, as it was handed over;
+    ``size``: of its frame, (height, width) in pixels; ``captured_ns``: Unix time, 0: unknown.
     """
 
     sequence: int
     packet_bytes: int
     live: bool
     point: int | None = None
+    size: tuple[int, int] = (0, 0)
+    captured_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A packet is not sent now. It waits in the spool, or, where that takes nothing, in memory
+    (not ``on_disk``); it is told once, or twice where it first waits for the link and is then late.
+    """
+
+    sequence: int
+    on_disk: bool
+    late: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +68,7 @@ class Acknowledged:
     round_trip_ms: float
     received_unix_ms: int
     live: bool
+    name: str = ""  # the frame's, where it has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +105,7 @@ class Refused:
     error: SaccadeError
     sequence: int
     question: str = ""
+    name: str = ""  # the frame's, where it has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,4 +117,6 @@ class Bounded:
     frames_per_minute: int = 0
 
 
-UplinkEvent = Connected | Lost | Said | Acknowledged | AnswerPiece | Answered | Refused | Bounded
+UplinkEvent = (
+    Connected | Lost | Said | Kept | Acknowledged | AnswerPiece | Answered | Refused | Bounded
+)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 
 from google.protobuf.message import DecodeError
 
@@ -25,12 +26,22 @@ PAGE_BYTES = 1 << 18
 
 
 class Keeping:
-    """``bounded``: packets come whether there is room or not. Without a spool nothing is kept."""
+    """``bounded``: packets come whether there is room or not. Without a spool nothing is kept.
+    ``late`` hears of every live packet that falls behind.
+    """
 
-    def __init__(self, queues: Queues, spool: Spool | None, *, bounded: bool) -> None:
+    def __init__(
+        self,
+        queues: Queues,
+        spool: Spool | None,
+        *,
+        bounded: bool,
+        late: Callable[[Parcel], None] = lambda parcel: None,
+    ) -> None:
         self._queues = queues
         self._spool = spool
         self._bounded = bounded
+        self._late = late
 
     @property
     def waiting(self) -> int:
@@ -44,6 +55,8 @@ class Keeping:
 
     def fall_behind(self, parcel: Parcel) -> None:
         """It is not for now any more."""
+        if parcel.live:
+            self._late(parcel)
         parcel.live = False
         if parcel.kept:
             self.forget(parcel)

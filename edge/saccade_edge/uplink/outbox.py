@@ -30,7 +30,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from saccade.v1 import vision_pb2
 from saccade_edge.spool import Fate, Spool, refused
-from saccade_edge.uplink.bounds import Bounds, LinkState
+from saccade_edge.uplink.bounds import Bounds, LinkState, Owed
 from saccade_edge.uplink.keeping import Keeping
 from saccade_edge.uplink.pace import Pace
 from saccade_edge.uplink.parcel import Parcel
@@ -41,20 +41,26 @@ UNSTORED_PAUSE_S = 30.0  # a cloud whose store fails is not asked all the time
 
 
 class Outbox:
-    """Belongs to one event loop. ``said`` hears of every packet that is given out to be said."""
+    """Belongs to one event loop. ``said`` hears of every packet that is given out to be said,
+    ``kept`` of each that is not for now, and whether it is late.
+    """
 
     def __init__(
         self,
         bounds: Bounds,
         spool: Spool | None = None,
         said: Callable[[Parcel], None] = lambda parcel: None,
+        kept: Callable[[Parcel, bool], None] = lambda parcel, late: None,
     ) -> None:
         self._bounds = bounds
         self._spool = spool
         self._said = said
+        self._kept = kept
         self._waits = spool is None or not bounds.live
         self._queues = Queues()
-        self._keeping = Keeping(self._queues, spool, bounded=not self._waits)
+        self._keeping = Keeping(
+            self._queues, spool, bounded=not self._waits, late=lambda parcel: kept(parcel, True)
+        )
         self._under_way = UnderWay()
         self._announced = 0  # packets up to this one may be said: the spool has written it down
         self.pace = Pace(bounds.backlog_bytes_per_s)
@@ -72,6 +78,22 @@ class Outbox:
     def empty(self) -> bool:
         """Whether the cloud has all that was ever handed over, and has answered."""
         return not self._queues.parcels and self._keeping.waiting == 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing that is in memory is open."""
+        return not self._queues.parcels
+
+    @property
+    def owed(self) -> Owed:
+        """What the cloud owes for what has been said."""
+        queues = self._queues
+        unsaid = {parcel.sequence for parcel in (*queues.live, *queues.behind)}
+        said = [parcel for parcel in queues.parcels.values() if parcel.sequence not in unsaid]
+        return Owed(
+            sum(not parcel.settled for parcel in said),
+            sum(len(parcel.questions) for parcel in said),
+        )
 
     @property
     def doubts(self) -> Sequence[int]:
@@ -112,6 +134,8 @@ class Outbox:
                 self._keeping.fall_behind(parcel)
             else:
                 self._queues.live.append(parcel)
+                if parcel.held or not self._streaming:
+                    self._kept(parcel, False)
                 self._keeping.make_room()
             self._changed.notify_all()
 

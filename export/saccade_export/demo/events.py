@@ -79,7 +79,7 @@ def parse(line: str) -> Event | None:
     """None for what the demo doesn't show."""
     record = json.loads(line)
     kind = record["event"]
-    if kind == "FrameSent":
+    if kind == "FrameSent" and not record["late"]:
         return _sent(record)
     if kind == "FrameSkipped":
         return Skipped(record["sequence"])

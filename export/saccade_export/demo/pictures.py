@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import TracebackType
 
 from saccade.errors import SourceError
-from saccade.nouns import U8
+from saccade.nouns import U8, Frame
 from saccade.redaction import redact
-from saccade_edge.source import is_camera, open_source
+from saccade_edge.source import FrameError, is_camera, open_source
 
 
 class Pictures:
@@ -23,10 +24,16 @@ class Pictures:
 
     def at(self, sequence: int) -> U8:
         """Frame ``sequence``, after all that were asked for before: uint8 [H, W, 3] RGB."""
-        for frame in self._source:
+        while (frame := self._next()) is not None:
             if frame.sequence == sequence:
                 return frame.picture
         raise SourceError(f"the recording has no frame {sequence} any more")
+
+    def _next(self) -> Frame | None:
+        """The next frame that can be read; the edge told of the others."""
+        while True:
+            with suppress(FrameError):
+                return next(self._source, None)
 
     def __enter__(self) -> Pictures:  # noqa: PYI034 - typing.Self is Python 3.11
         return self

@@ -73,6 +73,11 @@ class Codec(Protocol):
         """As in packets; never reused."""
         ...
 
+    @property
+    def most_layers(self) -> int:
+        """How many ``encode`` writes, where it is asked for all."""
+        ...
+
     def encode(
         self,
         sets: Sequence[TokenSet],

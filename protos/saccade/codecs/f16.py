@@ -22,6 +22,7 @@ class F16:
 
     name = "f16"
     wire_id = 0
+    most_layers = 1
 
     def encode(
         self,

@@ -44,6 +44,7 @@ class Int8z:
 
     name = "int8z"
     wire_id = 1
+    most_layers = 1
 
     def encode(
         self,

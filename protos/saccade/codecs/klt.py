@@ -49,6 +49,10 @@ class Klt:
     def dim(self) -> int:
         return self.table.dim
 
+    @property
+    def most_layers(self) -> int:
+        return len(self._layers)
+
     def encode(
         self,
         sets: Sequence[TokenSet],

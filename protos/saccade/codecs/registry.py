@@ -79,7 +79,7 @@ def _open(bundle: Bundle, name: str) -> Codec:
     size = bundle.manifest.files[file].bytes
     if size > MAX_FILE_BYTES:
         raise BundleError(f"{file} has {size} bytes, a codec table at most {MAX_FILE_BYTES}")
-    codec = CALIBRATED[name](bundle.file(file).read_bytes())
+    codec = CALIBRATED[name](bundle.read(file, MAX_FILE_BYTES))
     if codec.dim != dim:
         raise BundleError(f"{file} is for tokens of {codec.dim} features, the encoder's have {dim}")
     return codec

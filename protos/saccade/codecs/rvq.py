@@ -46,6 +46,10 @@ class Rvq:
     def dim(self) -> int:
         return self.table.dim
 
+    @property
+    def most_layers(self) -> int:
+        return len(self.table.layers)
+
     def encode(
         self,
         sets: Sequence[TokenSet],
