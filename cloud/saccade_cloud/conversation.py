@@ -22,6 +22,7 @@ from saccade.errors import (
     Unreachable,
 )
 from saccade.packet import known_copy
+from saccade.replies import mean_and_least
 from saccade.session import Role, Session, State
 from saccade.status import to_failure
 from saccade.tasks import end, next_or_none, within
@@ -259,6 +260,7 @@ def _failure(
 
 
 def _answer_chunk(question: pb.Question, chunk: TokenChunk) -> pb.CloudMessage:
+    probability, least = mean_and_least(chunk.probability)
     answer = pb.AnswerChunk(
         question_id=question.id,
         sequence=question.sequence,
@@ -266,5 +268,7 @@ def _answer_chunk(question: pb.Question, chunk: TokenChunk) -> pb.CloudMessage:
         last=chunk.finish is not None,
         finish=chunk.finish or "",
         timing=stage_times(chunk.timing),
+        probability=probability,
+        least_probability=least,
     )
     return pb.CloudMessage(answer=answer)

@@ -70,6 +70,11 @@ class MemoryFrames:
             camera.sessions -= 1
             self._cameras[device, name] = camera
 
+    def connected(self, device: str, camera: str) -> bool:
+        """See ``FrameStore.connected``."""
+        known = self._cameras.get((device, camera))
+        return known is not None and known.sessions > 0
+
     def put(self, frame: StoredFrame) -> bool:
         """See ``FrameStore.put``."""
         device = self._devices.setdefault(frame.device, _Device())
@@ -163,10 +168,7 @@ def _newest(camera: _Camera) -> StoredFrame | None:
 
 
 def _rank(frame: StoredFrame) -> int:
-    """Nothing is captured after it came: a clock that runs ahead, or a recording that is read
-    faster than it was filmed, would outrank what comes later for as long as it lies in the future.
-    """
-    return min(frame.tokens.captured_ns, frame.received_ns)
+    return frame.seen_ns
 
 
 def _state(device: str, name: str, camera: _Camera) -> CameraState:
