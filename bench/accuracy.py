@@ -100,8 +100,7 @@ class Blind:
 async def ask_all(
     answerer: Answerer, frame: FrameTokens, questions: Sequence[Question]
 ) -> list[str]:
-    answers = await asyncio.gather(*(answerer.answer(frame, q.text) for q in questions))
-    return [a.text for a in answers]
+    return await asyncio.gather(*(answerer.text(frame, q.text) for q in questions))
 
 
 async def run_frame(

@@ -20,14 +20,13 @@ from typing import Any
 
 from bench.common import quantiles, table
 from bench.wiretap import FRAME_HEADER_BYTES, MESSAGE_PREFIX_BYTES, Direction, Wiretap
-from saccade.bundle import Bundle
+from saccade.bundle import CLIP, Bundle
 from saccade.errors import RemoteError
 from saccade.v1 import vision_pb2 as pb
 from saccade_export.demo.baselines import QUALITY, Sizes, sizes
 from saccade_export.demo.events import Sent, parse
 from saccade_export.demo.pictures import Pictures
 from saccade_export.demo.processes import Process, address_of, running
-from saccade_export.demo.show import CLIP
 
 QUESTION = "how many vehicles are there ?"
 STAGES = (

@@ -74,8 +74,7 @@ async def _mind(bundle: Bundle) -> Answerer:
 
 
 async def _ask(mind: Answerer, sent: Sent, questions: Sequence[str]) -> list[str]:
-    answers = await asyncio.gather(*(mind.answer(sent.frame, q) for q in questions))
-    return [answer.text for answer in answers]
+    return await asyncio.gather(*(mind.text(sent.frame, q) for q in questions))
 
 
 _bench: list[Bench] = []  # of this process

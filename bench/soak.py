@@ -43,10 +43,9 @@ from bench.process import bytes_in, descriptors, memory, state_folder
 from bench.slope import slope
 from bench.wiretap import Wiretap
 from saccade import connect_async
-from saccade.bundle import Bundle
-from saccade.errors import RemoteError
+from saccade.bundle import CLIP, Bundle
+from saccade.errors import NotInFrame, RemoteError
 from saccade_export.demo.processes import Process, address_of, running
-from saccade_export.demo.show import CLIP
 
 QUESTIONS = ("how many vehicles are there ?", "what colour is vehicle 1 ?", "is there a bus ?")
 CLIP_S = 24.0
@@ -101,7 +100,7 @@ class Tally:
         self.frames += kind == "FrameSent"
         self.answers += kind == "FrameAnswered"
         self.lost += kind == "Lost"
-        if kind == "Refused":
+        if kind == "Refused" and record["code"] != NotInFrame.code:
             self.refused.append(record["error"])
 
 

@@ -31,9 +31,8 @@ from bench.link.trial.pictures import ACCURACY, measured_points
 from bench.link.trial.pool import interruptible, run_all
 from bench.link.trial.running import Arm, Setting
 from bench.link.trial.stretch import stretch_of
-from saccade.bundle import Bundle
+from saccade.bundle import CLIP, Bundle
 from saccade.errors import ConfigError, SaccadeError
-from saccade_export.demo.show import CLIP
 
 ARMS = ("fixed", "ewma", "awstream", "robust", "oracle", "AVIF", "JPEG")
 RATES = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)

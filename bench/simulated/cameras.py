@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from saccade.bundle import Bundle
+from saccade.errors import NotInFrame
 from saccade.nouns import Frame, Timing
 from saccade.tasks import end
 from saccade.v1 import tokens_pb2
@@ -34,6 +35,7 @@ from saccade_edge.spool import Spool, SpoolEvent, SpoolSettings
 from saccade_edge.standing import Standing
 from saccade_edge.tending import Tending
 from saccade_edge.uplink import Connected, Uplink, UplinkEvent, UplinkSettings
+from saccade_edge.uplink.events import Refused
 
 CAMERA = "camera"
 CONNECT_S = 60.0
@@ -161,6 +163,12 @@ class _Edge:
             self.told.setdefault(frame.sequence, (frame.captured_ns / 1e9, at_once, []))
         elif isinstance(event, FrameAnswered) and event.answer.sequence in self.told:
             self.told[event.answer.sequence][2].append(time.monotonic())
+        elif isinstance(event, Refused) and self._answers(event):
+            self.told[event.sequence][2].append(time.monotonic())
+
+    def _answers(self, refused: Refused) -> bool:
+        """That the frame does not show what a question is about is an answer to it."""
+        return isinstance(refused.error, NotInFrame) and refused.sequence in self.told
 
 
 class _Premade(Feed):

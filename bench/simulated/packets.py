@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from saccade import codecs
-from saccade.bundle import Bundle
+from saccade.bundle import CLIP, Bundle
 from saccade.limits import Limits
 from saccade.nouns import TokenSet
 from saccade.packet import pack, unpack
@@ -19,7 +19,6 @@ from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.source import open_source
-from saccade_export.demo.show import CLIP
 
 FPS = 1.0  # neighbouring frames show the same vehicles; a second apart their number differs
 

@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from saccade.errors import NotInFrame
 from saccade.limits import check
 from saccade.nouns import Answer, FrameTokens, Timing
+from saccade.replies import mean_and_least
 from saccade_cloud.engines.base import Engine, EngineLimits, GenerateParams, TokenChunk
 from saccade_cloud.prompt import Prompt, PromptBuilder, VisualSegment
 from saccade_cloud.reconstruct import Reconstructor
@@ -68,9 +70,10 @@ class Answerer:
         """The prompt, for the engine. ``max_tokens`` 0 is the engine's maximum; ``client``: who
         asks.
 
-        Raises ``QuestionError`` before anything is computed.
+        Raises ``QuestionError`` (``UnknownWords``, ``NotInFrame``) before anything is computed.
         """
         self.check_question(question)
+        self._prompts.check_crops(question, frame.views)
         started = time.perf_counter()
         visual = await self._visual(frame)
         reconstruct_ms = (time.perf_counter() - started) * 1e3
@@ -94,13 +97,25 @@ class Answerer:
         async with aclosing(self.stream(frame, question, max_tokens)) as chunks:
             async for last in chunks:
                 texts.append(last.text)
+        probability, least = mean_and_least(last.probability)
         return Answer(
             text="".join(texts),
             sequence=frame.sequence,
             camera=frame.camera,
             timing=last.timing or Timing(),
             finish=last.finish or "length",
+            probability=probability,
+            least_probability=least,
         )
+
+    async def text(self, frame: FrameTokens, question: str) -> str:
+        """The answer's text, for measurements: a question about what the frame does not show has
+        the empty one, which is never right.
+        """
+        try:
+            return (await self.answer(frame, question)).text
+        except NotInFrame:
+            return ""
 
     async def close(self) -> None:
         """End the engine; running answers end with ``EngineError``."""

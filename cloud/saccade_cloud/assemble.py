@@ -7,6 +7,7 @@ from dataclasses import replace
 from saccade import codecs
 from saccade.bundle import Bundle
 from saccade.limits import Limits
+from saccade.questions import QuestionRules
 from saccade_cloud.answering import Answerer
 from saccade_cloud.engines.base import Engine, EngineLimits
 from saccade_cloud.engines.decoder import DecoderShape
@@ -56,7 +57,7 @@ def open_answerer(bundle: Bundle, engine: Engine) -> Answerer:
     language, limits = bundle.manifest.language, Limits.of(bundle.manifest)
     return Answerer(
         Reconstructor(bundle.model(language.projector), limits, language.width),
-        PromptBuilder(open_tokenizer(bundle), language.template, limits.question_chars),
+        PromptBuilder(open_tokenizer(bundle), language.template, QuestionRules.of(bundle.manifest)),
         engine,
     )
 
@@ -66,9 +67,9 @@ def memory_frames(settings: ServerSettings) -> MemoryFrames:
     return MemoryFrames(
         settings.frames_per_camera,
         settings.max_cameras,
-        settings.quota.cameras,
         settings.frame_bytes,
         settings.device_frame_bytes,
+        settings.quota.cameras,
     )
 
 
@@ -87,4 +88,5 @@ def open_hub(
         settings=settings,
         store=store or NoStore(),
         codecs=codecs.of(bundle),
+        domain=bundle.manifest.domain,
     )

@@ -22,6 +22,7 @@ from saccade.errors import (
     Unreachable,
 )
 from saccade.packet import known_copy
+from saccade.replies import mean_and_least
 from saccade.session import Role, Session, State
 from saccade.status import to_failure
 from saccade.tasks import end, next_or_none, within
@@ -148,10 +149,10 @@ class Conversation:
             await self._tenancy.decoded(time.perf_counter() - began_s)
             return
         self._hub.frames.put(frame)
-        await self._store(frame, hello)
+        await self._store(packet.sequence, frame, hello)
         await self._tenancy.decoded(frame.timing.stages["decode"] / 1e3)
 
-    async def _store(self, frame: StoredFrame, hello: pb.Hello) -> None:
+    async def _store(self, sequence: int, frame: StoredFrame, hello: pb.Hello) -> None:
         await self._tenancy.begin_storing()
         try:
             storing = await self._hub.store.put(record_of(frame, hello))
@@ -159,7 +160,7 @@ class Conversation:
             self._tenancy.end_storing()
             if not isinstance(error, (PacketError, LimitExceeded, StorageError)):
                 raise
-            await self._say(_failure(error, sequence=frame.tokens.sequence))
+            await self._say(_failure(error, sequence=sequence))
             return
         # Also where the acknowledgement is cancelled before it begins.
         storing.add_done_callback(lambda _: self._tenancy.end_storing())
@@ -259,6 +260,7 @@ def _failure(
 
 
 def _answer_chunk(question: pb.Question, chunk: TokenChunk) -> pb.CloudMessage:
+    probability, least = mean_and_least(chunk.probability)
     answer = pb.AnswerChunk(
         question_id=question.id,
         sequence=question.sequence,
@@ -266,5 +268,7 @@ def _answer_chunk(question: pb.Question, chunk: TokenChunk) -> pb.CloudMessage:
         last=chunk.finish is not None,
         finish=chunk.finish or "",
         timing=stage_times(chunk.timing),
+        probability=probability,
+        least_probability=least,
     )
     return pb.CloudMessage(answer=answer)

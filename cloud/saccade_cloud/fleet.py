@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 import grpc
 
-from saccade.errors import QuestionError
+from saccade.errors import QuestionError, StaleFrame
+from saccade.nouns import utc
 from saccade.packet import MAX_UNIX_MS
+from saccade.replies import mean_and_least
 from saccade.v1 import fleet_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetServicer
 from saccade_cloud.access import caller
 from saccade_cloud.board import Wanted
+from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.frames import CameraState, FrameStore, StoredFrame
 from saccade_cloud.hub import Hub
 from saccade_cloud.stages import stage_times
@@ -33,28 +37,51 @@ class Fleet(FleetServicer):
     async def ListCameras(  # noqa: N802 - the stub's name
         self, request: pb.ListCamerasRequest, context: Context
     ) -> pb.ListCamerasReply:
-        cameras = self._hub.frames.cameras()
-        return pb.ListCamerasReply(cameras=[_camera(state) for state in cameras])
+        frames, now_ns = self._hub.frames, time.time_ns()
+        cameras = [
+            _camera(state, frames.newest(state.device, state.name), now_ns)
+            for state in frames.cameras()
+        ]
+        return pb.ListCamerasReply(cameras=cameras, domain=self._hub.domain)
 
     async def Ask(  # noqa: N802 - as above
         self, request: pb.AskRequest, context: Context
     ) -> AsyncIterator[pb.AskReply]:
         async with translated(context):
-            frame = newest_frame(self._hub.frames, request.camera)
+            camera = find_camera(self._hub.frames, request.camera)
+            frame = newest_frame(self._hub.frames, camera)
+            if request.HasField("max_age_ms"):
+                check_age(camera, frame, request.max_age_ms)
             answer = self._hub.posted_answer(
                 frame, request.question, request.max_tokens, client=caller()
             )
             async with aclosing(answer) as chunks:
                 async for chunk in chunks:
-                    yield pb.AskReply(
-                        text=chunk.text,
-                        last=chunk.finish is not None,
-                        finish=chunk.finish or "",
-                        sequence=frame.tokens.sequence,
-                        captured_unix_ms=frame.tokens.captured_ns // NS_PER_MS,
-                        timing=stage_times(chunk.timing),
-                        packet_bytes=frame.packet_bytes,
-                    )
+                    yield self._reply(chunk, camera, frame)
+
+    def _reply(self, chunk: TokenChunk, camera: CameraState, frame: StoredFrame) -> pb.AskReply:
+        reply = pb.AskReply(
+            text=chunk.text,
+            sequence=frame.tokens.sequence,
+            captured_unix_ms=frame.tokens.captured_ns // NS_PER_MS,
+            packet_bytes=frame.packet_bytes,
+        )
+        if chunk.finish is None:
+            return reply
+        probability, least = mean_and_least(chunk.probability)
+        last = pb.AskReply(
+            last=True,
+            finish=chunk.finish,
+            timing=stage_times(chunk.timing),
+            domain=self._hub.domain,
+            age_ms=frame.age_ns(time.time_ns()) // NS_PER_MS,
+            clock_ahead_ms=frame.clock_ahead_ns // NS_PER_MS,
+            connected=self._hub.frames.connected(camera.device, camera.name),
+            probability=probability,
+            least_probability=least,
+        )
+        reply.MergeFrom(last)
+        return reply
 
     async def Watch(  # noqa: N802 - as above
         self, request: pb.WatchRequest, context: Context
@@ -111,13 +138,25 @@ def find_camera(frames: FrameStore, name: str) -> CameraState:
     raise QuestionError(f"there is no camera {name!r}, known: {known}")
 
 
-def newest_frame(frames: FrameStore, name: str) -> StoredFrame:
-    """The newest frame of a camera. Raises ``QuestionError``."""
-    camera = find_camera(frames, name)
+def newest_frame(frames: FrameStore, camera: CameraState) -> StoredFrame:
+    """The newest frame of a camera. Raises ``QuestionError`` where none has come."""
     frame = frames.newest(camera.device, camera.name)
     if frame is None:
         raise QuestionError(f"camera {camera.path} has not sent a frame yet")
     return frame
+
+
+def check_age(camera: CameraState, frame: StoredFrame, max_age_ms: int) -> None:
+    """Raises ``StaleFrame`` for a frame that is older by the cloud's clock."""
+    age_ms = frame.age_ns(time.time_ns()) // NS_PER_MS
+    if age_ms <= max_age_ms:
+        return
+    link = "" if camera.connected else "; the camera is not connected"
+    raise StaleFrame(
+        f"the newest frame of {camera.path} is {age_ms / 1e3:,.1f} s old (captured "
+        f"{utc(frame.tokens.captured_ns):%Y-%m-%dT%H:%M:%SZ}), at most {max_age_ms / 1e3:,.1f} s "
+        f"are allowed{link}"
+    )
 
 
 def _everything(_: Observation) -> bool:
@@ -128,8 +167,8 @@ def _of_camera(state: CameraState) -> Wanted:
     return lambda posted: (posted.device, posted.camera) == (state.device, state.name)
 
 
-def _camera(state: CameraState) -> pb.Camera:
-    return pb.Camera(
+def _camera(state: CameraState, newest: StoredFrame | None, now_ns: int) -> pb.Camera:
+    camera = pb.Camera(
         device=state.device,
         name=state.name,
         connected=state.connected,
@@ -139,9 +178,14 @@ def _camera(state: CameraState) -> pb.Camera:
         damaged_layers=state.damaged_layers,
         bytes=state.bytes,
     )
+    if newest is not None:
+        camera.last_age_ms = newest.age_ns(now_ns) // NS_PER_MS
+        camera.clock_ahead_ms = newest.clock_ahead_ns // NS_PER_MS
+    return camera
 
 
 def _watched(posted: Observation) -> pb.WatchReply:
+    probability, least = mean_and_least(posted.probability)
     return pb.WatchReply(
         device=posted.device,
         camera=posted.camera,
@@ -150,4 +194,7 @@ def _watched(posted: Observation) -> pb.WatchReply:
         question=posted.question,
         answer=posted.answer,
         packet_bytes=posted.packet_bytes,
+        answered_unix_ms=posted.answered_ns // NS_PER_MS,
+        probability=probability,
+        least_probability=least,
     )

@@ -46,6 +46,24 @@ class StoredFrame:
         return self.device, self.boot, self.tokens.sequence
 
     @property
+    def seen_ns(self) -> int:
+        """When it was captured, as far as two clocks can tell: nothing is captured after it came.
+
+        An edge's clock that runs ahead, or a recording that is read faster than it was filmed,
+        says so; such a frame would otherwise outrank all later ones until that time has come.
+        """
+        return min(self.tokens.captured_ns, self.received_ns)
+
+    @property
+    def clock_ahead_ns(self) -> int:
+        """By how much its capture lay in the future when it came; 0 where it did not."""
+        return max(self.tokens.captured_ns - self.received_ns, 0)
+
+    def age_ns(self, now_ns: int) -> int:
+        """How old it is at a Unix time of the cloud's clock; never negative."""
+        return max(now_ns - self.seen_ns, 0)
+
+    @property
     def held_bytes(self) -> int:
         """Memory that it takes, about. A hello is counted with each frame that refers to it: a
         device could say hello anew for every frame.
@@ -82,6 +100,10 @@ class FrameStore(Protocol):
 
     def disconnect(self, device: str, cameras: Sequence[str]) -> None:
         """A session that connected the same ends."""
+        ...
+
+    def connected(self, device: str, camera: str) -> bool:
+        """Whether a session of that camera is open."""
         ...
 
     def put(self, frame: StoredFrame) -> bool:

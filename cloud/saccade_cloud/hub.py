@@ -50,7 +50,9 @@ def _one_worker() -> ThreadPoolExecutor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hub:
-    """Serves one event loop. ``digest``: the bundle's, 32 bytes; ``codecs``: with its tables."""
+    """Serves one event loop. ``digest``: the bundle's, 32 bytes; ``codecs``: with its tables;
+    ``domain``: what its model was trained to see.
+    """
 
     digest: bytes
     limits: Limits
@@ -59,6 +61,7 @@ class Hub:
     settings: ServerSettings
     store: Store = field(default_factory=NoStore)
     codecs: Codecs = PLAIN
+    domain: str = ""
     board: AnswerBoard = field(default_factory=AnswerBoard)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     unpacking: ThreadPoolExecutor = field(default_factory=_one_worker)
@@ -190,7 +193,7 @@ class Hub:
                 texts.append(chunk.text)
                 if chunk.finish is not None:
                     answer = "".join(texts)
-                    observed = _observation(frame, question, max_tokens, answer, chunk.finish)
+                    observed = _observation(frame, question, max_tokens, answer, chunk)
                     chunk = _before(chunk, await self._observe(observed))
                 yield chunk
 
@@ -222,7 +225,7 @@ def _timed_unpack(
 
 
 def _observation(
-    frame: StoredFrame, question: str, max_tokens: int, answer: str, finish: str
+    frame: StoredFrame, question: str, max_tokens: int, answer: str, last: TokenChunk
 ) -> Observation:
     return Observation(
         device=frame.device,
@@ -233,9 +236,10 @@ def _observation(
         question=question,
         max_tokens=max_tokens,
         answer=answer,
-        finish=finish,
+        finish=last.finish or "length",
         packet_bytes=frame.packet_bytes,
         answered_ns=time.time_ns(),
+        probability=last.probability,
     )
 
 

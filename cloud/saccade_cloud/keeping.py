@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from google.protobuf.message import DecodeError
 
@@ -62,7 +63,8 @@ async def frame_of(hub: Hub, device: str, boot: int, sequence: int) -> StoredFra
         )
     try:
         packet = tokens_pb2.FramePacket.FromString(record.payload)
-        return await hub.unpack(packet, record.session.hello())
+        frame = await hub.unpack(packet, record.session.hello())
     except (DecodeError, PacketError, LimitExceeded) as error:
         log.error("the stored packet %d of %r cannot be read: %s", sequence, device, error)
         raise QuestionError(f"frame {sequence} cannot be read in the store: {error}") from error
+    return replace(frame, received_ns=record.received_ns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine, Iterator
 from threading import Thread
 from types import TracebackType
@@ -26,6 +27,7 @@ class LocalCloud:
 
     def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
         self._answerer = open_answerer(bundle, open_engine(bundle, threads=threads))
+        self._pid = os.getpid()  # its threads are in this process alone
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="saccade-local", daemon=True)
         self._thread.start()
@@ -47,7 +49,7 @@ class LocalCloud:
 
     def close(self) -> None:
         """End the engine and its threads. Closing twice is safe."""
-        if self._loop.is_closed():
+        if self._loop.is_closed() or self._pid != os.getpid():
             return
         self._run(self._answerer.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -66,7 +68,8 @@ class LocalCloud:
         self.close()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._loop.is_closed():
+        if self._loop.is_closed() or self._pid != os.getpid():
             work.close()
-            raise EngineError("the local cloud is closed")
+            gone = "closed" if self._loop.is_closed() else "in the process before the fork"
+            raise EngineError(f"the local cloud is {gone}")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -34,23 +34,22 @@ class MemoryFrames:
     is a backlog or a recording; the newest by capture stays for as long as the device has any
     other. The frame that came last is kept, whatever its size. Beyond ``max_bytes`` the device that
     holds most makes room. A new camera beyond ``max_cameras`` takes the place of the one that
-    disconnected longest ago, and one of a device that has ``of_one_device`` the place of one of its
-    own.
+    disconnected longest ago, and one of a device that has ``of_one_device`` the place of its own.
     """
 
     def __init__(
         self,
         per_camera: int = 16,
         max_cameras: int = 256,
-        of_one_device: int = 64,
         max_bytes: int = 256 << 20,
         device_bytes: int = 32 << 20,
+        of_one_device: int = 64,
     ) -> None:
         self._per_camera = per_camera
         self._max_cameras = max_cameras
-        self._of_one_device = of_one_device
         self._max_bytes = max_bytes
         self._device_bytes = device_bytes
+        self._of_one_device = of_one_device
         # Ordered: a camera that disconnects moves to the end.
         self._cameras: dict[tuple[str, str], _Camera] = {}
         self._devices: dict[str, _Device] = {}
@@ -70,6 +69,11 @@ class MemoryFrames:
             camera = self._cameras.pop((device, name))
             camera.sessions -= 1
             self._cameras[device, name] = camera
+
+    def connected(self, device: str, camera: str) -> bool:
+        """See ``FrameStore.connected``."""
+        known = self._cameras.get((device, camera))
+        return known is not None and known.sessions > 0
 
     def put(self, frame: StoredFrame) -> bool:
         """See ``FrameStore.put``."""
@@ -164,10 +168,7 @@ def _newest(camera: _Camera) -> StoredFrame | None:
 
 
 def _rank(frame: StoredFrame) -> int:
-    """Nothing is captured after it came: a clock that runs ahead, or a recording that is read
-    faster than it was filmed, would outrank what comes later for as long as it lies in the future.
-    """
-    return min(frame.tokens.captured_ns, frame.received_ns)
+    return frame.seen_ns
 
 
 def _state(device: str, name: str, camera: _Camera) -> CameraState:

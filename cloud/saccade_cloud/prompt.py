@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-from saccade.errors import BundleError
-from saccade.nouns import F32, I32
-from saccade.text import check_question
+from saccade.errors import BundleError, QuestionError
+from saccade.nouns import F32, I32, ViewTokens
+from saccade.questions import QuestionRules, crops_of, unknown_words
 
 VISUAL = "{visual}"
 QUESTION = "{question}"
@@ -72,19 +72,33 @@ class PromptBuilder:
     one visual part and one question.
     """
 
-    def __init__(self, tokenizer: Tokenizer, template: Sequence[str], question_chars: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, template: Sequence[str], rules: QuestionRules) -> None:
         self._tokenizer = tokenizer
         # A user's "<eos>" is six characters of text, not the end of the prompt.
         self._tokenizer.encode_special_tokens = True
         self._template = tuple(template)
-        self._question_chars = question_chars
+        self._rules = rules
+        self._unknown_id = _unknown_id(self._tokenizer)
         for part, count in ((VISUAL, self._count(VISUAL)), (QUESTION, self._count(QUESTION))):
             if count != 1:
                 raise BundleError(f"the template has {count} places for {part}, it needs one")
 
     def check(self, question: str) -> None:
-        """Raises ``QuestionError`` for a question that ``build`` would refuse."""
-        check_question(question, self._question_chars)
+        """Raises ``QuestionError`` for a question that ``build`` would refuse, and ``UnknownWords``
+        for one with words that the model does not know.
+        """
+        self._rules.check(question)
+        encoded = self._tokenizer.encode(question, add_special_tokens=False)
+        if not encoded.ids:  # nothing but characters that the tokenizer drops
+            raise QuestionError("the question is empty")
+        pairs = zip(encoded.ids, encoded.offsets, strict=True)
+        unknown = [question[start:end] for id_, (start, end) in pairs if id_ == self._unknown_id]
+        if unknown:
+            raise unknown_words(unknown, self._vocabulary())
+
+    def check_crops(self, question: str, views: Sequence[ViewTokens]) -> None:
+        """Raises ``NotInFrame`` for a question about a crop that is not among a frame's views."""
+        self._rules.check_crops(question, crops_of(views))
 
     def build(self, visual: VisualSegment, question: str) -> Prompt:
         """The whole prompt. Raises ``QuestionError``."""
@@ -96,6 +110,10 @@ class PromptBuilder:
         """Places in the context that the template takes with a question of one character."""
         texts = (part for part in self._template if part != VISUAL)
         return sum(len(self._text(part, "a")) for part in texts)
+
+    def _vocabulary(self) -> frozenset[str]:
+        special = {added.content for added in self._tokenizer.get_added_tokens_decoder().values()}
+        return frozenset(self._tokenizer.get_vocab()) - special
 
     def _count(self, place: str) -> int:
         return sum(part.count(place) for part in self._template)
@@ -111,3 +129,9 @@ class PromptBuilder:
             return TextSegment((special,))
         text = part.replace(QUESTION, question)
         return TextSegment(tuple(self._tokenizer.encode(text, add_special_tokens=False).ids))
+
+
+def _unknown_id(tokenizer: Tokenizer) -> int | None:
+    """The token that stands for every word that the tokenizer does not know, if it has one."""
+    token = getattr(tokenizer.model, "unk_token", None)
+    return tokenizer.token_to_id(token) if isinstance(token, str) else None

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from saccade.replies import mean_and_least
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionServicer
 from saccade_cloud.access import caller
@@ -45,9 +46,14 @@ class Vision(VisionServicer):
             answer = self._hub.answer(frame, request.question, request.max_tokens, client=caller())
             async with aclosing(answer) as chunks:
                 async for chunk in chunks:
+                    last = chunk.finish is not None
+                    probability, least = mean_and_least(chunk.probability)
                     yield pb.InferReply(
                         text=chunk.text,
-                        last=chunk.finish is not None,
+                        last=last,
                         finish=chunk.finish or "",
                         timing=stage_times(chunk.timing),
+                        domain=self._hub.domain if last else "",
+                        probability=probability,
+                        least_probability=least,
                     )

@@ -213,14 +213,25 @@ def _add_stages(watch: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     log_to_stderr(logging.WARNING)
     arguments.source = _source(arguments)
+    bundle = Bundle.open(arguments.bundle)
+    _introduce(bundle, as_json=arguments.json)
     summary = run(
-        Bundle.open(arguments.bundle),
+        bundle,
         _settings(arguments),
         _print_record if arguments.json else _print_line,
     )
     # What a spool still holds is not lost: the next run sends it.
     kept = summary.complete or summary.spool is not None
-    return 0 if kept and not summary.refused else 1
+    return 0 if kept and summary.refused == summary.not_in_frame else 1
+
+
+def _introduce(bundle: Bundle, *, as_json: bool) -> None:
+    """Say once what the answers can be about."""
+    name, domain = bundle.manifest.name, bundle.manifest.domain
+    if as_json:
+        print(json.dumps({"event": "Started", "bundle": name, "domain": domain}), flush=True)
+    else:
+        print(f"bundle {name}, trained for {domain}", flush=True)
 
 
 def _source(arguments: argparse.Namespace) -> str:

@@ -20,9 +20,10 @@ from threadpoolctl import threadpool_limits
 
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError
+from saccade.questions import QuestionRules
 from saccade.redaction import redact
 from saccade.tasks import end, ending_signals, first_done
-from saccade.text import check_name, check_question, host_name
+from saccade.text import check_name, host_name
 from saccade.tls import ClientTls
 from saccade_edge.allowance import Allowance, usual_policy
 from saccade_edge.budget import BudgetSettings, Policy
@@ -124,13 +125,14 @@ class Watch:
         """Raises ``ConfigError`` or ``LimitExceeded`` for unusable names, ``QuestionError``."""
         for name in (settings.device, settings.camera):
             check_name(name, ConfigError)
+        rules = QuestionRules.of(bundle.manifest)
         for question in settings.questions:
-            check_question(question, bundle.manifest.limits.question_chars)
+            rules.check(question)
         self._bundle = bundle
         self._settings = settings
         self._show = show
         self._parts = parts
-        self._ledger = Ledger(show, len(settings.questions))
+        self._ledger = Ledger(show, len(settings.questions), bundle.manifest.domain)
         self._stopped = asyncio.Event()
         self._hurried = asyncio.Event()
         self._settled = False

@@ -104,6 +104,8 @@ class Summary:
     ``spooled``: frames that waited first; ``failed``: see `FrameFailed`; ``unsent``: frames that
     were looked at when the watch ended, and are lost. ``unacknowledged``: packets that were sent
     and that the cloud did not confirm; ``unanswered``: open questions about packets that were sent.
+    ``not_in_frame``: those of ``refused`` that ask about what the frame does not show. Nothing
+    failed there.
     """
 
     frames: int
@@ -121,6 +123,7 @@ class Summary:
     unsent: int = 0
     unacknowledged: int = 0
     unanswered: int = 0
+    not_in_frame: int = 0
 
 
 Event = (

@@ -10,8 +10,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from saccade.errors import SaccadeError
+from saccade.errors import NotInFrame, SaccadeError
 from saccade.nouns import Answer, Frame, Timing
+from saccade.replies import mean_and_least
 from saccade_edge.budget import Decision
 from saccade_edge.budget.reasons import CONNECTION
 from saccade_edge.events import (
@@ -65,9 +66,10 @@ class _Waiting:
 class Ledger:
     """``show`` gets every event once, in order."""
 
-    def __init__(self, show: Callable[[Event], None], questions: int) -> None:
+    def __init__(self, show: Callable[[Event], None], questions: int, domain: str = "") -> None:
         self._show = show
         self._questions = questions
+        self._domain = domain
         self._asked: dict[int, _Asked] = {}
         self._waiting: dict[int, _Waiting] = {}
         self._names: dict[int, str] = {}
@@ -128,6 +130,7 @@ class Ledger:
             self._kept(event)
         elif isinstance(event, Refused):
             self._counts["refused"] += 1
+            self._counts["not_in_frame"] += isinstance(event.error, NotInFrame)
             if event.question:
                 self._close(event.sequence)
         elif isinstance(event, Answered):
@@ -163,6 +166,7 @@ class Ledger:
             unsent=counts["unsent"],
             unacknowledged=owed.packets,
             unanswered=owed.questions,
+            not_in_frame=counts["not_in_frame"],
         )
 
     def _took(self, frame: Frame) -> None:
@@ -209,7 +213,7 @@ class Ledger:
     def _answered(self, event: Answered) -> None:
         late = not self._sent_live.get(event.sequence, True)
         self._counts.update(answers=1, late_answers=late)
-        answer = _answer(event, self._close(event.sequence))
+        answer = _answer(event, self._close(event.sequence), self._domain)
         name = self._names.get(event.sequence, "")
         self._show(FrameAnswered(event.question, answer, late, name))
 
@@ -236,8 +240,12 @@ def _without_picture(look: Look) -> Look:
     return replace(look, frame=replace(look.frame, picture=black), packet=None)
 
 
-def _answer(event: Answered, asked: _Asked | None) -> Answer:
+def _answer(event: Answered, asked: _Asked | None, domain: str) -> Answer:
     decision = asked.decision if asked else None
+    probability, least = mean_and_least(event.probability)
+    # Both by this machine's clock. Below 0 where that was set back in between, and for a recording
+    # that is read faster than it was filmed: its frames are dated by their place in it.
+    since_ns = time.time_ns() - event.captured_ns
     return Answer(
         text=event.text,
         sequence=event.sequence,
@@ -247,6 +255,12 @@ def _answer(event: Answered, asked: _Asked | None) -> Answer:
         finish=event.finish,
         point=decision.number if decision else None,
         reason=decision.reason if decision else "",
+        probability=probability,
+        least_probability=least,
+        captured_ns=event.captured_ns,
+        age_s=max(since_ns, 0) / 1e9,
+        clock_ahead_s=max(-since_ns, 0) / 1e9,
+        domain=domain,
     )
 
 

@@ -12,7 +12,7 @@ from saccade.paths import expand
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.runtime import RuntimeSettings
-from saccade_edge.source.pictures import as_rgb, read_picture
+from saccade_edge.source.pictures import as_rgb, decode_picture, read_picture
 from saccade_edge.source.uri import local_path
 from saccade_edge.stopwatch import Stopwatch
 
@@ -36,14 +36,15 @@ class ImageEncoder:
         """The most layers that packets carry, None for all."""
         return self._pipeline.plan.layers
 
-    def encode(self, image: U8 | str | Path) -> tuple[FrameTokens, Timing]:
-        """The tokens of a picture file or of a uint8 [H, W, 3] RGB array, with stage times.
+    def encode(self, image: U8 | str | Path | bytes) -> tuple[FrameTokens, Timing]:
+        """The tokens of a picture file, of a file's bytes or of a uint8 [H, W, 3] RGB array, with
+        stage times.
 
         Raises ``SourceError`` for what is no usable picture.
         """
         watch = Stopwatch()
         with watch.stage("source"):
-            picture = as_rgb(image) if not isinstance(image, (str, Path)) else _read(image)
+            picture = _picture(image)
         self._count += 1
         sight = self._pipeline.see(Frame(picture, time.time_ns(), CAMERA, self._count), watch)
         return sight.tokens, watch.timing()
@@ -68,6 +69,14 @@ def open_encoder(bundle: Bundle, options: EncodeOptions) -> ImageEncoder:
         runtime=RuntimeSettings(threads=options.threads),
     )
     return ImageEncoder(bundle, settings)
+
+
+def _picture(image: U8 | str | Path | bytes) -> U8:
+    if isinstance(image, bytes):
+        return decode_picture(image, "the picture")
+    if isinstance(image, (str, Path)):
+        return _read(image)
+    return as_rgb(image)
 
 
 def _read(path: str | Path) -> U8:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from saccade.errors import NotInFrame
 from saccade.nouns import Frame, Region, Timing
 from saccade_edge.budget import Decision
 from saccade_edge.events import (
@@ -61,9 +62,8 @@ def _frame_line(event: Event) -> str | None:
             return _of_frame(sequence, name, f"failed in {stage}: {error}")
         case FrameAnswered():
             return _answer_line(event)
-        case Refused(error, sequence, question, name):
-            asked = f" {question!r}" if question else ""
-            return _of_frame(sequence, name, f"refused{asked}: {error}")
+        case Refused():
+            return _refused_line(event)
         case _:
             return None
 
@@ -71,8 +71,19 @@ def _frame_line(event: Event) -> str | None:
 def _answer_line(event: FrameAnswered) -> str:
     answer = event.answer
     at = "" if answer.point is None else f", point {answer.point}"
+    if answer.probability is not None:
+        at += f", probability {answer.probability:.2f}"
     how = f"{answer.timing.total_ms:.0f} ms{', late' if event.late else at}"
     return _of_frame(answer.sequence, event.name, f"{event.question} -> {answer.text}  ({how})")
+
+
+def _refused_line(refused: Refused) -> str:
+    question = refused.question
+    if isinstance(refused.error, NotInFrame):
+        text = f"{question} -> {refused.error}"
+    else:
+        text = f"refused{f' {question!r}' if question else ''}: {refused.error}"
+    return _of_frame(refused.sequence, refused.name, text)
 
 
 def _spool_line(event: Event) -> str | None:
@@ -142,6 +153,11 @@ def _answer_record(event: FrameAnswered) -> dict[str, Any]:
         "question": event.question,
         "answer": answer.text,
         "finish": answer.finish,
+        "probability": answer.probability,
+        "least_probability": answer.least_probability,
+        "captured_ns": answer.captured_ns,
+        "age_s": answer.age_s,
+        "clock_ahead_s": answer.clock_ahead_s,
         "packet_bytes": answer.bytes_sent,
         "point": answer.point,
         "reason": answer.reason,

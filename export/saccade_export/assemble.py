@@ -13,8 +13,10 @@ from saccade.bundle import Manifest, write_manifest
 from saccade_export import forms, onnx_files
 from saccade_export.crossing.questions import EXAMPLES
 from saccade_export.crossing.scene import KINDS
+from saccade_export.crossing.words import DOMAIN, QUESTION_WORDS
 from saccade_export.forms import Form
 from saccade_export.tiny.language import Language
+from saccade_export.tiny.tokenizer import for_questions
 from saccade_export.training import detector, recipe
 from saccade_export.training.packing import PROMPT
 from saccade_export.training.shards import (
@@ -103,7 +105,7 @@ def write(
 def _write_graphs(out: Path, form: Form, model: Language, words: Tokenizer) -> None:
     onnx_files.encoder(form.seeing, form.config, out / "edge/encoder.onnx")
     (out / "cloud").mkdir(parents=True, exist_ok=True)
-    words.save(str(out / "cloud/tokenizer.json"))
+    for_questions(words, PROMPT.removeprefix("{question}")).save(str(out / "cloud/tokenizer.json"))
     projector = out / "cloud/projector.onnx"
     onnx_files.projector(model, form.count, projector, form.first_place)
     onnx_files.embedding(model, out / "cloud/embed.onnx")
@@ -124,6 +126,7 @@ def _contents(
     return {
         "name": form.name,
         "family": "saccade-tiny",
+        "domain": DOMAIN,
         "encoder": _encoder(form, model.projector.up.in_features),
         "detector": _detector() if DETECTOR in files else None,
         "selection": {"method": "cls_ensemble", "tokens_per_view": form.kept},
@@ -191,6 +194,8 @@ def _language(model: Language) -> dict[str, Any]:
         "max_context": config.context,
         "template": ["<bos>", "{visual}", PROMPT],
         "examples": EXAMPLES,
+        "crop_name": "vehicle {crop}",
+        "words": QUESTION_WORDS,
     }
 
 

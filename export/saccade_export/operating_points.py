@@ -115,8 +115,7 @@ async def _open(bundle: Bundle, threads: int) -> Answerer:
 
 
 async def _ask(answerer: Answerer, frame: FrameTokens, questions: Sequence[str]) -> list[str]:
-    answers = await asyncio.gather(*(answerer.answer(frame, q) for q in questions))
-    return [answer.text for answer in answers]
+    return await asyncio.gather(*(answerer.text(frame, q) for q in questions))
 
 
 def _asked(questions: Sequence[str], frame: FrameTokens) -> list[str]:

@@ -20,10 +20,11 @@ from saccade.bundle_files import ListedFile, ModelFile, measure, open_inside
 from saccade.errors import BundleError, DigestMismatch
 from saccade.manifest import Manifest
 
-__all__ = ["Bundle", "Manifest", "find", "read_fields", "write_manifest"]
+__all__ = ["Bundle", "Manifest", "find", "read_fields", "sample_clip", "write_manifest"]
 
 GROUP = "saccade.bundles"
 MANIFEST = "manifest.json"
+DEMO, CLIP = "crossing", "clip.mp4"
 MAX_MANIFEST_BYTES = 1 << 20  # a manifest is a few kilobytes; this bounds what is parsed
 MAX_NAME_CHARS = 200  # of a file's path in the bundle
 
@@ -126,6 +127,20 @@ def find(path_or_name: str | Path) -> Path:
         raise BundleError(f"{path} holds no {MANIFEST}")
     known = ", ".join(sorted(named)) or "none"
     raise BundleError(f"no bundle at {path}, and none of that name (installed: {known})")
+
+
+def sample_clip(bundle: Bundle) -> Path:
+    """The bundle's sample clip, or that of the demo bundle whose world it was trained in.
+
+    Raises ``BundleError`` where there is none.
+    """
+    folders = [bundle.folder]
+    demo = Bundle.open(DEMO)
+    folders += [demo.folder] if demo.manifest.family == bundle.manifest.family else []
+    for folder in folders:
+        if (folder / CLIP).is_file():
+            return folder / CLIP
+    raise BundleError(f"bundle {bundle.manifest.name!r} has no sample clip")
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> Manifest:

@@ -9,20 +9,27 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from saccade.bundle import Bundle, read_fields
+from saccade.bundle import DEMO, Bundle, read_fields, sample_clip
 from saccade.manifest import DetectorSpec, OperatingPoint
 
 # Entry points whose function(parser) adds arguments and sets `run`; they load no heavy package.
 GROUP = "saccade.bundle_commands"
 SUMMARIES = {"detector": "write a bundle with another detector"}
 
+SAMPLE = "print where a bundle's sample clip lies"
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``saccade bundle``."""
     more = {entry.name: entry for entry in entry_points(group=GROUP)}
     commands = parser.add_subparsers(
-        metavar="|".join(["inspect", "verify", *sorted(more)]), required=True
+        metavar="|".join(["inspect", "verify", "sample", *sorted(more)]), required=True
     )
+    sample = commands.add_parser("sample", help=SAMPLE, description=SAMPLE)
+    sample.add_argument(
+        "bundle", nargs="?", default=DEMO, help="a folder, or a name (default: %(default)s)"
+    )
+    sample.set_defaults(run=show_sample)
     for name, handler, summary in (
         ("inspect", inspect, "say what a bundle holds"),
         ("verify", verify, "check every file against its SHA-256, and what models open"),
@@ -48,6 +55,12 @@ def inspect(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def show_sample(arguments: argparse.Namespace) -> int:
+    """The path alone, for ``saccade edge run "$(saccade bundle sample)" ...``."""
+    print(sample_clip(Bundle.open(arguments.bundle)))
+    return 0
+
+
 def verify(arguments: argparse.Namespace) -> int:
     """Read every file; the first line says ok, or an error lists what isn't."""
     bundle = Bundle.open(arguments.bundle)
@@ -60,6 +73,7 @@ def verify(arguments: argparse.Namespace) -> int:
 def _lines(bundle: Bundle) -> Iterator[tuple[str, str]]:
     manifest, encoder = bundle.manifest, bundle.manifest.encoder
     yield "name", f"{manifest.name} ({manifest.family})"
+    yield "domain", manifest.domain
     yield "folder", str(bundle.folder)
     yield "digest", manifest.digest
     height, width = encoder.view_size
@@ -76,10 +90,19 @@ def _lines(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "detector", _detector(manifest.detector) if manifest.detector else "none"
     language = manifest.language
     yield "language", f"{language.layers} layers of width {language.width}, {language.vocab} words"
+    if language.words:
+        yield "questions", f"of {len(language.words)} words; capitals and spaces do not count"
+    for example in language.examples:
+        yield "example", _example(example)
     for name, entry in sorted(manifest.files.items()):
         yield "file", f"{name}  {entry.bytes:,} bytes  licence {entry.license}"
     for name, value in _flat(manifest.accuracy):
         yield "accuracy", f"{name}: {value}"
+
+
+def _example(question: str) -> str:
+    """As somebody would ask it, about the first crop."""
+    return question.replace("{crop}", "1").replace("{closeup}", "1")
 
 
 def _point(point: OperatingPoint) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 
 from saccade.errors import ConfigError
 
@@ -12,6 +13,7 @@ log = logging.getLogger(__name__)
 # Routers forget idle connections after a minute or more; the server allows a ping every 10 s.
 KEEPALIVE_MS = 20_000
 KEEPALIVE_TIMEOUT_MS = 10_000
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(%\w+)?\]|[^\s:/@\[\]%?#]+):(?P<port>[0-9]{1,5})")
 Options = list[tuple[str, int]]
 
 
@@ -60,10 +62,13 @@ def channel_options(cloud: str, message_bytes: int) -> Options:
 
 def host_of(cloud: str) -> str:
     """The host of HOST:PORT or [IPV6]:PORT. Raises ``ConfigError``."""
-    host, colon, port = cloud.rpartition(":")
-    if not (colon and host and port.isdecimal() and 0 < int(port) < 65536):
-        raise ConfigError(f"{cloud!r} is no address: give HOST:PORT with a port below 65536")
-    return host.removeprefix("[").removesuffix("]")
+    found = _ADDRESS.fullmatch(cloud) if isinstance(cloud, str) else None
+    if found is None or not 0 < int(found["port"]) < 65536:
+        raise ConfigError(
+            f"{cloud!r} is no address: give HOST:PORT with a port of 1 to 65535, without a scheme "
+            "like http:// and with an IPv6 address in brackets"
+        )
+    return found["host"].removeprefix("[").removesuffix("]")
 
 
 def is_loopback(host: str) -> bool:

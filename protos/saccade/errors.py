@@ -103,6 +103,24 @@ class QuestionError(SaccadeError):
     code = "question"
 
 
+class NotInFrame(QuestionError):
+    """A question about a numbered thing that this frame does not show. Other frames may show it."""
+
+    code = "not_in_frame"
+
+
+class UnknownWords(QuestionError):
+    """A question with words that the bundle's language model does not know."""
+
+    code = "unknown_words"
+
+
+class StaleFrame(QuestionError):
+    """A camera's newest frame is older than the question allows."""
+
+    code = "stale_frame"
+
+
 class StorageError(SaccadeError):
     """The disk or the database can't keep it now: full, read-only, gone, too slow.
 

@@ -18,6 +18,8 @@ from saccade.nouns import Grid, ViewKind
 from saccade.selection import METHODS
 
 FORMAT = 1
+MAX_DOMAIN_CHARS = 200  # it is shown on one line, and travels with answers
+CROP = "{crop}"
 MAX_PROBLEMS = 20  # that one message lists
 
 
@@ -153,7 +155,10 @@ class LanguageSpec:
 
     ``template``: pieces of the prompt in order; "{visual}" stands for the visual tokens;
     ``examples``: questions that it was made for, "{crop}" stands for the number of
-    each crop, "{closeup}" for the number of each crop that has a close-up.
+    each crop, "{closeup}" for the number of each crop that has a close-up;
+    ``crop_name``: what a question calls a crop, as in "vehicle {crop}", empty where questions name
+    none; ``words``: the only words that a question may use, empty where any may. Capitals do not
+    count.
     """
 
     projector: str
@@ -171,6 +176,8 @@ class LanguageSpec:
     max_context: int
     template: tuple[str, ...]
     examples: tuple[str, ...] = ()
+    crop_name: str = ""
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +200,8 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All of it. ``digest``: 64 hex digits over everything else, see `digest_of`;
+    """All of it. ``domain``: in a sentence, what the model was trained to see: answers about
+    anything else are guesses. ``digest``: 64 hex digits over everything else, see `digest_of`;
     ``codec_tables``: the file of each codec that is calibrated for the encoder; ``points``: from
     the smallest to the best, none worse and larger than another.
     """
@@ -201,6 +209,7 @@ class Manifest:
     format: int
     name: str
     family: str
+    domain: str
     digest: str
     encoder: EncoderSpec
     selection: SelectionSpec
@@ -272,11 +281,26 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     unknown = [name for name in manifest.codecs if name not in codecs.names()]
     if unknown or not manifest.codecs:
         yield f"codecs {shown(unknown)} are unknown" if unknown else "codecs is empty"
+    yield from _text_contradictions(manifest)
     yield from _table_contradictions(manifest)
     yield from _point_contradictions(manifest)
     yield from (
         f"{name[:80]} is not in files" for name in _referenced(manifest) - set(manifest.files)
     )
+
+
+def _text_contradictions(manifest: Manifest) -> Iterator[str]:
+    """What is shown to people, and what their questions are compared with."""
+    domain, language = manifest.domain, manifest.language
+    if not domain.strip() or not domain.isprintable():
+        yield f"domain is {shown(domain)}, it is one line of text"
+    if len(domain) > MAX_DOMAIN_CHARS:
+        yield f"domain has {len(domain)} characters, {MAX_DOMAIN_CHARS} are allowed"
+    if language.crop_name and language.crop_name.count(CROP) != 1:
+        yield f"language.crop_name is {shown(language.crop_name)}, it holds {CROP} once"
+    odd = [word for word in language.words if len(word.split()) != 1]
+    if odd:
+        yield f"language.words holds {shown(odd)}: each is one word"
 
 
 def _table_contradictions(manifest: Manifest) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from typing import Literal
 
 import numpy as np
@@ -30,9 +31,22 @@ def view_kinds(crops: int, closeups: int) -> tuple[ViewKind, ...]:
     )
 
 
+NS_PER_MS = 1_000_000
+
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def utc(unix_ns: int) -> datetime:
+    """A Unix time in nanoseconds, to the microsecond; times beyond the year 9999 are its end."""
+    try:
+        return _EPOCH + timedelta(microseconds=unix_ns // 1000)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=timezone.utc)
 
 
 def _require(holds: bool, message: str) -> None:
@@ -220,8 +234,33 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Probability:
+    """What the model gave the tokens of its answer, the end token included; each in 0..1.
+
+    ``mean``: the geometric mean, as of `log` probabilities; ``least``: of the least probable token.
+    """
+
+    mean: float
+    least: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The reply to one question about one frame.
+
+    ``probability`` and ``least_probability``: see `Probability`; None where the other side does
+    not say. A high one is no proof: about what is outside of ``domain``, the bundle's own sentence
+    of what its model was trained to see, every answer is a guess.
+
+    ``captured_ns``: Unix time by the edge's clock, 0 where nobody says. A single picture counts as
+    captured when it was read.
+    ``age_s``: age of the frame when the answer was complete, None where nobody says. For a camera
+    it is the cloud's clock minus ``captured_ns``, so it is only as right as the two clocks agree.
+    It is never less than the time since the frame reached the cloud, which is by one clock.
+    ``clock_ahead_s``: how far in the future ``captured_ns`` lay when the frame reached the cloud,
+    0 where it did not. Then the edge's clock is ahead by at least so much, or the frame is from a
+    recording that is read faster than it was filmed.
+    ``connected``: whether an edge that sends the camera is there, None for a single picture.
 
     ``point``: the operating point at which an edge sent the frame, and ``reason``, in a sentence,
     why: both only on that edge, and where a budget chose it.
@@ -235,3 +274,15 @@ class Answer:
     finish: Literal["stop", "length"] = "stop"
     point: int | None = None
     reason: str = ""
+    probability: float | None = None
+    least_probability: float | None = None
+    captured_ns: int = 0
+    age_s: float | None = None
+    clock_ahead_s: float = 0.0
+    connected: bool | None = None
+    domain: str = ""
+
+    @property
+    def captured(self) -> datetime | None:
+        """``captured_ns`` as a time in UTC."""
+        return utc(self.captured_ns) if self.captured_ns else None

@@ -57,11 +57,15 @@ def file_name(*names: str) -> str:
     return text[: _MAX_FILE_NAME_BYTES - 17] + "-" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def check_question(question: str, limit_chars: int) -> None:
-    """Raises ``QuestionError`` for a question that is empty, too long or not one line of text."""
+def check_question(question: str, limit_chars: int | None) -> str:
+    """The question. Raises ``QuestionError`` for one that is empty, too long (None: any length) or
+    not one line of text.
+    """
+    if not isinstance(question, str):
+        raise QuestionError(f"a question is text, not {type(question).__name__}")
     if not question.strip():
         raise QuestionError("the question is empty")
-    if len(question) > limit_chars:
+    if limit_chars is not None and len(question) > limit_chars:
         raise QuestionError(
             f"the question has {len(question)} characters, the bundle allows {limit_chars}"
         )
@@ -70,3 +74,4 @@ def check_question(question: str, limit_chars: int) -> None:
         if kind in _FORBIDDEN_CATEGORIES:
             what = "the control character" if kind == "Cc" else "no UTF-8:"
             raise QuestionError(f"the question has {what} U+{ord(char):04X} at position {place}")
+    return question

@@ -1,18 +1,33 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from saccade import codecs
 from saccade.bundle import Bundle
+from saccade.errors import NotInFrame, StaleFrame
 from saccade.packet import pack
+from saccade.questions import crops_of
+from saccade.status import from_rpc
 from saccade.v1 import fleet_pb2 as pb
-from saccade_testing.cloud_server import EdgeEnd, Served, packet, question, serving, until
+from saccade_cloud.assemble import open_engine
+from saccade_testing.cloud_server import (
+    EdgeEnd,
+    HeldEngine,
+    Served,
+    packet,
+    question,
+    serving,
+    until,
+)
 from saccade_testing.tiny_bundle import write_bundle
 from saccade_testing.tokens import EPOCH_UNIX_MS, usual_frame
 
@@ -101,6 +116,114 @@ def test_a_question_goes_to_the_newest_frame(bundle: Bundle) -> None:
     run(bundle, work)
 
 
+async def captured(edge: EdgeEnd, sequence: int, ago_s: float) -> None:
+    """Send a frame of the first camera that was captured so long ago by the edge's clock."""
+    taken_ns = time.time_ns() - int(ago_s * 1e9)
+    frame = replace(usual_frame(), sequence=sequence, captured_ns=taken_ns)
+    await edge.say(packet=pack(frame, "f16", epoch_unix_ms=EPOCH_UNIX_MS))
+    assert (await edge.hear()).HasField("ack")
+
+
+async def last(served: Served, **fields: Any) -> pb.AskReply:
+    request = pb.AskRequest(camera="kerb/north", question="what color is it", **fields)
+    replies: list[pb.AskReply] = [r async for r in served.fleet.Ask(request, timeout=20)]
+    return replies[-1]
+
+
+def test_an_answer_says_how_old_its_frame_is_and_how_probable_it_is(bundle: Bundle) -> None:
+    async def work(served: Served) -> None:
+        edge = await connected(served, bundle, "kerb")
+        await captured(edge, 1, ago_s=90)
+        reply = await last(served)
+        assert 90_000 <= reply.age_ms < 110_000
+        assert (reply.clock_ahead_ms, reply.connected) == (0, True)
+        assert 0 < reply.least_probability <= reply.probability <= 1
+        assert reply.domain == bundle.manifest.domain
+        listed = await served.fleet.ListCameras(pb.ListCamerasRequest())
+        north, south = listed.cameras
+        assert 90_000 <= north.last_age_ms < 110_000
+        assert not south.HasField("last_age_ms")
+        assert listed.domain == bundle.manifest.domain
+
+    run(bundle, work)
+
+
+def test_a_camera_that_is_gone_is_said_to_be_gone(bundle: Bundle) -> None:
+    async def work(served: Served) -> None:
+        edge = await connected(served, bundle, "kerb")
+        await captured(edge, 1, ago_s=90)
+        edge.call.cancel()
+        await until(lambda: not served.hub.frames.connected("kerb", "north"))
+        reply = await last(served)
+        assert not reply.connected
+        assert reply.age_ms >= 90_000
+
+    run(bundle, work)
+
+
+def test_a_frame_that_is_older_than_allowed_is_refused_with_its_age(bundle: Bundle) -> None:
+    async def work(served: Served) -> None:
+        edge = await connected(served, bundle, "kerb")
+        await captured(edge, 1, ago_s=90)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await last(served, max_age_ms=10_000)
+        error = from_rpc(caught.value)
+        assert isinstance(error, StaleFrame)
+        said = (
+            r"the newest frame of kerb/north is 9\d\.\d s old \(captured 20.*Z\), at most 10\.0 s "
+        )
+        assert re.match(said, error.message)
+        assert "not connected" not in error.message
+        assert (await last(served, max_age_ms=120_000)).last
+        await captured(edge, 2, ago_s=0)
+        assert (await last(served, max_age_ms=60_000)).sequence == 2
+        with pytest.raises(grpc.aio.AioRpcError, match="stale_frame"):
+            await last(served, max_age_ms=0)
+
+    run(bundle, work)
+
+
+def test_a_clock_that_runs_ahead_makes_no_negative_age_and_no_lasting_preference(
+    bundle: Bundle,
+) -> None:
+    async def work(served: Served) -> None:
+        edge = await connected(served, bundle, "kerb")
+        await captured(edge, 1, ago_s=-3600)
+        reply = await last(served, max_age_ms=60_000)
+        assert 0 <= reply.age_ms < 60_000
+        assert 3_590_000 < reply.clock_ahead_ms <= 3_600_000
+        [north, _] = (await served.fleet.ListCameras(pb.ListCamerasRequest())).cameras
+        assert 3_590_000 < north.clock_ahead_ms <= 3_600_000
+        await captured(edge, 2, ago_s=0)
+        reply = await last(served)
+        assert (reply.sequence, reply.clock_ahead_ms) == (2, 0)
+
+    run(bundle, work)
+
+
+def test_a_question_about_a_crop_that_is_not_there_is_refused_before_the_engine(
+    bundle: Bundle,
+) -> None:
+    async def main() -> None:
+        async with serving(bundle, HeldEngine(open_engine(bundle))) as served:
+            edge = await connected(served, bundle, "kerb", 0)
+            there = len(crops_of(usual_frame().views))
+            request = pb.AskRequest(camera="kerb/north", question=f"is vehicle {there + 1} red")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await served.fleet.Ask(request, timeout=20).read()
+            error = from_rpc(caught.value)
+            assert isinstance(error, NotInFrame)
+            assert f"there is no vehicle {there + 1} in this frame: it has vehicle 1" in str(error)
+            await edge.say(question=question(4, text="what color is vehicle 9"))
+            failure = (await edge.hear()).failure
+            assert (failure.code, failure.question_id) == ("not_in_frame", 4)
+            assert not failure.fatal
+            await edge.say(packet=packet(2))
+            assert (await edge.hear()).HasField("ack"), "the stream goes on"
+
+    asyncio.run(main())
+
+
 def test_who_asks_wrongly_is_told_what_there_is(bundle: Bundle) -> None:
     async def work(served: Served) -> None:
         assert "known: none" in await refusal(served, "north")
@@ -127,6 +250,9 @@ def test_watchers_see_every_answer_of_their_camera(bundle: Bundle) -> None:
         assert (first.question, first.packet_bytes) == ("what color is it", packet().ByteSize())
         assert second.camera == "south"
         assert (await south.read()) == second
+        for reply in (first, second):
+            assert 0 < reply.least_probability <= reply.probability <= 1
+            assert abs(reply.answered_unix_ms - time.time_ns() // 10**6) < 60_000
         south.cancel()
         await until(lambda: served.hub.board.watchers == 1)
 

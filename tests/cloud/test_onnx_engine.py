@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
+import numpy as np
 import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import BundleError, EngineError
 from saccade_cloud.assemble import open_engine
 from saccade_cloud.engines.base import Engine, EngineLimits
-from saccade_cloud.engines.decoder import DecoderShape
+from saccade_cloud.engines.decoder import Decoder, DecoderShape
 from saccade_cloud.engines.onnx import OnnxEngine, OnnxFiles
-from saccade_cloud.prompt import Prompt, TextSegment
+from saccade_cloud.prompt import Prompt, TextSegment, VisualSegment
 from saccade_cloud.tokenizer_file import open_tokenizer
 from saccade_testing.engine_contract import EngineContract, collect, told
 from saccade_testing.tiny_graphs import WIDTH
@@ -49,6 +51,49 @@ class TestOnnxEngineWithRoomForOnePrefix(_OnnxContract):
 
 
 class TestAnswers:
+    def test_probabilities_are_the_softmax_of_the_models_scores(self, bundle: Bundle) -> None:
+        """Decoded once more by hand, without cache and batch, in float64."""
+        language = bundle.manifest.language
+        shape = DecoderShape(language.layers, language.heads, language.head_dim, language.width)
+        files = files_of(bundle)
+        decoder = Decoder(files.embedding, files.decoder, shape, threads=1)
+        contract = TestOnnxEngine()
+        contract.bundle, contract.vocab = bundle, language.vocab
+        for prompt in contract.prompts(4):
+            chunks = contract.run(partial(collect, prompt=prompt, max_tokens=6))
+            rows, logs = decoder.embed_prompt(prompt), []
+            for _ in range(6):
+                logits, _ = decoder.forward(rows[None], np.array([len(rows)]), decoder.empty(1))
+                scores = logits[0].astype(np.float64)
+                best = int(scores.argmax())
+                logs.append(-np.log(np.exp(scores - scores.max()).sum()))
+                if best == files.tokenizer.token_to_id(language.eos):
+                    break
+                rows = np.concatenate([rows, decoder.embed_tokens(np.array([[best]]))[0]])
+            probability = chunks[-1].probability
+            assert probability is not None
+            assert probability.mean == pytest.approx(np.exp(np.mean(logs)), rel=1e-4)
+            assert probability.least == pytest.approx(np.exp(min(logs)), rel=1e-4)
+
+    def test_scores_that_are_not_numbers_end_that_answer_alone(self, bundle: Bundle) -> None:
+        contract = TestOnnxEngine()
+        contract.bundle, contract.vocab = bundle, bundle.manifest.language.vocab
+        good = contract.prompts(1)[0]
+        broken = VisualSegment(np.full((5, WIDTH), np.nan, np.float32), np.zeros((5, 3), np.int32))
+        bad = Prompt((good.segments[0], broken, good.segments[2]))
+
+        async def work(engine: Engine) -> tuple[object, ...]:
+            both = asyncio.gather(
+                collect(engine, bad), collect(engine, good), return_exceptions=True
+            )
+            return tuple(await both)
+
+        refused, answered = contract.run(work)
+        assert isinstance(refused, EngineError)
+        assert "scores that are not numbers" in str(refused)
+        assert isinstance(answered, list)
+        assert told(answered) == told(contract.alone(good))
+
     def test_sharing_prefixes_never_shows(self, bundle: Bundle) -> None:
         contract = TestOnnxEngine()
         contract.bundle, contract.vocab = bundle, bundle.manifest.language.vocab

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from saccade.bundle import Bundle
 from saccade.errors import EngineError, SaccadeError
@@ -18,7 +20,6 @@ from saccade_cloud.engines.prefixes import PrefixCaches
 from saccade_cloud.engines.request import Request
 from saccade_cloud.engines.scheduler import Scheduler
 from saccade_cloud.prompt import Prompt, TextSegment, VisualSegment
-from saccade_cloud.tokenizer_file import open_tokenizer
 
 
 class Failing(Batch):
@@ -55,7 +56,7 @@ def prompt(width: int) -> Prompt:
 def batch(bundle: Bundle) -> Failing:
     language = bundle.manifest.language
     shape = DecoderShape(language.layers, language.heads, language.head_dim, language.width)
-    embedding, decoder = bundle.model(language.embedding), bundle.model(language.decoder)
+    embedding, decoder = bundle.file(language.embedding), bundle.file(language.decoder)
     return Failing(Decoder(embedding, decoder, shape, 1), PrefixCaches(0))
 
 
@@ -63,7 +64,7 @@ def test_rows_leave_the_batch_after_a_failed_step_and_the_next_question_is_answe
     bundle: Bundle, batch: Failing
 ) -> None:
     language = bundle.manifest.language
-    tokenizer = open_tokenizer(bundle)
+    tokenizer = Tokenizer.from_file(str(Path(bundle.file(language.tokenizer))))
     limits = EngineLimits(max_batch=2)
     scheduler = Scheduler(batch, tokenizer, -1, limits)  # no end token: answers go to the end
     thread = threading.Thread(target=scheduler.run)

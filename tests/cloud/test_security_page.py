@@ -33,6 +33,17 @@ def limits_table() -> str:
          f"{burst}", "the same"),
         ("decoding packets of one device", f"{quota.decoding:g} s a second, {burst}", "the same"),
         ("packets of one device on their way to the disk", f"{quota.storing}", "the same"),
+        (
+            "frames in memory, all devices; one device",
+            f"{settings.frame_bytes >> 20} MiB (`--frame-bytes`); "
+            f"{settings.device_frame_bytes >> 20} MiB (`--device-frame-bytes`)",
+            "the oldest go, of the device that holds most",
+        ),
+        (
+            "stored packets and observations",
+            "`--keep-bytes`",
+            "the oldest go, of the device that holds most",
+        ),
         ("open questions of one device", f"{quota.questions}", "the question is refused"),
         ("frames a minute of one edge", "as the cloud tells it", "questions are refused"),
         ("message; packets in flight; open questions of one stream",

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from sqlalchemy import inspect
 
 from saccade.errors import ConfigError, PacketError, QuestionError, StorageError
+from saccade.nouns import Probability
 from saccade_cloud.store.database import Database, require_newest
-from saccade_cloud.store.migrations import NEWEST
+from saccade_cloud.store.migrations import NEWEST, migrate
 from saccade_cloud.store.nothing import NoStore
 from saccade_cloud.store.opening import default_store, open_database, open_store
 from saccade_cloud.store.retention import Retention
@@ -116,6 +117,24 @@ class TestSqlite(StoreContract):
             assert len(await history(store)) == 1
 
         self.run(database, work)
+        self.run(database, work)
+
+    def test_answers_of_a_schema_without_probabilities_have_none(
+        self, database: Callable[[], Database]
+    ) -> None:
+        with open_database(str(self.path)).engine.begin() as connection:
+            migrate(connection, "BLOB", to=2)
+            connection.exec_driver_sql(
+                "INSERT INTO observation VALUES "
+                "('kerb', 3, 7, x'00', 'north', 7000, 'how many ?', 0, 'two', 'stop', 300, 9000)"
+            )
+
+        async def work(store: SqlStore) -> None:
+            await store.note(replace(noted(8), probability=Probability(0.5, 0.25)))
+            old, new = await history(store)
+            assert (old.answer, old.probability) == ("two", None)
+            assert new.probability == Probability(0.5, 0.25)
+
         self.run(database, work)
 
     def test_a_newer_schema_is_left_alone(self, database: Callable[[], Database]) -> None:

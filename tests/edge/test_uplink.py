@@ -108,8 +108,9 @@ def test_what_is_sent_is_acknowledged_and_what_is_asked_is_answered(bundle: Bund
             assert all(0 < a.round_trip_ms < 5_000 for a in acks)
             assert [p.text for p in edge.told(AnswerPiece)] == ["blue", " car"]
             timing = Timing({"prefill": 1.5})
+            captured_ns = (hello.epoch_unix_ms + packet(1).captured_ms) * 10**6
             assert edge.told(Answered) == [
-                Answered(1, 1, "what is it?", "blue car", "stop", timing, "north", 104)
+                Answered(1, 1, "what is it?", "blue car", "stop", timing, "north", 104, captured_ns)
             ]
 
     play(test)
@@ -342,7 +343,7 @@ def test_what_the_cloud_would_refuse_is_not_sent(bundle: Bundle) -> None:
             edge = Edge(cloud.address, bundle)
             with pytest.raises(QuestionError, match="empty"):
                 await edge.uplink.send(packet(1), [" "])
-            with pytest.raises(QuestionError, match="201 characters, the limit is 200"):
+            with pytest.raises(QuestionError, match="201 characters, the bundle allows 200"):
                 await edge.uplink.send(packet(1), ["x" * 201])
             await edge.until(lambda: edge.events != [])
             large = tokens_pb2.FramePacket(layers=[bytes(Limits().message_bytes)])

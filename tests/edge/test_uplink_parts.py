@@ -405,7 +405,7 @@ class Heard:
 
     def __init__(self, outbox: Outbox) -> None:
         self.told: list[object] = []
-        self.hearing = Hearing(outbox, self.told.append, ("north", "south"))
+        self.hearing = Hearing(outbox, self.told.append, ("north", "south"), epoch_unix_ms=0)
 
     async def __call__(self, **kind: object) -> list[object]:
         self.told.clear()

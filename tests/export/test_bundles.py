@@ -98,7 +98,7 @@ def answer(bundle: Bundle, frame: FrameTokens) -> Answer:
     async def ask() -> Answer:
         answerer = open_answerer(bundle, open_engine(bundle))
         try:
-            return await answerer.answer(frame, "what is vehicle 1 ?")
+            return await answerer.answer(frame, "what is the weather ?")
         finally:
             await answerer.close()
 

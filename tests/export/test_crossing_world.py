@@ -12,11 +12,12 @@ import pytest
 
 pytest.importorskip("cv2")
 
+from saccade.questions import QuestionRules
 from saccade_export.crossing.questions import VOCABULARY, Question, ask, stepping_stones
 from saccade_export.crossing.render import Rendered, render, render_world
 from saccade_export.crossing.scene import HEIGHT, PLATE_ALPHABET, WIDTH, Scene
 from saccade_export.crossing.traffic import stage
-from saccade_export.crossing.words import known
+from saccade_export.crossing.words import QUESTION_WORDS, known
 from saccade_export.crossing.world import sample
 
 SEEDS = range(100)
@@ -135,6 +136,16 @@ def test_questions_use_the_closed_vocabulary(frames: list[Rendered]) -> None:
     assert len(set(VOCABULARY)) == len(VOCABULARY) < 120
     for question in questions(frames, per_kind=2):
         assert all(known(word) for word in f"{question.text} {question.answer}".split(" "))
+
+
+def test_questions_are_made_of_the_words_that_a_bundle_knows(frames: list[Rendered]) -> None:
+    """Of all of them: a word that no question has would be a guess."""
+    rules = QuestionRules(200, "vehicle {crop}", QUESTION_WORDS)
+    asked = [question.text for question in questions(frames, per_kind=12)]
+    for text in asked:
+        rules.check(text)
+    used = {word for text in asked for word in text.split()}
+    assert set(QUESTION_WORDS) <= used
 
 
 def test_the_same_question_never_has_two_answers(frames: list[Rendered]) -> None:

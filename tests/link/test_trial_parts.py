@@ -19,7 +19,7 @@ from bench.link.trial.pictures import (
 )
 from bench.pixels import codecs
 
-from saccade.bundle import Bundle
+from saccade.bundle import CLIP, Bundle
 from saccade.errors import PacketError
 from saccade.limits import Limits
 from saccade_edge.budget import BudgetSettings
@@ -27,7 +27,6 @@ from saccade_edge.encode import Encoder
 from saccade_edge.gate import GateSettings
 from saccade_edge.plan import PipelineSettings, settle
 from saccade_edge.runtime import RuntimeSettings
-from saccade_export.demo.show import CLIP
 
 ONE = RuntimeSettings(threads=1)
 

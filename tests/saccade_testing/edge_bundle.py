@@ -128,6 +128,7 @@ def _fields(files: list[str], detector: bool, encoder: dict[str, Any]) -> dict[s
     fields: dict[str, Any] = {
         "name": "tiny",
         "family": "saccade-tiny",
+        "domain": "random tokens",
         "encoder": {
             "file": "edge/encoder.onnx",
             "input": {"name": "views", "height": HEIGHT, "width": WIDTH},

@@ -79,6 +79,27 @@ class EngineContract:
         assert list(timing.stages) == ["queue", "prefill", "decode_tokens"]
         assert min(timing.stages.values()) >= 0
 
+    def test_the_last_chunk_alone_says_how_probable_the_answer_is(self) -> None:
+        for prompt in self.prompts(8):
+            *chunks, last = self.alone(prompt)
+            assert all(chunk.probability is None for chunk in chunks)
+            assert last.probability is not None
+            assert 0 < last.probability.least <= last.probability.mean * (1 + 1e-6)
+            assert last.probability.mean <= 1
+
+    def test_probabilities_in_a_batch_are_those_of_each_alone(self) -> None:
+        prompts = self.prompts(12)
+
+        async def together(engine: Engine) -> list[list[TokenChunk]]:
+            return await asyncio.gather(*(collect(engine, prompt) for prompt in prompts))
+
+        for prompt, chunks in zip(prompts, self.run(together), strict=True):
+            expected, found = self.alone(prompt)[-1].probability, chunks[-1].probability
+            assert expected is not None
+            assert found is not None
+            assert found.mean == pytest.approx(expected.mean, rel=1e-4)
+            assert found.least == pytest.approx(expected.least, rel=1e-4)
+
     def test_an_answer_ends_at_the_end_token_or_at_max_tokens(self) -> None:
         async def work(engine: Engine) -> set[str | None]:
             finishes: set[str | None] = set()

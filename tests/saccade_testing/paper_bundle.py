@@ -29,6 +29,7 @@ def fields() -> dict[str, Any]:
         "format": 1,
         "name": "paper",
         "family": "saccade-tiny",
+        "domain": "random tokens",
         "encoder": {
             "file": "edge/encoder.onnx",
             "input": {"name": "views", "height": 96, "width": 160, "channels": 3, "dtype": "uint8"},

@@ -14,6 +14,7 @@ from typing import TypeVar
 import pytest
 
 from saccade.errors import PacketError
+from saccade.nouns import Probability
 from saccade_cloud.store.database import Database
 from saccade_cloud.store.nouns import Observation, PacketRecord, SessionFacts
 from saccade_cloud.store.retention import Retention
@@ -236,6 +237,15 @@ class StoreContract:
             assert len({(each.sequence, each.question) for each in found}) == 600 == len(found)
             assert [each.sequence for each in found] == [1] * 300 + [2] * 300
             assert await history(store, limit=257) == found[:257]
+
+        self.run(database, work)
+
+    def test_an_answer_keeps_its_probability(self, database: Callable[[], Database]) -> None:
+        async def work(store: SqlStore) -> None:
+            sure = replace(noted(1), probability=Probability(0.9876543210123, 0.125))
+            await store.note(sure)
+            await store.note(noted(2))
+            assert [each.probability for each in await history(store)] == [sure.probability, None]
 
         self.run(database, work)
 

@@ -68,6 +68,7 @@ def _fields(vocab: int, max_tokens: int) -> dict[str, Any]:
     return {
         "name": "tiny",
         "family": "saccade-tiny",
+        "domain": "random tokens",
         "encoder": {
             "file": "edge/encoder.onnx",
             "input": {"name": "views", "height": 96, "width": 160},
@@ -111,4 +112,5 @@ def _language(vocab: int, max_tokens: int) -> dict[str, Any]:
         "max_tokens": max_tokens,
         "max_context": graphs.CONTEXT,
         "template": ["<bos>", "{visual}", "question : {question} answer :"],
+        "crop_name": "vehicle {crop}",
     }

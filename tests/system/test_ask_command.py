@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from saccade.bundle import Bundle
@@ -24,7 +26,9 @@ def test_the_answer_comes_first_and_then_its_time(
     for words in ((), ("--stream",), ("--cloud", cloud), ("--cloud", cloud, "--stream")):
         lines = ask(picture, bundle, *words).splitlines()
         answers.add(lines[0])
-        stages = [line.split()[0] for line in lines[2:]]
+        assert lines[2] == f"trained for   {bundle.manifest.domain}"
+        assert re.fullmatch(r"probability +[01]\.\d\d +least token [01]\.\d\d", lines[3])
+        stages = [line.split()[0] for line in lines[4:]]
         assert stages[0] == "source"
         assert stages[-2:] == ["decode_tokens", "total"]
         assert ("link" in stages) == ("--cloud" in words)
@@ -39,3 +43,8 @@ def test_json_is_one_object(bundle: Bundle, picture: Path) -> None:
     assert record["finish"] in ("stop", "length")
     assert 0 < record["bytes_sent"] < 5 * 4 * 64 + 200  # 4 tokens of 32 halves in 5 views at most
     assert record["total_ms"] > 0
+    assert 0 < record["least_probability"] <= record["probability"] <= 1
+    assert record["domain"] == bundle.manifest.domain
+    captured = datetime.fromisoformat(record["captured"])
+    assert abs(datetime.now(timezone.utc) - captured) < timedelta(minutes=1)
+    assert 0 < record["age_s"] < 60

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from saccade.bundle import Bundle
-from saccade_export.demo.page import MOST_FRAMES, PLACEHOLDER, TEMPLATE
+from saccade_export.demo.page import MOST_FRAMES, PLACEHOLDER, TEMPLATE, Album, write_page
+from saccade_export.demo.standing import STANDING, judge
+from saccade_export.demo.tally import Tally
 from saccade_testing.commands import marked, run
 
 
@@ -35,15 +37,22 @@ def shown(
     return demo(out, "--bundle", str(bundle.folder), "--source", str(clip), "--fps", "2")
 
 
-def test_its_summary_adds_up(shown: tuple[str, dict[str, Any], dict[str, Any]]) -> None:
+def test_its_summary_adds_up(
+    shown: tuple[str, dict[str, Any], dict[str, Any]], bundle: Bundle
+) -> None:
     text, summary, _ = shown
     judged = sum(score["judged"] for score in summary["by_kind"].values())
     right = sum(score["right"] for score in summary["by_kind"].values())
     assert summary["score"] == {"right": right, "judged": judged}
-    assert f"{summary['answers']} answers; {right} of {judged} answers right" in text
+    said = f"{summary['answers']} answers"
+    if summary["not_in_frame"]:
+        said += f", {summary['not_in_frame']} about what a frame does not show"
+    assert f"{said}; {right} of {judged} answers right" in text
+    assert f"trained for {bundle.manifest.domain}\n" in text
     assert summary["frames"] == 48
-    assert summary["refused"] == 0
-    assert summary["answers"] == summary["sent"] * len(summary["questions"])
+    assert summary["refused"] == summary["not_in_frame"]
+    asked = summary["answers"] + summary["not_in_frame"]
+    assert asked == summary["sent"] * len(summary["questions"])
     assert len(re.findall(r"^frame +\d+ ", text, re.MULTILINE)) == summary["sent"]
     assert set(summary["by_kind"]) >= {"class", "colour", "heading", "count_kind", "light", "exist"}
 
@@ -64,6 +73,7 @@ def test_its_page_shows_what_was_kept(
     _, summary, page = shown
     assert 1 <= len(page["frames"]) <= MOST_FRAMES
     assert page["totals"]["score"] == summary["score"]
+    assert page["domain"] == summary["domain"]
     for frame in page["frames"]:
         assert sum(len(view["ids"]) for view in frame["views"]) == frame["tokens"]
         assert frame["views"][0]["window"] == [0, 0, 640, 384]
@@ -80,12 +90,39 @@ def test_the_page_needs_nothing_but_itself() -> None:
 def test_it_takes_a_clip_and_a_question_of_ones_own(
     bundle: Bundle, picture: Path, tmp_path: Path
 ) -> None:
-    words = ("--bundle", str(bundle.folder), "--source", str(picture), "--ask", "is it </script> ?")
-    text, summary, page = demo(tmp_path, *words)
-    assert "no ground truth: nobody says what is right" in text
-    assert (summary["frames"], summary["answers"], summary["score"]["judged"]) == (1, 1, 0)
+    question = "What is Vehicle 1?"
+    words = ("--bundle", str(bundle.folder), "--source", str(picture), "--ask", question)
+    _, summary, page = demo(tmp_path, *words)
+    assert (summary["frames"], summary["answers"]) == (1, 1)
     (asked,) = page["frames"][0]["asked"]
-    assert (asked[0], asked[2]) == ("is it </script> ?", None)
+    assert (asked[0], asked[2]) == (question, None)
+
+
+def test_without_a_truth_it_shows_bytes_and_claims_no_ratio(
+    bundle: Bundle, picture: Path, tmp_path: Path
+) -> None:
+    words = ("--bundle", str(bundle.folder), "--source", str(picture))
+    text, summary, page = demo(tmp_path, *words)
+    assert "nobody knows what is right in this source" in text
+    assert summary["score"] is None
+    assert page["totals"]["score"] is None
+    for claim in ("times ours", "answers right", "%"):
+        assert claim not in text
+    assert f"{summary['packet_bytes']:,.0f}" in text
+    assert "the same views as JPEG" in text
+
+
+def test_what_the_page_says_cannot_end_its_script(tmp_path: Path) -> None:
+    nothing = Tally().totals(0)
+    write_page(tmp_path / "demo.html", Album(), nothing, "</script>.mp4", "</script> & more")
+    page = (tmp_path / "demo.html").read_text()
+    assert page.count("</script>") == TEMPLATE.read_text().count("</script>")
+
+
+def test_the_demos_own_questions_are_known_however_they_are_written() -> None:
+    for each in STANDING:
+        written = each.text.upper().replace(" ?", "?").replace(" .", "  .")
+        assert judge(written, None).kind == each.kind
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from saccade.bundle import Bundle
 from saccade.limits import Limits
 from saccade.nouns import FrameTokens
 from saccade.packet import unpack
+from saccade.questions import crops_of
 from saccade_cloud.local import LocalCloud
 from saccade_edge.gate import GateSettings
 from saccade_edge.pipeline import Pipeline
@@ -60,12 +61,14 @@ def test_answers_are_those_of_one_process(
         if event["event"] == "FrameAnswered"
     }
     with LocalCloud(bundle) as whole:
+        asked = [(t, question) for t in seen_here(bundle, clip, codec) for question in QUESTIONS]
         expected = {
             (tokens.sequence, question): whole.ask(tokens, question).text
-            for tokens in seen_here(bundle, clip, codec)
-            for question in QUESTIONS
+            for tokens, question in asked
+            if 1 in crops_of(tokens.views) or "vehicle 1" not in question
         }
-    assert len(expected) >= 20 * len(QUESTIONS)
+    assert len(asked) >= 20 * len(QUESTIONS)
+    assert len(expected) > 0.9 * len(asked)
     assert told == expected
 
 
@@ -77,7 +80,8 @@ def test_every_frame_is_accounted_for(cloud: str, bundle: Bundle, clip: Path) ->
     assert summary["complete"]
     assert summary["frames"] == kinds.count("FrameSent") + kinds.count("FrameSkipped")
     assert summary["sent"] == kinds.count("Acknowledged") == kinds.count("FrameSent")
-    assert summary["answers"] == summary["sent"] * len(QUESTIONS)
+    assert summary["refused"] == summary["not_in_frame"] == kinds.count("Refused")
+    assert summary["answers"] + summary["refused"] == summary["sent"] * len(QUESTIONS)
     sent = {e["sequence"]: e["packet_bytes"] for e in events if e["event"] == "FrameSent"}
     heard = {e["sequence"]: e["packet_bytes"] for e in events if e["event"] == "Acknowledged"}
     assert heard == sent

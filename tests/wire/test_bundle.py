@@ -66,6 +66,51 @@ class TestWhole:
         Bundle.open(folder).verify()
 
 
+class TestWords:
+    """What a bundle says to people, and what their questions are held to."""
+
+    @pytest.mark.parametrize(
+        ("domain", "says"),
+        [
+            (None, "domain is str, not None"),
+            ("", "domain is '', it is one line of text"),
+            (" ", "domain is ' ', it is one line of text"),
+            ("two\nlines", "it is one line of text"),
+            ("\x1b[2J", "it is one line of text"),
+            ("x" * 201, "domain has 201 characters, 200 are allowed"),
+        ],
+    )
+    def test_a_domain_is_a_short_line_of_text(
+        self, folder: Path, domain: str | None, says: str
+    ) -> None:
+        rewrite(folder, lambda data: data.update(domain=domain))
+        with pytest.raises(BundleError) as caught:
+            Bundle.open(folder)
+        assert says in caught.value.message
+
+    def test_a_bundle_must_say_its_domain(self, folder: Path) -> None:
+        rewrite(folder, lambda data: data.pop("domain"))
+        with pytest.raises(BundleError, match="domain is missing"):
+            Bundle.open(folder)
+
+    @pytest.mark.parametrize(
+        ("field", "value", "says"),
+        [
+            ("crop_name", "vehicle", "it holds {crop} once"),
+            ("crop_name", "{crop} {crop}", "it holds {crop} once"),
+            ("words", ["how", "traffic light"], "['traffic light']: each is one word"),
+            ("words", [""], "['']: each is one word"),
+        ],
+    )
+    def test_names_and_words_that_no_question_could_have_are_wrong(
+        self, folder: Path, field: str, value: object, says: str
+    ) -> None:
+        rewrite(folder, lambda data: data["language"].update({field: value}))
+        with pytest.raises(BundleError) as caught:
+            Bundle.open(folder)
+        assert says in caught.value.message
+
+
 class TestCodecTables:
     def test_codecs_come_with_the_bundles_tables(self, folder: Path) -> None:
         without = Bundle.open(folder).digest

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from saccade.nouns import Timing
+from saccade.nouns import Probability, Timing
 from saccade_cloud.prompt import Prompt
 
 Finish = Literal["stop", "length"]
@@ -42,13 +42,14 @@ class TokenChunk:
 
     ``ids``: the tokens it adds, the end token not included. ``text``: what they add to the text;
     empty while a character is still incomplete. ``finish`` and ``timing`` (stages ``queue``,
-    ``prefill``, ``decode_tokens``) are set on the last chunk and only there.
+    ``prefill``, ``decode_tokens``) are set on the last chunk and only there, as is ``probability``.
     """
 
     ids: tuple[int, ...]
     text: str
     finish: Finish | None = None
     timing: Timing | None = None
+    probability: Probability | None = None
 
 
 class Engine(Protocol):
@@ -66,6 +67,7 @@ class Engine(Protocol):
         - Nothing happens before the first step of the iterator; errors are raised from a step.
         - The chunks' texts, joined, are the answer; chunks come as their tokens are decoded.
         - Batching never shows: the answer is the one that the prompt has when it is alone.
+        - Probabilities are the softmax of the model's own scores, in float32.
         - Closing the iterator (or cancelling its task) frees the prompt's place in the batch.
         - A client with many questions delays another's no more than its share of the engine.
         - A slow reader delays nobody: at most ``max_tokens`` chunks wait for it.

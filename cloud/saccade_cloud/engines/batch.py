@@ -15,7 +15,7 @@ from saccade_cloud.engines import kv
 from saccade_cloud.engines.decoder import Decoder
 from saccade_cloud.engines.kv import I64, Cache
 from saccade_cloud.engines.prefixes import PrefixCaches
-from saccade_cloud.engines.request import Request
+from saccade_cloud.engines.request import Decoded, Request
 
 
 class Batch:
@@ -30,14 +30,14 @@ class Batch:
     def __len__(self) -> int:
         return len(self.requests)
 
-    def admit(self, requests: Sequence[Request]) -> list[int]:
+    def admit(self, requests: Sequence[Request]) -> list[Decoded]:
         """Read the prompts of ``requests`` and add them; the first token of each."""
         logits, cache = self._prefill(requests)
         self._cache = kv.join([self._cache, cache]) if self.requests else cache
         self.requests.extend(requests)
         return _greedy(logits)
 
-    def step(self) -> list[int]:
+    def step(self) -> list[Decoded]:
         """The next token of every row."""
         last = np.array([[request.last_id] for request in self.requests], np.int64)
         fresh = np.ones(len(self), np.int64)
@@ -104,5 +104,10 @@ def _right_align(rows: Sequence[F32], columns: int) -> tuple[F32, I64]:
     return block, np.array([len(row) for row in rows], np.int64)
 
 
-def _greedy(logits: F32) -> list[int]:
-    return [int(token) for token in logits.argmax(axis=-1)]
+def _greedy(logits: F32) -> list[Decoded]:
+    """Of [B, V] the most probable token of each row; NaN for a row that has no finite best."""
+    best = logits.argmax(axis=-1)
+    with np.errstate(invalid="ignore"):
+        below = logits - np.take_along_axis(logits, best[:, None], axis=-1)
+        logs = -np.log(np.exp(below, dtype=np.float32).sum(axis=-1))
+    return [Decoded(int(token), float(log)) for token, log in zip(best, logs, strict=True)]

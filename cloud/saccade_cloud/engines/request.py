@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection
 from functools import cached_property
+from typing import NamedTuple
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from saccade.errors import SaccadeError
-from saccade.nouns import Timing
+from saccade.errors import EngineError, SaccadeError
+from saccade.nouns import Probability, Timing
 from saccade_cloud.engines.base import Finish, GenerateParams, TokenChunk
 from saccade_cloud.engines.prefixes import prefix_key
 from saccade_cloud.prompt import Prompt
 
 Deliver = Callable[[TokenChunk | SaccadeError], None]
+
+
+class Decoded(NamedTuple):
+    """A token and the logarithm of its probability, 0 at most; NaN from broken scores."""
+
+    token: int
+    log_probability: float
 
 
 class Request:
@@ -32,6 +41,7 @@ class Request:
         self.cancelled = False
         self.last_id = -1
         self._left = params.max_tokens
+        self._logs: list[float] = []
         self._text = DecodeStream(skip_special_tokens=True)
         self._submitted = time.perf_counter()
         self._admitted = self._first = self._submitted
@@ -50,19 +60,28 @@ class Request:
         """The engine starts to read the prompt."""
         self._admitted = time.perf_counter()
 
-    def accept(self, token: int, tokenizer: Tokenizer, eos: int) -> bool:
-        """Deliver the next token; True when it ended the answer."""
+    def accept(self, decoded: Decoded, tokenizer: Tokenizer, eos: int) -> bool:
+        """Deliver the next token; True when it ended the answer, as broken scores do, too."""
         if self.last_id < 0:
             self._first = time.perf_counter()
-        self.last_id = token
+        token = self.last_id = decoded.token
+        if math.isnan(decoded.log_probability):
+            self.deliver(EngineError("the language model gave scores that are not numbers"))
+            return True
+        self._logs.append(decoded.log_probability)
         if token == eos:
-            self.deliver(TokenChunk((), "", "stop", self._timing()))
+            self.deliver(self._last((), "", "stop"))
             return True
         self._left -= 1
         text = self._text.step(tokenizer, token) or ""
-        finish: Finish | None = None if self._left else "length"
-        self.deliver(TokenChunk((token,), text, finish, self._timing() if finish else None))
-        return finish is not None
+        chunk = TokenChunk((token,), text) if self._left else self._last((token,), text, "length")
+        self.deliver(chunk)
+        return chunk.finish is not None
+
+    def _last(self, ids: tuple[int, ...], text: str, finish: Finish) -> TokenChunk:
+        mean = math.exp(math.fsum(self._logs) / len(self._logs))
+        probability = Probability(mean, math.exp(min(self._logs)))
+        return TokenChunk(ids, text, finish, self._timing(), probability)
 
     def _timing(self) -> Timing:
         now = time.perf_counter()

@@ -14,7 +14,7 @@ from saccade.errors import EngineError, LimitExceeded
 from saccade_cloud.engines.base import EngineLimits
 from saccade_cloud.engines.batch import Batch
 from saccade_cloud.engines.fair_queue import FairQueue
-from saccade_cloud.engines.request import Request
+from saccade_cloud.engines.request import Decoded, Request
 
 
 class Scheduler:
@@ -99,7 +99,7 @@ class Scheduler:
             return
         self._deliver(tokens, first_row=0)
 
-    def _deliver(self, tokens: Sequence[int], first_row: int) -> None:
+    def _deliver(self, tokens: Sequence[Decoded], first_row: int) -> None:
         """Hand ``tokens`` to the rows from ``first_row`` on; finished rows leave the batch."""
         rows = range(first_row, first_row + len(tokens))
         with self._changed:

@@ -76,6 +76,10 @@ STEPS: Sequence[Sequence[str]] = (
         "CREATE INDEX observation_of_device ON observation (device, answered_ns)",
         "CREATE INDEX session_of_device ON session (device, seen_ns)",
     ),
+    (  # 4: how probable an answer was; unknown of those that are there already
+        "ALTER TABLE observation ADD COLUMN probability DOUBLE PRECISION",
+        "ALTER TABLE observation ADD COLUMN least_probability DOUBLE PRECISION",
+    ),
 )
 NEWEST = len(STEPS)
 _VERSIONS, _COLUMNS = "schema_version", {"version", "applied_unix_ms"}

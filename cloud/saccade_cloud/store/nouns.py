@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from saccade.nouns import Probability
 from saccade.v1 import vision_pb2 as pb
 
 
@@ -89,6 +90,7 @@ class Observation:
     finish: str  # "stop" or "length"
     packet_bytes: int
     answered_ns: int  # Unix time of the cloud's clock
+    probability: Probability | None = None  # None: stored before it was kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, select, tuple_
 
+from saccade.nouns import Probability
 from saccade_cloud.store.nouns import (
     CameraTotals,
     Observation,
@@ -145,4 +146,9 @@ def _observation(row: Row[Any]) -> Observation:
         finish=row.finish,
         packet_bytes=row.packet_bytes,
         answered_ns=row.answered_ns,
+        probability=_probability(row.probability, row.least_probability),
     )
+
+
+def _probability(mean: float | None, least: float | None) -> Probability | None:
+    return None if mean is None or least is None else Probability(mean, least)

@@ -6,7 +6,7 @@ Boots, epochs and sequences are unsigned 64 bits on the wire and signed in datab
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, MetaData, Table, Text
 
 metadata = MetaData()
 
@@ -52,6 +52,8 @@ observation = Table(
     Column("finish", Text),
     Column("packet_bytes", BigInteger),
     Column("answered_ns", BigInteger),
+    Column("probability", Double),  # of the answer's tokens, geometric mean; NULL in old rows
+    Column("least_probability", Double),
 )
 
 # What each device's rows take, as `retention` estimates them; no row for a device without any.

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Table, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from saccade.errors import PacketError
+from saccade.replies import mean_and_least
 from saccade_cloud.store.nouns import Observation, PacketRecord, SessionFacts
 from saccade_cloud.store.schema import observation, packet, session, share, signed, total
 
@@ -226,6 +227,7 @@ def _packet_row(record: PacketRecord) -> Values:
 
 
 def _observation_row(noted: Observation) -> Values:
+    probability, least = mean_and_least(noted.probability)
     return {
         "device": noted.device,
         "boot": signed(noted.boot),
@@ -239,6 +241,8 @@ def _observation_row(noted: Observation) -> Values:
         "finish": noted.finish,
         "packet_bytes": noted.packet_bytes,
         "answered_ns": noted.answered_ns,
+        "probability": probability,
+        "least_probability": least,
     }
 
 

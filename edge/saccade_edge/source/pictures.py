@@ -28,7 +28,11 @@ def read_picture(path: Path) -> U8:
     Raises ``SourceError`` when it is missing, no PNG, JPEG or WebP, too large, or damaged.
     """
     what = printable(str(path))
-    data = _read(path, what)
+    return decode_picture(_read(path, what), what)
+
+
+def decode_picture(data: bytes, what: str) -> U8:
+    """As ``read_picture``, of a file's bytes; ``what`` names it in errors."""
     size = picture_size(data)
     if size is None:
         raise SourceError(f"{what} is neither PNG, JPEG nor WebP")

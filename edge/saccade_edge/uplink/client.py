@@ -222,7 +222,9 @@ class Uplink:
 
     async def _talk(self, call: Call, backoff: Backoff) -> None:
         self._renewed.clear()
-        hearing = Hearing(self._outbox, self._tell, self.identity.cameras)
+        hearing = Hearing(
+            self._outbox, self._tell, self.identity.cameras, self.identity.epoch_unix_ms
+        )
         talk = Conversation(call, self._outbox, hearing.hear)
         hearing.said_s = talk.said_s
         welcome = await talk.greet(self._hello())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from saccade.errors import SaccadeError
-from saccade.nouns import Timing
+from saccade.nouns import Probability, Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ class AnswerPiece:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A whole answer; ``timing``: the cloud's stages. ``camera`` and ``packet_bytes`` are those of
-    the packet, which may be an earlier run's.
+    """A whole answer; ``timing``: the cloud's stages. ``camera``, ``packet_bytes`` and
+    ``captured_ns`` (Unix time) are those of the packet, which may be an earlier run's.
     """
 
     question_id: int
@@ -94,6 +94,8 @@ class Answered:
     timing: Timing
     camera: str
     packet_bytes: int
+    captured_ns: int
+    probability: Probability | None = None
 
 
 @dataclass(frozen=True, slots=True)

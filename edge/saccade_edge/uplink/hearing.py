@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from saccade.errors import StorageError
-from saccade.nouns import Timing
+from saccade.nouns import NS_PER_MS, Timing
+from saccade.replies import probability_of
 from saccade.status import from_failure
 from saccade.v1 import vision_pb2 as pb
 from saccade_edge.uplink.events import (
@@ -25,11 +26,16 @@ class Hearing:
     """Of one stream: half-heard answers end with it, so that they are not told twice."""
 
     def __init__(
-        self, outbox: Outbox, tell: Callable[[UplinkEvent], None], cameras: Sequence[str]
+        self,
+        outbox: Outbox,
+        tell: Callable[[UplinkEvent], None],
+        cameras: Sequence[str],
+        epoch_unix_ms: int,
     ) -> None:
         self._outbox = outbox
         self._tell = tell
         self._cameras = cameras
+        self._epoch_unix_ms = epoch_unix_ms
         self._texts: dict[int, str] = {}
         self.said_s: dict[int, float] = {}
 
@@ -82,6 +88,8 @@ class Hearing:
                     timing,
                     camera=self._cameras[parcel.packet.camera],
                     packet_bytes=parcel.size,
+                    captured_ns=(self._epoch_unix_ms + parcel.packet.captured_ms) * NS_PER_MS,
+                    probability=probability_of(chunk),
                 )
             )
 

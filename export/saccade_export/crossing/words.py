@@ -18,6 +18,8 @@ from saccade_export.crossing.scene import (
     Vehicle,
 )
 
+# What the manifest of a bundle for this world says of it.
+DOMAIN = "one drawn street crossing: vehicles with their plates, people and a traffic light"
 PLURALS = {kind: {"bus": "buses"}.get(kind, kind + "s") for kind in KINDS}
 SIDES = ("left", "middle", "right")
 _WEATHER_WORDS = {"clear": "clear", "rain": "rainy", "fog": "foggy"}
@@ -31,6 +33,13 @@ _FRAMES = (
     "what is the leftmost vehicle ? rightmost nearest right",
 )
 
+_ASKED = (
+    "what is the vehicle ? what colour is the car ? where is it heading ? describe the scene .",
+    "how many vehicles are there ? how many people are there ? is there a person ?",
+    "what is the traffic light showing ? what time of day is it ? what is the weather ?",
+    "is it left of the bus ? right of nearer than the leftmost rightmost nearest plate",
+)
+
 
 def _vocabulary() -> tuple[str, ...]:
     words = " ".join(_FRAMES).split()
@@ -42,6 +51,12 @@ def _vocabulary() -> tuple[str, ...]:
 # Every word of texts and answers; a plate is spelled in `PLATE_ALPHABET` instead.
 VOCABULARY: tuple[str, ...] = _vocabulary()
 _PLATE = re.compile(f"[{PLATE_ALPHABET}]{{4}}")
+
+
+# Every word of questions. Numbers are not among them: "vehicle 1" is one name.
+QUESTION_WORDS: tuple[str, ...] = tuple(
+    sorted({*" ".join(_ASKED).split(), *KINDS, *PLURALS.values(), *COLOURS})
+)
 
 
 def known(word: str) -> bool:

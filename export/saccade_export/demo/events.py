@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from saccade.errors import NotInFrame
 from saccade.nouns import Box, Grid
 
 
@@ -59,13 +60,16 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, or why there is none; ``stages_ms`` of the whole way."""
+    """An answer, or why there is none; ``stages_ms`` of the whole way. ``not_in_frame``: refused,
+    because the frame does not show what it asks about.
+    """
 
     sequence: int
     question: str
     text: str
     stages_ms: Mapping[str, float]
     refused: bool = False
+    not_in_frame: bool = False
 
 
 Event = Sent | Skipped | Reply
@@ -82,7 +86,9 @@ def parse(line: str) -> Event | None:
     if kind == "FrameAnswered":
         return Reply(record["sequence"], record["question"], record["answer"], record["stages_ms"])
     if kind == "Refused" and record["question"]:
-        return Reply(record["sequence"], record["question"], record["error"], {}, refused=True)
+        absent = record["code"] == NotInFrame.code
+        text = record["error"]
+        return Reply(record["sequence"], record["question"], text, {}, True, absent)
     return None
 
 

@@ -48,10 +48,11 @@ class Album:
         self._count += 1
 
 
-def write_page(path: Path, album: Album, totals: Totals, source: str) -> None:
+def write_page(path: Path, album: Album, totals: Totals, source: str, domain: str) -> None:
     """Write ``path``; it needs nothing but itself."""
     data = {
         "source": source,
+        "domain": domain,
         "frames": album.frames,
         "totals": totals.to_json(),
         "quality": QUALITY | {"frame": FRAME_QUALITY},

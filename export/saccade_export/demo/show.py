@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from saccade.bundle import Bundle
+from saccade.bundle import DEMO, Bundle, sample_clip
 from saccade.errors import ConfigError, RemoteError
 from saccade.files import check_ours, replace
 from saccade_export.demo.events import parse
@@ -26,7 +26,9 @@ SILENCE_S = 60.0  # an edge that says nothing for so long is stuck
 SUMMARY, PAGE = "summary.json", "demo.html"
 FORMAT = "saccade demo 1"
 SUMMARY_BEGINS = (f'{{\n "format": "{FORMAT}"'.encode(),)
-CLIP, DEFAULT_BUNDLE = "clip.mp4", "crossing"
+NO_TRUTH = (
+    "nobody knows what is right in this source, so no answer is judged and no ratio is claimed"
+)
 # Asked of the user's own clip when nothing else is.
 USUAL_QUESTIONS = ("describe the scene .", "how many vehicles are there ?", "what is vehicle 1 ?")
 
@@ -35,7 +37,7 @@ USUAL_QUESTIONS = ("describe the scene .", "how many vehicles are there ?", "wha
 class DemoSettings:
     """``source`` None: the bundle's clip, or its kin's. ``edge_options``: words for the edge."""
 
-    bundle: str = DEFAULT_BUNDLE
+    bundle: str = DEMO
     source: str | None = None
     questions: tuple[str, ...] = ()
     fps: float = 5.0
@@ -73,18 +75,7 @@ def show(settings: DemoSettings, console: Console | None = None) -> bool:
     console.print(f"{settings.out / 'demo.html'} shows frames, regions, kept tokens and answers")
     if failure:
         raise RemoteError(failure)
-    return totals.refused == 0
-
-
-def _clip(bundle: Bundle) -> str:
-    """The bundle's own, or that of the demo bundle whose world it was trained in."""
-    kin = Bundle.open(DEFAULT_BUNDLE)
-    folders = [bundle.folder]
-    folders += [kin.folder] if kin.manifest.family == bundle.manifest.family else []
-    for folder in folders:
-        if (folder / CLIP).is_file():
-            return str(folder / CLIP)
-    raise ConfigError(f"bundle {bundle.manifest.name!r} has no {CLIP}: give --source")
+    return totals.refused == totals.not_in_frame
 
 
 def check_output(out: Path) -> None:
@@ -100,7 +91,7 @@ def check_output(out: Path) -> None:
 def _settle(settings: DemoSettings) -> _Plan:
     check_output(settings.out)
     bundle = Bundle.open(settings.bundle)
-    source = settings.source or _clip(bundle)
+    source = settings.source or str(sample_clip(bundle))
     truth = Truth.beside(Path(source))
     usual = tuple(each.text for each in STANDING) if truth.known else USUAL_QUESTIONS
     return _Plan(bundle, source, settings.questions or usual, truth)
@@ -135,6 +126,9 @@ def _watch(
 def _introduce(console: Console, plan: _Plan, address: str) -> None:
     name = plan.bundle.manifest.name
     watched = f"{Path(plan.source).name} and asks {len(plan.questions)} questions about each frame"
+    console.print(f"trained for {plan.bundle.manifest.domain}", highlight=False, soft_wrap=True)
+    if not plan.truth.known:
+        console.print(NO_TRUTH, highlight=False, soft_wrap=True)
     console.print(f"a cloud with bundle {name!r} on {address}, an edge that watches {watched}")
 
 
@@ -151,7 +145,8 @@ def _lines(edge: Process) -> Iterator[tuple[float, str]]:
 
 def _write(out: Path, album: Album, totals: Totals, plan: _Plan) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    source = {"source": Path(plan.source).name, "questions": plan.questions}
-    text = json.dumps({"format": FORMAT} | totals.to_json() | source, indent=1) + "\n"
+    source, domain = Path(plan.source).name, plan.bundle.manifest.domain
+    about = {"source": source, "questions": plan.questions, "domain": domain}
+    text = json.dumps({"format": FORMAT} | totals.to_json() | about, indent=1) + "\n"
     replace(out / SUMMARY, text.encode(), "the demo's summary", SUMMARY_BEGINS, mode=0o666)
-    write_page(out / PAGE, album, totals, Path(plan.source).name)
+    write_page(out / PAGE, album, totals, source, domain)

@@ -7,6 +7,7 @@ asks both.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,14 @@ STANDING: tuple[Standing, ...] = (
     Standing("exist", "is there a green vehicle ?", _any(lambda v: v.colour == "green")),
     Standing("light", "what is the traffic light showing ?", _light),
 )
-_BY_TEXT = {each.text: each for each in STANDING}
+
+
+def _plain(question: str) -> str:
+    """As the bundle's tokenizer reads it: neither capitals nor spaces count."""
+    return " ".join(re.findall(r"\w+|[^\w\s]", question.lower()))
+
+
+_BY_TEXT = {_plain(each.text): each for each in STANDING}
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ class Truth:
 
 def judge(question: str, view: View | None) -> Verdict:
     """What kind of question it is, and its answer where there is one."""
-    standing = _BY_TEXT.get(question)
+    standing = _BY_TEXT.get(_plain(question))
     if standing is None:
         return Verdict("other", None)
     return Verdict(standing.kind, standing.answer(view) if view else None)

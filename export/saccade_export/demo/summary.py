@@ -23,7 +23,7 @@ _NAMES = {
 def print_summary(console: Console, totals: Totals) -> None:
     """Answers by kind, bytes against the codecs, time by stage."""
     console.print()
-    console.print(_answers(totals), highlight=False)
+    console.print(_answers(totals), highlight=False, soft_wrap=True)
     if totals.by_kind:
         console.print(_kinds(totals))
     console.print(_weights(totals))
@@ -32,8 +32,12 @@ def print_summary(console: Console, totals: Totals) -> None:
 
 
 def _answers(totals: Totals) -> str:
-    refused = f", {totals.refused} refused" if totals.refused else ""
-    return f"{totals.answers} answers{refused}; {score_text(totals.score)}"
+    said = [f"{totals.answers} answers"]
+    said += [f"{totals.not_in_frame} about what a frame does not show"] * (totals.not_in_frame > 0)
+    refused = totals.refused - totals.not_in_frame
+    said += [f"{refused} refused"] * (refused > 0)
+    score = f"; {score_text(totals.score)}" if totals.score else ""
+    return ", ".join(said) + score
 
 
 def _kinds(totals: Totals) -> Table:
@@ -47,15 +51,19 @@ def _kinds(totals: Totals) -> Table:
 
 
 def _weights(totals: Totals) -> Table:
+    """With ratios only where answers were judged: fewer bytes mean nothing if they are wrong."""
+    judged = totals.score is not None
     table = Table(box=None, header_style="bold cyan")
     table.add_column("bytes a frame, mean")
     table.add_column("bytes", justify="right")
-    table.add_column("times ours", justify="right")
-    table.add_row(f"sent: {totals.tokens:.0f} tokens", f"{totals.packet_bytes:,.0f}", "1.0")
+    if judged:
+        table.add_column("times ours", justify="right")
+    ours = [f"sent: {totals.tokens:.0f} tokens", f"{totals.packet_bytes:,.0f}"]
+    table.add_row(*ours, *(["1.0"] if judged else []))
     for field, name in _NAMES.items():
         weight = totals.pictures_bytes[field]
         times = f"{weight / totals.packet_bytes:,.1f}" if totals.packet_bytes else "-"
-        table.add_row(name, f"{weight:,.0f}", times)
+        table.add_row(name, f"{weight:,.0f}", *([times] if judged else []))
     return table
 
 

@@ -26,7 +26,7 @@ _WIDE_ONLY = frozenset({"regions", "JPEG", "WebP", *_TIMES})
 class Display(Protocol):
     """Shows rows as they come."""
 
-    def add(self, row: Row, score: Score) -> None: ...
+    def add(self, row: Row, score: Score | None) -> None: ...
 
 
 @contextmanager
@@ -47,10 +47,11 @@ class LiveTable:
         self._rows: deque[dict[str, Text]] = deque(maxlen=ROWS)
         self._count = 0
 
-    def add(self, row: Row, score: Score) -> None:
+    def add(self, row: Row, score: Score | None) -> None:
         self._rows.append(_cells(row, picked(row, self._count)))
         self._count += 1
-        self._live.update(Group(self._table(), Text(f"  {score_text(score)}", style="bold")))
+        below = [Text(f"  {score_text(score)}", style="bold")] if score else []
+        self._live.update(Group(self._table(), *below))
 
     def _table(self) -> Table:
         wide = self._live.console.width >= WIDE
@@ -72,7 +73,7 @@ class Lines:
         self._console = console
         self._count = 0
 
-    def add(self, row: Row, score: Score) -> None:
+    def add(self, row: Row, score: Score | None) -> None:
         asked = picked(row, self._count)
         self._count += 1
         sent = row.sent
@@ -93,8 +94,6 @@ def picked(row: Row, turn: int) -> Asked | None:
 
 def score_text(score: Score) -> str:
     """As in: 310 of 320 answers right (96.9 %)."""
-    if not score.judged:
-        return "no ground truth: nobody says what is right"
     share = 100 * score.right / score.judged
     return f"{score.right} of {score.judged} answers right ({share:.1f} %)"
 

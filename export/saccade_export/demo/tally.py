@@ -22,13 +22,17 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Means are per frame sent, ``stages_ms`` per answer. ``frames`` counts skipped ones, too."""
+    """Means are per frame sent, ``stages_ms`` per answer. ``frames`` counts skipped ones, too;
+    ``not_in_frame`` those of ``refused`` that ask about what the frame does not show. ``score``
+    None: nobody knew what is right.
+    """
 
     frames: int
     sent: int
     answers: int
     refused: int
-    score: Score
+    not_in_frame: int
+    score: Score | None
     by_kind: Mapping[str, Score]
     tokens: float
     packet_bytes: float
@@ -54,7 +58,7 @@ class Tally:
         self._sizes: list[Sizes] = []
         self._judged: dict[str, list[bool]] = defaultdict(list)
         self._stages: dict[str, list[float]] = defaultdict(list)
-        self._answers = self._refused = 0
+        self._answers = self._refused = self._not_in_frame = 0
         self._first_s = self._last_s = 0.0
 
     def between(self, at_s: float) -> None:
@@ -69,15 +73,16 @@ class Tally:
         for asked in row.asked:
             self._answers += not asked.reply.refused
             self._refused += asked.reply.refused
+            self._not_in_frame += asked.reply.not_in_frame
             if asked.right is not None:
                 self._judged[asked.kind].append(asked.right)
             for stage, ms in asked.reply.stages_ms.items():
                 self._stages[stage].append(ms)
 
     @property
-    def score(self) -> Score:
-        """Over all kinds, so far."""
-        return _summed(self._by_kind())
+    def score(self) -> Score | None:
+        """Over all kinds, so far; None where no answer could be judged."""
+        return _summed(self._by_kind()) if self._judged else None
 
     def totals(self, skipped: int) -> Totals:
         by_kind = self._by_kind()
@@ -86,7 +91,8 @@ class Tally:
             sent=len(self._bytes),
             answers=self._answers,
             refused=self._refused,
-            score=_summed(by_kind),
+            not_in_frame=self._not_in_frame,
+            score=self.score,
             by_kind=by_kind,
             tokens=_mean(self._tokens),
             packet_bytes=_mean(self._bytes),

@@ -7,6 +7,7 @@ projector are their embeddings.
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Iterable
 
@@ -24,6 +25,23 @@ def slot_ids(tokenizer: Tokenizer, crops: int) -> list[int]:
     """Token ids of ``slot_names``; raises KeyError for a tokenizer without them."""
     vocab = tokenizer.get_vocab()
     return [vocab[name] for name in slot_names(crops)]
+
+
+def for_questions(tokenizer: Tokenizer, tail: str) -> Tokenizer:
+    """The tokenizer of a bundle: ``tokenizer``, but neither capitals nor a missing final mark
+    change a question. ``tail``: what follows the question in the prompt.
+
+    A bundle's tokenizer only reads questions. Training also reads answers with its own, where a
+    plate's letters are capitals.
+    """
+    end = rf"\w\K(?={re.escape(tail)}$)"
+    marks = (
+        normalizers.Replace(Regex(rf"^describe\b.*{end}"), " ."),
+        normalizers.Replace(Regex(end), " ?"),
+    )
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.normalizer = normalizers.Sequence([tokenizer.normalizer, normalizers.Lowercase(), *marks])
+    return copy
 
 
 def build(words: Iterable[str], crops: int) -> Tokenizer:

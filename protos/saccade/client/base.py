@@ -6,7 +6,8 @@ have the same answer: the local ones, too, code and decode the tokens.
 
 Every call raises a `saccade.errors.SaccadeError` when it fails: `SourceError` for what is no
 usable picture, `QuestionError` for a question that can't be asked, `Unreachable` for a cloud
-that doesn't answer within ``timeout_s`` seconds, and so on.
+that doesn't answer within ``timeout_s`` seconds, ``LocalError`` for a client that is closed or
+was used before a fork, and so on.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
 class PilImage(Protocol):
     """What we need of ``PIL.Image.Image``."""
 
+    @property
+    def mode(self) -> str: ...
+
     def convert(self, mode: str) -> object: ...
 
 
-# uint8 [H, W, 3] RGB, a file's path, or a PIL image.
-Picture = U8 | str | os.PathLike[str] | PilImage
+# uint8 [H, W], [H, W, 3] RGB or [H, W, 4] RGBA; a file's path; the bytes of a file; a PIL image.
+Picture = U8 | str | os.PathLike[str] | bytes | PilImage
 
 
 class Vision(ABC):
@@ -58,10 +62,14 @@ class Vision(ABC):
         """Every camera that the cloud knows, by device and name."""
 
     @abstractmethod
-    def ask_camera(self, camera: str, question: str, *, max_tokens: int = 0) -> Answer:
-        """The answer to a question about a camera's newest frame.
+    def ask_camera(
+        self, camera: str, question: str, *, max_tokens: int = 0, max_age_s: float | None = None
+    ) -> Answer:
+        """The answer to a question about a camera's newest frame, however old that is: the
+        answer says it (``age_s``, ``connected``).
 
-        ``camera``: "device/name", or the name where it is unique.
+        ``camera``: "device/name", or the name where it is unique. ``max_age_s``: raise
+        ``StaleFrame`` where the frame is older when the question reaches the cloud.
         """
 
     @abstractmethod
@@ -120,7 +128,9 @@ class AsyncVision(ABC):
         """See `Vision.cameras`."""
 
     @abstractmethod
-    async def ask_camera(self, camera: str, question: str, *, max_tokens: int = 0) -> Answer:
+    async def ask_camera(
+        self, camera: str, question: str, *, max_tokens: int = 0, max_age_s: float | None = None
+    ) -> Answer:
         """See `Vision.ask_camera`."""
 
     @abstractmethod

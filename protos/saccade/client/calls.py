@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
@@ -13,7 +14,9 @@ from saccade.bundle import Bundle
 from saccade.client.eye import EPOCH_UNIX_MS, Seen
 from saccade.errors import QuestionError, RemoteError, SaccadeError, Unreachable
 from saccade.limits import Limits
-from saccade.nouns import Answer, Timing
+from saccade.nouns import NS_PER_MS, Answer, Timing
+from saccade.questions import MAX_UINT32, check_max_tokens
+from saccade.replies import mean_and_least, probability_of
 from saccade.session import PROTOCOL
 from saccade.status import from_rpc
 from saccade.text import check_question, host_name
@@ -24,6 +27,7 @@ from saccade.v1 import vision_pb2 as pb
 
 # An InferRequest holds a hello and a question beside its packet.
 MESSAGE_BYTES = Limits().message_bytes + 64 * 1024
+_MAX_INT64 = (1 << 63) - 1
 
 
 def infer_request(bundle: Bundle, seen: Seen, question: str, max_tokens: int) -> pb.InferRequest:
@@ -45,12 +49,47 @@ def infer_request(bundle: Bundle, seen: Seen, question: str, max_tokens: int) ->
     )
 
 
+def camera_request(
+    camera: str, question: str, max_tokens: int, max_age_s: float | None
+) -> fleet_pb2.AskRequest:
+    """Raises ``QuestionError`` for what can't be meant."""
+    check_camera(camera)
+    request = fleet_pb2.AskRequest(
+        camera=camera,
+        question=check_question(question, None),
+        max_tokens=check_max_tokens(max_tokens),
+    )
+    if max_age_s is not None:
+        request.max_age_ms = _age_ms(max_age_s)
+    return request
+
+
+def watch_request(camera: str | None) -> fleet_pb2.WatchRequest:
+    """None: of all cameras. Raises ``QuestionError``."""
+    if camera is not None:
+        check_camera(camera)
+    return fleet_pb2.WatchRequest(camera=camera or "")
+
+
+def check_camera(camera: str) -> None:
+    """Raises ``QuestionError`` for what names no camera."""
+    if not isinstance(camera, str) or not camera or not camera.isprintable():
+        raise QuestionError(f"{camera!r} names no camera: give DEVICE/NAME, or a name")
+
+
+def _age_ms(max_age_s: float) -> int:
+    if isinstance(max_age_s, bool) or not isinstance(max_age_s, (int, float)) or not max_age_s >= 0:
+        raise QuestionError(f"max_age_s is a number of seconds from 0 on, not {max_age_s!r}")
+    return min(int(min(max_age_s, 1e15) * 1e3), _MAX_INT64)
+
+
 def history_request(
     camera: str, since: datetime | None, until: datetime | None, limit: int
 ) -> fleet_pb2.HistoryRequest:
     """Raises ``QuestionError`` for times and limits that can't be meant."""
-    if not 0 <= limit < 1 << 32:
-        raise QuestionError(f"a limit of {limit} answers")
+    check_camera(camera)
+    if not isinstance(limit, int) or not 0 <= limit <= MAX_UINT32:
+        raise QuestionError(f"a limit of {limit!r} answers")
     return fleet_pb2.HistoryRequest(
         camera=camera, since_unix_ms=_unix_ms(since), until_unix_ms=_unix_ms(until), limit=limit
     )
@@ -60,6 +99,8 @@ def _unix_ms(when: datetime | None) -> int:
     """0 for None, which the wire takes for open."""
     if when is None:
         return 0
+    if not isinstance(when, datetime):
+        raise QuestionError(f"a time is a datetime, not {type(when).__name__}")
     if when.tzinfo is None:
         raise QuestionError(f"{when} has no time zone: is it local time or UTC?")
     return max(1, int(when.timestamp() * 1000))
@@ -88,14 +129,26 @@ class Hearing:
 
     def answer_about(self, seen: Seen) -> Answer:
         """The whole answer to `infer_request`. Raises ``RemoteError`` if its end is missing."""
-        return self._answer(seen.tokens.sequence, seen.packet.ByteSize())
+        answer = self._answer(seen.tokens.sequence, seen.packet.ByteSize())
+        return replace(answer, captured_ns=seen.tokens.captured_ns, age_s=self._passed_s)
 
     def answer_of_camera(self) -> Answer:
         """The whole answer to an AskRequest. Raises ``RemoteError`` if its end is missing."""
         last = self._last
         if not isinstance(last, fleet_pb2.AskReply):
             raise RemoteError("the cloud ended the call before its answer was whole")
-        return self._answer(last.sequence, last.packet_bytes)
+        return replace(
+            self._answer(last.sequence, last.packet_bytes),
+            captured_ns=last.captured_unix_ms * NS_PER_MS,
+            age_s=last.age_ms / 1e3 if last.HasField("age_ms") else None,
+            clock_ahead_s=last.clock_ahead_ms / 1e3,
+            connected=last.connected,
+        )
+
+    @property
+    def _passed_s(self) -> float:
+        """Since the picture was read."""
+        return time.perf_counter() - self._started + self._before.total_ms / 1e3
 
     def _answer(self, sequence: int, bytes_sent: int) -> Answer:
         passed_ms = (time.perf_counter() - self._started) * 1e3
@@ -103,6 +156,7 @@ class Hearing:
             raise RemoteError("the cloud ended the call before its answer was whole")
         cloud = Timing({entry.stage: float(entry.ms) for entry in self._last.timing})
         link = {"link": max(passed_ms - cloud.total_ms, 0.0)}
+        probability, least = mean_and_least(probability_of(self._last))
         finish: Literal["stop", "length"] = "length" if self._last.finish == "length" else "stop"
         return Answer(
             text="".join(self._texts),
@@ -111,6 +165,9 @@ class Hearing:
             timing=Timing(self._before.stages | link | cloud.stages),
             bytes_sent=bytes_sent,
             finish=finish,
+            probability=probability,
+            least_probability=least,
+            domain=self._last.domain,
         )
 
 

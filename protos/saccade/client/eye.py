@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-import numpy as np
-
 from saccade import codecs
 from saccade.bundle import Bundle
 from saccade.client.base import Picture
 from saccade.client.halves import EncodeOptions, PictureEncoder, open_encoder
+from saccade.client.pictures import plain
 from saccade.codecs import Codecs
 from saccade.limits import Limits, check
-from saccade.nouns import U8, FrameTokens, Timing
+from saccade.nouns import FrameTokens, Timing
 from saccade.packet import pack
+from saccade.questions import QuestionRules, check_max_tokens, crops_of
 from saccade.v1 import tokens_pb2
 
 EPOCH_UNIX_MS = 0  # a single picture opens no session from which to count
@@ -57,10 +56,23 @@ class Eye:
             self._codecs = codecs.of(self.bundle)
         return self._codecs
 
-    def see(self, image: Picture) -> Seen:
-        """Raises ``ConfigError`` where the edge's half is missing, ``BundleError``,
-        ``SourceError`` for what is no usable picture, ``LimitExceeded``.
+    def asked(self, image: Picture, question: str, max_tokens: int = 0) -> Seen:
+        """A picture that a question is asked about.
+
+        Raises ``QuestionError`` (``UnknownWords``, ``NotInFrame``) for one that the cloud would
+        refuse, ``ConfigError`` where the edge's half is missing, ``BundleError``, ``SourceError``
+        for what is no usable picture, ``LimitExceeded``.
         """
+        rules = QuestionRules.of(self.bundle.manifest)
+        rules.check(question)
+        check_max_tokens(max_tokens)
+        seen = self.see(image)
+        # The labels of the crops stay here, so this side can say more than the cloud could.
+        rules.check_crops(question, crops_of(seen.tokens.views))
+        return seen
+
+    def see(self, image: Picture) -> Seen:
+        """Raises as ``asked`` does, questions apart."""
         with self._lock:
             if self._encoder is None:
                 self._encoder = open_encoder(self.bundle, self._options)
@@ -77,12 +89,3 @@ class Eye:
         limit = Limits.of(self.bundle.manifest).message_bytes
         check("bytes in a packet", packet.ByteSize(), limit)
         return Seen(tokens, packet, Timing(timing.stages | {"code": code_ms}))
-
-
-def plain(image: Picture) -> U8 | str:
-    """An array or a path; a PIL image becomes an array, without its EXIF rotation."""
-    if isinstance(image, np.ndarray):
-        return image
-    if isinstance(image, (str, os.PathLike)):
-        return os.fspath(image)
-    return np.asarray(image.convert("RGB"), np.uint8)

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError
-from saccade.nouns import U8, FrameTokens, Timing
+from saccade.nouns import U8, FrameTokens, Probability, Timing
 
 GROUP = "saccade.halves"
 
@@ -46,8 +46,9 @@ class PictureEncoder(Protocol):
         """The most layers that packets carry, None for all."""
         ...
 
-    def encode(self, image: U8 | str) -> tuple[FrameTokens, Timing]:
-        """The tokens of a uint8 [H, W, 3] array or a file, and the time of each stage.
+    def encode(self, image: U8 | str | bytes) -> tuple[FrameTokens, Timing]:
+        """The tokens of a uint8 [H, W, 3] array, a file or a file's bytes, and the time of each
+        stage.
 
         Raises ``SourceError`` for what is no usable picture.
         """
@@ -55,7 +56,7 @@ class PictureEncoder(Protocol):
 
 
 class Piece(Protocol):
-    """Some text of an answer; ``finish`` and ``timing`` are set on the last piece."""
+    """Some text of an answer; the last one alone has ``finish``, ``timing`` and ``probability``."""
 
     @property
     def text(self) -> str: ...
@@ -63,6 +64,8 @@ class Piece(Protocol):
     def finish(self) -> Literal["stop", "length"] | None: ...
     @property
     def timing(self) -> Timing | None: ...
+    @property
+    def probability(self) -> Probability | None: ...
 
 
 class TokenAnswerer(Protocol):

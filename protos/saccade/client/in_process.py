@@ -10,13 +10,15 @@ from threading import Lock
 
 from saccade.client.base import AsyncVision, Picture, Vision
 from saccade.client.eye import EPOCH_UNIX_MS, Eye, Seen
+from saccade.client.guard import Guard
 from saccade.client.halves import TokenAnswerer, open_answerer
 from saccade.client.nouns import Camera, WatchedAnswer
 from saccade.client.streams import AnswerStream, AsyncAnswerStream, AsyncItems, Items
-from saccade.errors import LocalError, QuestionError
+from saccade.errors import QuestionError
 from saccade.limits import Limits
 from saccade.nouns import Answer, FrameTokens, Timing
 from saccade.packet import unpack
+from saccade.replies import mean_and_least
 
 _NO_CAMERAS = "one process has no cameras: connect to a cloud to {}"
 
@@ -28,20 +30,25 @@ class LocalVision(Vision):
         self._eye = eye
         self._mind: TokenAnswerer | None = None
         self._opening = Lock()
-        self._closed = False
+        self._guard = Guard()
 
     def stream(self, image: Picture, question: str, *, max_tokens: int = 0) -> AnswerStream:
         return AnswerStream(self._answer(image, question, max_tokens))
 
     def cameras(self) -> tuple[Camera, ...]:
+        self._guard.use()
         return ()
 
-    def ask_camera(self, camera: str, question: str, *, max_tokens: int = 0) -> Answer:
+    def ask_camera(
+        self, camera: str, question: str, *, max_tokens: int = 0, max_age_s: float | None = None
+    ) -> Answer:
+        self._guard.use()
         raise QuestionError(_NO_CAMERAS.format(f"ask about {camera!r}"))
 
     def watch(
         self, camera: str | None = None, *, for_s: float | None = None
     ) -> Iterator[WatchedAnswer]:
+        self._guard.use()
         raise QuestionError(_NO_CAMERAS.format("watch some"))
 
     def history(
@@ -52,17 +59,22 @@ class LocalVision(Vision):
         until: datetime | None = None,
         limit: int = 0,
     ) -> Iterator[WatchedAnswer]:
+        self._guard.use()
         raise QuestionError(_NO_CAMERAS.format("read its history"))
 
     def close(self) -> None:
+        self._guard.close()
+        if self._guard.forked:
+            return
         with self._opening:
-            self._closed = True
             if self._mind is not None:
                 self._mind.close()
 
     def _answer(self, image: Picture, question: str, max_tokens: int) -> Items:
+        self._guard.use()
+        begun = time.perf_counter()
+        seen = self._eye.asked(image, question, max_tokens)
         mind = self._open()
-        seen = self._eye.see(image)
         started = time.perf_counter()
         received = self._receive(seen)
         stages = seen.timing.stages | {"decode": (time.perf_counter() - started) * 1e3}
@@ -72,6 +84,7 @@ class LocalVision(Vision):
             if piece.text:
                 yield piece.text
             if piece.finish is not None:
+                probability, least = mean_and_least(piece.probability)
                 yield Answer(
                     text="".join(texts),
                     sequence=received.sequence,
@@ -79,12 +92,16 @@ class LocalVision(Vision):
                     timing=Timing(stages | (piece.timing.stages if piece.timing else {})),
                     bytes_sent=seen.packet.ByteSize(),
                     finish=piece.finish,
+                    probability=probability,
+                    least_probability=least,
+                    captured_ns=received.captured_ns,
+                    age_s=time.perf_counter() - begun,
+                    domain=self._eye.bundle.manifest.domain,
                 )
 
     def _open(self) -> TokenAnswerer:
         with self._opening:
-            if self._closed:
-                raise LocalError("this vision is closed")
+            self._guard.use()  # again: it may have been closed while the picture was encoded
             if self._mind is None:
                 self._mind = open_answerer(self._eye.bundle)
             return self._mind
@@ -111,7 +128,9 @@ class AsyncLocalVision(AsyncVision):
     async def cameras(self) -> tuple[Camera, ...]:
         return self._local.cameras()
 
-    async def ask_camera(self, camera: str, question: str, *, max_tokens: int = 0) -> Answer:
+    async def ask_camera(
+        self, camera: str, question: str, *, max_tokens: int = 0, max_age_s: float | None = None
+    ) -> Answer:
         return self._local.ask_camera(camera, question, max_tokens=max_tokens)
 
     def watch(

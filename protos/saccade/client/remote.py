@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Lock
 
 import grpc
 
@@ -14,14 +15,17 @@ from saccade.client.base import Picture, Vision
 from saccade.client.calls import (
     MESSAGE_BYTES,
     Hearing,
+    camera_request,
     history_request,
     infer_request,
     translated,
+    watch_request,
 )
 from saccade.client.eye import Eye
+from saccade.client.guard import CLOSED_EARLY, Guard
 from saccade.client.nouns import Camera, WatchedAnswer
 from saccade.client.streams import AnswerStream, Items
-from saccade.errors import ConfigError
+from saccade.errors import ConfigError, LocalError
 from saccade.nouns import Answer
 from saccade.tls import ClientTls
 from saccade.v1 import fleet_pb2 as pb
@@ -29,6 +33,7 @@ from saccade.v1.fleet_pb2_grpc import FleetStub
 from saccade.v1.vision_pb2_grpc import VisionStub
 
 TIMEOUT_S = 30.0
+MAX_TIMEOUT_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,11 @@ class Link:
     def options(self) -> list[tuple[str, int]]:
         """The channel's. Raises ``ConfigError`` for an address that may not be spoken to."""
         check_address(self.cloud, plain=self.tls is None, insecure=self.insecure)
+        number = isinstance(self.timeout_s, (int, float)) and not isinstance(self.timeout_s, bool)
+        if not (number and 0 < self.timeout_s <= MAX_TIMEOUT_S):
+            raise ConfigError(
+                f"timeout_s is {self.timeout_s!r}: give seconds above 0, up to {MAX_TIMEOUT_S:,.0f}"
+            )
         return channel_options(self.cloud, MESSAGE_BYTES)
 
     @property
@@ -66,26 +76,29 @@ class RemoteVision(Vision):
         self._link = link
         self._eye = eye
         self._metadata = link.metadata
-        self._channel = _open(link)
-        self._vision = VisionStub(self._channel)
-        self._fleet = FleetStub(self._channel)
+        link.options()  # raises for what cannot be right, before the first call
+        self._guard = Guard()
+        self._opening = Lock()
+        self._channel: grpc.Channel | None = None
 
     def stream(self, image: Picture, question: str, *, max_tokens: int = 0) -> AnswerStream:
         return AnswerStream(self._infer(image, question, max_tokens))
 
     def cameras(self) -> tuple[Camera, ...]:
-        with self._translating():
+        with self._translating() as channel:
             request = pb.ListCamerasRequest()
-            reply = self._fleet.ListCameras(
+            reply = FleetStub(channel).ListCameras(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
             )
             return tuple(Camera.of(camera) for camera in reply.cameras)
 
-    def ask_camera(self, camera: str, question: str, *, max_tokens: int = 0) -> Answer:
-        request = pb.AskRequest(camera=camera, question=question, max_tokens=max_tokens)
+    def ask_camera(
+        self, camera: str, question: str, *, max_tokens: int = 0, max_age_s: float | None = None
+    ) -> Answer:
+        request = camera_request(camera, question, max_tokens, max_age_s)
         hearing = Hearing(camera)
-        with self._translating():
-            for reply in self._fleet.Ask(
+        with self._translating() as channel:
+            for reply in FleetStub(channel).Ask(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
             ):
                 hearing.hear(reply)
@@ -94,16 +107,17 @@ class RemoteVision(Vision):
     def watch(
         self, camera: str | None = None, *, for_s: float | None = None
     ) -> Iterator[WatchedAnswer]:
-        request = pb.WatchRequest(camera=camera or "")
-        call = self._fleet.Watch(request, timeout=for_s, metadata=self._metadata)
-        try:
-            for reply in call:
-                yield WatchedAnswer.of(reply)
-        except grpc.RpcError as error:
-            if not (for_s is not None and call.code() is grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise translated(error, self._link.cloud, self._link.tls) from error
-        finally:
-            call.cancel()
+        request = watch_request(camera)
+        with self._translating() as channel:
+            call = FleetStub(channel).Watch(request, timeout=for_s, metadata=self._metadata)
+            try:
+                for reply in call:
+                    yield WatchedAnswer.of(reply)
+            except grpc.RpcError:
+                if for_s is None or call.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                    raise
+            finally:
+                call.cancel()
 
     def history(
         self,
@@ -114,8 +128,8 @@ class RemoteVision(Vision):
         limit: int = 0,
     ) -> Iterator[WatchedAnswer]:
         request = history_request(camera, since, until, limit)
-        with self._translating():
-            call = self._fleet.History(request, metadata=self._metadata)
+        with self._translating() as channel:
+            call = FleetStub(channel).History(request, metadata=self._metadata)
             try:
                 for reply in call:
                     yield WatchedAnswer.of(reply)
@@ -123,14 +137,20 @@ class RemoteVision(Vision):
                 call.cancel()
 
     def close(self) -> None:
-        self._channel.close()
+        self._guard.close()
+        if self._guard.forked:
+            return
+        with self._opening:
+            if self._channel is not None:
+                self._channel.close()
 
     def _infer(self, image: Picture, question: str, max_tokens: int) -> Items:
-        seen = self._eye.see(image)
+        self._guard.use()
+        seen = self._eye.asked(image, question, max_tokens)
         request = infer_request(self._eye.bundle, seen, question, max_tokens)
         hearing = Hearing(seen.tokens.camera, seen.timing)
-        with self._translating():
-            call = self._vision.Infer(
+        with self._translating() as channel:
+            call = VisionStub(channel).Infer(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
             )
             try:
@@ -142,11 +162,24 @@ class RemoteVision(Vision):
         yield hearing.answer_about(seen)
 
     @contextmanager
-    def _translating(self) -> Iterator[None]:
+    def _translating(self) -> Iterator[grpc.Channel]:
+        """The channel, for one call."""
+        self._guard.use()
         try:
-            yield
-        except grpc.RpcError as error:
-            raise translated(error, self._link.cloud, self._link.tls) from error
+            yield self._connection()
+        except (grpc.RpcError, ValueError) as error:  # gRPC's ValueError says: channel closed
+            if self._guard.closed:
+                raise LocalError(CLOSED_EARLY) from error
+            if isinstance(error, grpc.RpcError):
+                raise translated(error, self._link.cloud, self._link.tls) from error
+            raise
+
+    def _connection(self) -> grpc.Channel:
+        """Opened with the first call: a fork before it harms nothing."""
+        with self._opening:
+            if self._channel is None:
+                self._channel = _open(self._link)
+            return self._channel
 
 
 def _open(link: Link) -> grpc.Channel:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 
 import grpc
 
 from saccade.client.base import AsyncVision, Picture
-from saccade.client.calls import Hearing, history_request, infer_request, translated
+from saccade.client.calls import (
+    Hearing,
+    camera_request,
+    history_request,
+    infer_request,
+    translated,
+    watch_request,
+)
 from saccade.client.eye import Eye
+from saccade.client.guard import CLOSED_EARLY, Guard
 from saccade.client.nouns import Camera, WatchedAnswer
 from saccade.client.remote import Link
 from saccade.client.streams import AsyncAnswerStream, AsyncItems
-from saccade.errors import SaccadeError
+from saccade.errors import LocalError, SaccadeError
 from saccade.nouns import Answer
 from saccade.v1 import fleet_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetStub
@@ -29,6 +37,7 @@ class AsyncRemoteVision(AsyncVision):
         self._link = link
         self._eye = eye
         self._metadata = link.metadata
+        self._guard = Guard()
         self._channel = _open(link)
         self._vision = VisionStub(self._channel)
         self._fleet = FleetStub(self._channel)
@@ -44,8 +53,10 @@ class AsyncRemoteVision(AsyncVision):
             )
             return tuple(Camera.of(camera) for camera in reply.cameras)
 
-    async def ask_camera(self, camera: str, question: str, *, max_tokens: int = 0) -> Answer:
-        request = pb.AskRequest(camera=camera, question=question, max_tokens=max_tokens)
+    async def ask_camera(
+        self, camera: str, question: str, *, max_tokens: int = 0, max_age_s: float | None = None
+    ) -> Answer:
+        request = camera_request(camera, question, max_tokens, max_age_s)
         hearing = Hearing(camera)
         async with self._translating():
             async for reply in self._fleet.Ask(
@@ -57,16 +68,17 @@ class AsyncRemoteVision(AsyncVision):
     async def watch(
         self, camera: str | None = None, *, for_s: float | None = None
     ) -> AsyncIterator[WatchedAnswer]:
-        request = pb.WatchRequest(camera=camera or "")
-        call = self._fleet.Watch(request, timeout=for_s, metadata=self._metadata)
-        try:
-            async for reply in call:
-                yield WatchedAnswer.of(reply)
-        except grpc.aio.AioRpcError as error:
-            if not (for_s is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise await self._translated(error) from error
-        finally:
-            call.cancel()
+        request = watch_request(camera)
+        async with self._translating():
+            call = self._fleet.Watch(request, timeout=for_s, metadata=self._metadata)
+            try:
+                async for reply in call:
+                    yield WatchedAnswer.of(reply)
+            except grpc.aio.AioRpcError as error:
+                if for_s is None or error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                    raise
+            finally:
+                call.cancel()
 
     async def history(
         self,
@@ -86,10 +98,13 @@ class AsyncRemoteVision(AsyncVision):
                 call.cancel()
 
     async def close(self) -> None:
-        await self._channel.close()
+        self._guard.close()
+        if not self._guard.forked:
+            await self._channel.close()
 
     async def _infer(self, image: Picture, question: str, max_tokens: int) -> AsyncItems:
-        seen = await asyncio.to_thread(self._eye.see, image)
+        self._guard.use()
+        seen = await asyncio.to_thread(self._eye.asked, image, question, max_tokens)
         request = infer_request(self._eye.bundle, seen, question, max_tokens)
         hearing = Hearing(seen.tokens.camera, seen.timing)
         async with self._translating():
@@ -106,14 +121,28 @@ class AsyncRemoteVision(AsyncVision):
 
     @asynccontextmanager
     async def _translating(self) -> AsyncIterator[None]:
+        self._guard.use()
         try:
             yield
         except grpc.RpcError as error:
+            if self._guard.closed:
+                raise LocalError(CLOSED_EARLY) from error
             raise await self._translated(error) from error
+        except (grpc.aio.UsageError, asyncio.CancelledError) as error:
+            # Closing the channel cancels its calls, not the task that waits for one.
+            if self._guard.closed and not _cancelling():
+                raise LocalError(CLOSED_EARLY) from error
+            raise
 
     async def _translated(self, error: grpc.RpcError) -> SaccadeError:
         """In a thread: it may look at the cloud's certificate."""
         return await asyncio.to_thread(translated, error, self._link.cloud, self._link.tls)
+
+
+def _cancelling() -> bool:
+    """Whether somebody cancels this task; Python 3.10 does not say."""
+    count: Callable[[], int] = getattr(asyncio.current_task(), "cancelling", int)
+    return count() > 0
 
 
 def _open(link: Link) -> grpc.aio.Channel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -27,8 +28,11 @@ class AnswerStream(Iterator[str]):
     def __init__(self, items: Items) -> None:
         self._items = items
         self._answer: Answer | None = None
+        self._pid = os.getpid()
 
     def __next__(self) -> str:
+        if self._pid != os.getpid():
+            raise LocalError(f"this stream belongs to process {self._pid}, before the fork")
         item = next(self._items)
         if isinstance(item, str):
             return item
@@ -45,7 +49,8 @@ class AnswerStream(Iterator[str]):
 
     def close(self) -> None:
         """End the call. Closing twice is safe."""
-        self._items.close()
+        if self._pid == os.getpid():
+            self._items.close()
 
     def __enter__(self) -> Self:
         return self

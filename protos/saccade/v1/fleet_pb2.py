@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from saccade.v1 import vision_pb2 as saccade_dot_v1_dot_vision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16saccade/v1/fleet.proto\x12\nsaccade.v1\x1a\x17saccade/v1/vision.proto\"\x14\n\x12ListCamerasRequest\"7\n\x10ListCamerasReply\x12#\n\x07\x63\x61meras\x18\x01 \x03(\x0b\x32\x12.saccade.v1.Camera\"\xa6\x01\n\x06\x43\x61mera\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x15\n\rlast_sequence\x18\x04 \x01(\x04\x12\x1d\n\x15last_captured_unix_ms\x18\x05 \x01(\x04\x12\x0e\n\x06\x66rames\x18\x06 \x01(\x04\x12\r\n\x05\x62ytes\x18\x07 \x01(\x04\x12\x16\n\x0e\x64\x61maged_layers\x18\x08 \x01(\x04\"B\n\nAskRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12\x12\n\nmax_tokens\x18\x03 \x01(\r\"\x9f\x01\n\x08\x41skReply\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0c\n\x04last\x18\x02 \x01(\x08\x12\x0e\n\x06\x66inish\x18\x03 \x01(\t\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12\x18\n\x10\x63\x61ptured_unix_ms\x18\x05 \x01(\x04\x12%\n\x06timing\x18\x06 \x03(\x0b\x32\x15.saccade.v1.StageTime\x12\x14\n\x0cpacket_bytes\x18\x07 \x01(\r\"\x1e\n\x0cWatchRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\"\x90\x01\n\nWatchReply\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61mera\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x18\n\x10\x63\x61ptured_unix_ms\x18\x04 \x01(\x04\x12\x10\n\x08question\x18\x05 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x06 \x01(\t\x12\x14\n\x0cpacket_bytes\x18\x07 \x01(\r\"]\n\x0eHistoryRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x15\n\rsince_unix_ms\x18\x02 \x01(\x04\x12\x15\n\runtil_unix_ms\x18\x03 \x01(\x04\x12\r\n\x05limit\x18\x04 \x01(\r2\x89\x02\n\x05\x46leet\x12K\n\x0bListCameras\x12\x1e.saccade.v1.ListCamerasRequest\x1a\x1c.saccade.v1.ListCamerasReply\x12\x35\n\x03\x41sk\x12\x16.saccade.v1.AskRequest\x1a\x14.saccade.v1.AskReply0\x01\x12;\n\x05Watch\x12\x18.saccade.v1.WatchRequest\x1a\x16.saccade.v1.WatchReply0\x01\x12?\n\x07History\x12\x1a.saccade.v1.HistoryRequest\x1a\x16.saccade.v1.WatchReply0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16saccade/v1/fleet.proto\x12\nsaccade.v1\x1a\x17saccade/v1/vision.proto\"\x14\n\x12ListCamerasRequest\"G\n\x10ListCamerasReply\x12#\n\x07\x63\x61meras\x18\x01 \x03(\x0b\x32\x12.saccade.v1.Camera\x12\x0e\n\x06\x64omain\x18\x02 \x01(\t\"\xe8\x01\n\x06\x43\x61mera\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x15\n\rlast_sequence\x18\x04 \x01(\x04\x12\x1d\n\x15last_captured_unix_ms\x18\x05 \x01(\x04\x12\x0e\n\x06\x66rames\x18\x06 \x01(\x04\x12\r\n\x05\x62ytes\x18\x07 \x01(\x04\x12\x16\n\x0e\x64\x61maged_layers\x18\x08 \x01(\x04\x12\x18\n\x0blast_age_ms\x18\t \x01(\x04H\x00\x88\x01\x01\x12\x16\n\x0e\x63lock_ahead_ms\x18\n \x01(\x04\x42\x0e\n\x0c_last_age_ms\"j\n\nAskRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12\x12\n\nmax_tokens\x18\x03 \x01(\r\x12\x17\n\nmax_age_ms\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_max_age_ms\"\xda\x02\n\x08\x41skReply\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0c\n\x04last\x18\x02 \x01(\x08\x12\x0e\n\x06\x66inish\x18\x03 \x01(\t\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12\x18\n\x10\x63\x61ptured_unix_ms\x18\x05 \x01(\x04\x12%\n\x06timing\x18\x06 \x03(\x0b\x32\x15.saccade.v1.StageTime\x12\x14\n\x0cpacket_bytes\x18\x07 \x01(\r\x12\x18\n\x0bprobability\x18\x08 \x01(\x02H\x00\x88\x01\x01\x12\x1e\n\x11least_probability\x18\t \x01(\x02H\x01\x88\x01\x01\x12\x0e\n\x06\x64omain\x18\n \x01(\t\x12\x13\n\x06\x61ge_ms\x18\x0b \x01(\x04H\x02\x88\x01\x01\x12\x16\n\x0e\x63lock_ahead_ms\x18\x0c \x01(\x04\x12\x11\n\tconnected\x18\r \x01(\x08\x42\x0e\n\x0c_probabilityB\x14\n\x12_least_probabilityB\t\n\x07_age_ms\"\x1e\n\x0cWatchRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\"\x8a\x02\n\nWatchReply\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61mera\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x18\n\x10\x63\x61ptured_unix_ms\x18\x04 \x01(\x04\x12\x10\n\x08question\x18\x05 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x06 \x01(\t\x12\x14\n\x0cpacket_bytes\x18\x07 \x01(\r\x12\x18\n\x0bprobability\x18\x08 \x01(\x02H\x00\x88\x01\x01\x12\x1e\n\x11least_probability\x18\t \x01(\x02H\x01\x88\x01\x01\x12\x18\n\x10\x61nswered_unix_ms\x18\n \x01(\x04\x42\x0e\n\x0c_probabilityB\x14\n\x12_least_probability\"]\n\x0eHistoryRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x15\n\rsince_unix_ms\x18\x02 \x01(\x04\x12\x15\n\runtil_unix_ms\x18\x03 \x01(\x04\x12\r\n\x05limit\x18\x04 \x01(\r2\x89\x02\n\x05\x46leet\x12K\n\x0bListCameras\x12\x1e.saccade.v1.ListCamerasRequest\x1a\x1c.saccade.v1.ListCamerasReply\x12\x35\n\x03\x41sk\x12\x16.saccade.v1.AskRequest\x1a\x14.saccade.v1.AskReply0\x01\x12;\n\x05Watch\x12\x18.saccade.v1.WatchRequest\x1a\x16.saccade.v1.WatchReply0\x01\x12?\n\x07History\x12\x1a.saccade.v1.HistoryRequest\x1a\x16.saccade.v1.WatchReply0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,19 +35,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCAMERASREQUEST']._serialized_start=63
   _globals['_LISTCAMERASREQUEST']._serialized_end=83
   _globals['_LISTCAMERASREPLY']._serialized_start=85
-  _globals['_LISTCAMERASREPLY']._serialized_end=140
-  _globals['_CAMERA']._serialized_start=143
-  _globals['_CAMERA']._serialized_end=309
-  _globals['_ASKREQUEST']._serialized_start=311
-  _globals['_ASKREQUEST']._serialized_end=377
-  _globals['_ASKREPLY']._serialized_start=380
-  _globals['_ASKREPLY']._serialized_end=539
-  _globals['_WATCHREQUEST']._serialized_start=541
-  _globals['_WATCHREQUEST']._serialized_end=571
-  _globals['_WATCHREPLY']._serialized_start=574
-  _globals['_WATCHREPLY']._serialized_end=718
-  _globals['_HISTORYREQUEST']._serialized_start=720
-  _globals['_HISTORYREQUEST']._serialized_end=813
-  _globals['_FLEET']._serialized_start=816
-  _globals['_FLEET']._serialized_end=1081
+  _globals['_LISTCAMERASREPLY']._serialized_end=156
+  _globals['_CAMERA']._serialized_start=159
+  _globals['_CAMERA']._serialized_end=391
+  _globals['_ASKREQUEST']._serialized_start=393
+  _globals['_ASKREQUEST']._serialized_end=499
+  _globals['_ASKREPLY']._serialized_start=502
+  _globals['_ASKREPLY']._serialized_end=848
+  _globals['_WATCHREQUEST']._serialized_start=850
+  _globals['_WATCHREQUEST']._serialized_end=880
+  _globals['_WATCHREPLY']._serialized_start=883
+  _globals['_WATCHREPLY']._serialized_end=1149
+  _globals['_HISTORYREQUEST']._serialized_start=1151
+  _globals['_HISTORYREQUEST']._serialized_end=1244
+  _globals['_FLEET']._serialized_start=1247
+  _globals['_FLEET']._serialized_end=1512
 # @@protoc_insertion_point(module_scope)

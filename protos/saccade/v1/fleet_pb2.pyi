@@ -34,14 +34,18 @@ class ListCamerasReply(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CAMERAS_FIELD_NUMBER: builtins.int
+    DOMAIN_FIELD_NUMBER: builtins.int
+    domain: builtins.str
+    """What the bundle's model was trained to see, in a sentence."""
     @property
     def cameras(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Camera]: ...
     def __init__(
         self,
         *,
         cameras: collections.abc.Iterable[Global___Camera] | None = ...,
+        domain: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["cameras", b"cameras"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cameras", b"cameras", "domain", b"domain"]) -> None: ...
 
 Global___ListCamerasReply: typing_extensions.TypeAlias = ListCamerasReply
 
@@ -57,6 +61,8 @@ class Camera(google.protobuf.message.Message):
     FRAMES_FIELD_NUMBER: builtins.int
     BYTES_FIELD_NUMBER: builtins.int
     DAMAGED_LAYERS_FIELD_NUMBER: builtins.int
+    LAST_AGE_MS_FIELD_NUMBER: builtins.int
+    CLOCK_AHEAD_MS_FIELD_NUMBER: builtins.int
     device: builtins.str
     name: builtins.str
     connected: builtins.bool
@@ -66,6 +72,14 @@ class Camera(google.protobuf.message.Message):
     bytes: builtins.int
     damaged_layers: builtins.int
     """Layers that came damaged and were left out; the frames' other layers were used."""
+    last_age_ms: builtins.int
+    """How old the newest frame is: by the cloud's clock now, since the edge's clock said that it was
+    captured, but never more recent than its arrival. Absent where no frame has come.
+    """
+    clock_ahead_ms: builtins.int
+    """By how much the newest frame's capture time lay in the future when it came: the edge's clock
+    is at least so far ahead of the cloud's.
+    """
     def __init__(
         self,
         *,
@@ -77,8 +91,12 @@ class Camera(google.protobuf.message.Message):
         frames: builtins.int = ...,
         bytes: builtins.int = ...,
         damaged_layers: builtins.int = ...,
+        last_age_ms: builtins.int | None = ...,
+        clock_ahead_ms: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "connected", b"connected", "damaged_layers", b"damaged_layers", "device", b"device", "frames", b"frames", "last_captured_unix_ms", b"last_captured_unix_ms", "last_sequence", b"last_sequence", "name", b"name"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_last_age_ms", b"_last_age_ms", "last_age_ms", b"last_age_ms"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_last_age_ms", b"_last_age_ms", "bytes", b"bytes", "clock_ahead_ms", b"clock_ahead_ms", "connected", b"connected", "damaged_layers", b"damaged_layers", "device", b"device", "frames", b"frames", "last_age_ms", b"last_age_ms", "last_captured_unix_ms", b"last_captured_unix_ms", "last_sequence", b"last_sequence", "name", b"name"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_last_age_ms", b"_last_age_ms"]) -> typing.Literal["last_age_ms"] | None: ...
 
 Global___Camera: typing_extensions.TypeAlias = Camera
 
@@ -89,18 +107,24 @@ class AskRequest(google.protobuf.message.Message):
     CAMERA_FIELD_NUMBER: builtins.int
     QUESTION_FIELD_NUMBER: builtins.int
     MAX_TOKENS_FIELD_NUMBER: builtins.int
+    MAX_AGE_MS_FIELD_NUMBER: builtins.int
     camera: builtins.str
     """"device/camera", or the camera's name where it is unique."""
     question: builtins.str
     max_tokens: builtins.int
+    max_age_ms: builtins.int
+    """Refuse, with the code "stale_frame", if the newest frame is older when the question comes."""
     def __init__(
         self,
         *,
         camera: builtins.str = ...,
         question: builtins.str = ...,
         max_tokens: builtins.int = ...,
+        max_age_ms: builtins.int | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["camera", b"camera", "max_tokens", b"max_tokens", "question", b"question"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_max_age_ms", b"_max_age_ms", "max_age_ms", b"max_age_ms"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_max_age_ms", b"_max_age_ms", "camera", b"camera", "max_age_ms", b"max_age_ms", "max_tokens", b"max_tokens", "question", b"question"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_max_age_ms", b"_max_age_ms"]) -> typing.Literal["max_age_ms"] | None: ...
 
 Global___AskRequest: typing_extensions.TypeAlias = AskRequest
 
@@ -115,12 +139,27 @@ class AskReply(google.protobuf.message.Message):
     CAPTURED_UNIX_MS_FIELD_NUMBER: builtins.int
     TIMING_FIELD_NUMBER: builtins.int
     PACKET_BYTES_FIELD_NUMBER: builtins.int
+    PROBABILITY_FIELD_NUMBER: builtins.int
+    LEAST_PROBABILITY_FIELD_NUMBER: builtins.int
+    DOMAIN_FIELD_NUMBER: builtins.int
+    AGE_MS_FIELD_NUMBER: builtins.int
+    CLOCK_AHEAD_MS_FIELD_NUMBER: builtins.int
+    CONNECTED_FIELD_NUMBER: builtins.int
     text: builtins.str
     last: builtins.bool
     finish: builtins.str
     sequence: builtins.int
     captured_unix_ms: builtins.int
     packet_bytes: builtins.int
+    probability: builtins.float
+    """With the last reply: see InferReply."""
+    least_probability: builtins.float
+    domain: builtins.str
+    age_ms: builtins.int
+    """With the last reply: how old the frame is now, see Camera.last_age_ms and clock_ahead_ms."""
+    clock_ahead_ms: builtins.int
+    connected: builtins.bool
+    """With the last reply: whether an edge that sends this camera is connected now."""
     @property
     def timing(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[saccade.v1.vision_pb2.StageTime]: ...
     def __init__(
@@ -133,8 +172,21 @@ class AskReply(google.protobuf.message.Message):
         captured_unix_ms: builtins.int = ...,
         timing: collections.abc.Iterable[saccade.v1.vision_pb2.StageTime] | None = ...,
         packet_bytes: builtins.int = ...,
+        probability: builtins.float | None = ...,
+        least_probability: builtins.float | None = ...,
+        domain: builtins.str = ...,
+        age_ms: builtins.int | None = ...,
+        clock_ahead_ms: builtins.int = ...,
+        connected: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["captured_unix_ms", b"captured_unix_ms", "finish", b"finish", "last", b"last", "packet_bytes", b"packet_bytes", "sequence", b"sequence", "text", b"text", "timing", b"timing"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_age_ms", b"_age_ms", "_least_probability", b"_least_probability", "_probability", b"_probability", "age_ms", b"age_ms", "least_probability", b"least_probability", "probability", b"probability"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_age_ms", b"_age_ms", "_least_probability", b"_least_probability", "_probability", b"_probability", "age_ms", b"age_ms", "captured_unix_ms", b"captured_unix_ms", "clock_ahead_ms", b"clock_ahead_ms", "connected", b"connected", "domain", b"domain", "finish", b"finish", "last", b"last", "least_probability", b"least_probability", "packet_bytes", b"packet_bytes", "probability", b"probability", "sequence", b"sequence", "text", b"text", "timing", b"timing"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_age_ms", b"_age_ms"]) -> typing.Literal["age_ms"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_least_probability", b"_least_probability"]) -> typing.Literal["least_probability"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_probability", b"_probability"]) -> typing.Literal["probability"] | None: ...
 
 Global___AskReply: typing_extensions.TypeAlias = AskReply
 
@@ -165,6 +217,9 @@ class WatchReply(google.protobuf.message.Message):
     QUESTION_FIELD_NUMBER: builtins.int
     ANSWER_FIELD_NUMBER: builtins.int
     PACKET_BYTES_FIELD_NUMBER: builtins.int
+    PROBABILITY_FIELD_NUMBER: builtins.int
+    LEAST_PROBABILITY_FIELD_NUMBER: builtins.int
+    ANSWERED_UNIX_MS_FIELD_NUMBER: builtins.int
     device: builtins.str
     camera: builtins.str
     sequence: builtins.int
@@ -172,6 +227,11 @@ class WatchReply(google.protobuf.message.Message):
     question: builtins.str
     answer: builtins.str
     packet_bytes: builtins.int
+    probability: builtins.float
+    """See InferReply; absent where an older cloud stored the answer."""
+    least_probability: builtins.float
+    answered_unix_ms: builtins.int
+    """By the cloud's clock."""
     def __init__(
         self,
         *,
@@ -182,8 +242,16 @@ class WatchReply(google.protobuf.message.Message):
         question: builtins.str = ...,
         answer: builtins.str = ...,
         packet_bytes: builtins.int = ...,
+        probability: builtins.float | None = ...,
+        least_probability: builtins.float | None = ...,
+        answered_unix_ms: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["answer", b"answer", "camera", b"camera", "captured_unix_ms", b"captured_unix_ms", "device", b"device", "packet_bytes", b"packet_bytes", "question", b"question", "sequence", b"sequence"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_least_probability", b"_least_probability", "_probability", b"_probability", "least_probability", b"least_probability", "probability", b"probability"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_least_probability", b"_least_probability", "_probability", b"_probability", "answer", b"answer", "answered_unix_ms", b"answered_unix_ms", "camera", b"camera", "captured_unix_ms", b"captured_unix_ms", "device", b"device", "least_probability", b"least_probability", "packet_bytes", b"packet_bytes", "probability", b"probability", "question", b"question", "sequence", b"sequence"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_least_probability", b"_least_probability"]) -> typing.Literal["least_probability"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_probability", b"_probability"]) -> typing.Literal["probability"] | None: ...
 
 Global___WatchReply: typing_extensions.TypeAlias = WatchReply
 

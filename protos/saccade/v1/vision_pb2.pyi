@@ -270,11 +270,16 @@ class AnswerChunk(google.protobuf.message.Message):
     LAST_FIELD_NUMBER: builtins.int
     FINISH_FIELD_NUMBER: builtins.int
     TIMING_FIELD_NUMBER: builtins.int
+    PROBABILITY_FIELD_NUMBER: builtins.int
+    LEAST_PROBABILITY_FIELD_NUMBER: builtins.int
     question_id: builtins.int
     sequence: builtins.int
     text: builtins.str
     last: builtins.bool
     finish: builtins.str
+    probability: builtins.float
+    """With the last chunk: see InferReply."""
+    least_probability: builtins.float
     @property
     def timing(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___StageTime]: ...
     def __init__(
@@ -286,8 +291,15 @@ class AnswerChunk(google.protobuf.message.Message):
         last: builtins.bool = ...,
         finish: builtins.str = ...,
         timing: collections.abc.Iterable[Global___StageTime] | None = ...,
+        probability: builtins.float | None = ...,
+        least_probability: builtins.float | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["finish", b"finish", "last", b"last", "question_id", b"question_id", "sequence", b"sequence", "text", b"text", "timing", b"timing"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_least_probability", b"_least_probability", "_probability", b"_probability", "least_probability", b"least_probability", "probability", b"probability"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_least_probability", b"_least_probability", "_probability", b"_probability", "finish", b"finish", "last", b"last", "least_probability", b"least_probability", "probability", b"probability", "question_id", b"question_id", "sequence", b"sequence", "text", b"text", "timing", b"timing"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_least_probability", b"_least_probability"]) -> typing.Literal["least_probability"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_probability", b"_probability"]) -> typing.Literal["probability"] | None: ...
 
 Global___AnswerChunk: typing_extensions.TypeAlias = AnswerChunk
 
@@ -433,9 +445,19 @@ class InferReply(google.protobuf.message.Message):
     LAST_FIELD_NUMBER: builtins.int
     FINISH_FIELD_NUMBER: builtins.int
     TIMING_FIELD_NUMBER: builtins.int
+    PROBABILITY_FIELD_NUMBER: builtins.int
+    LEAST_PROBABILITY_FIELD_NUMBER: builtins.int
+    DOMAIN_FIELD_NUMBER: builtins.int
     text: builtins.str
     last: builtins.bool
     finish: builtins.str
+    probability: builtins.float
+    """With the last reply: the probability that the model gave the tokens of its answer, the end
+    token included. Geometric mean, and that of the least probable token; each in 0..1.
+    """
+    least_probability: builtins.float
+    domain: builtins.str
+    """With the last reply: what the bundle's model was trained to see, in a sentence."""
     @property
     def timing(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___StageTime]: ...
     def __init__(
@@ -445,7 +467,15 @@ class InferReply(google.protobuf.message.Message):
         last: builtins.bool = ...,
         finish: builtins.str = ...,
         timing: collections.abc.Iterable[Global___StageTime] | None = ...,
+        probability: builtins.float | None = ...,
+        least_probability: builtins.float | None = ...,
+        domain: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["finish", b"finish", "last", b"last", "text", b"text", "timing", b"timing"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_least_probability", b"_least_probability", "_probability", b"_probability", "least_probability", b"least_probability", "probability", b"probability"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_least_probability", b"_least_probability", "_probability", b"_probability", "domain", b"domain", "finish", b"finish", "last", b"last", "least_probability", b"least_probability", "probability", b"probability", "text", b"text", "timing", b"timing"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_least_probability", b"_least_probability"]) -> typing.Literal["least_probability"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_probability", b"_probability"]) -> typing.Literal["probability"] | None: ...
 
 Global___InferReply: typing_extensions.TypeAlias = InferReply
