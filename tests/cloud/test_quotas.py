@@ -188,7 +188,7 @@ class TestRates:
                 await edge.answer(number)
             assert served.hub.quotas.slowed > 0
 
-        run(bundle, work, replace(QUICK, quota=Quota(messages_per_s=10)))
+        run(bundle, work, replace(QUICK, quota=Quota(messages_per_s=3)))
 
 
 class TestPlaces:
