@@ -179,9 +179,9 @@ def test_every_form_of_a_picture_has_one_answer(
         (np.zeros((32, 32, 2), np.uint8), r"received \(32, 32, 2\)"),
         (np.zeros((0, 32, 3), np.uint8), "32 x 0 pixels"),
         (Image.new("RGB", (0, 0)), "0 x 0 pixels"),
-        ("a\0b.png", "is no path"),
-        ("~nobody-of-that-name/a.png", "cannot read"),
-        ("/", "Is a directory"),
+        ("a\0b.png", "no such file"),
+        ("~nobody-of-that-name/a.png", "nobody-of-that-name"),
+        ("/", "is a folder, not a picture"),
     ],
 )
 def test_what_is_no_picture_is_a_source_error(bundle: Bundle, wrong: U8, says: str) -> None:
