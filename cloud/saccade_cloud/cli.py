@@ -167,11 +167,11 @@ async def _serve_until_signal(
     address = await server.start()
     manifest = bundle.manifest
     print(f"serving {manifest.name} (digest {manifest.digest[:12]}) on {address}", flush=True)
-    print(f"trained for {manifest.domain}", flush=True)
     if server.apps is not None:
         print(f"serving applications on {server.apps}", flush=True)
     if store.durable:
         print(options, flush=True)
+    print(f"trained for {manifest.domain}", flush=True)
     await stopped.wait()
     await server.stop()
 

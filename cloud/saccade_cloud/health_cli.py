@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from saccade import tls
 from saccade.channel import channel_options, check_address
@@ -44,9 +44,14 @@ def health_of(cloud: str, files: tls.ClientTls | None, timeout_s: float) -> str:
     Raises ``ConfigError`` for an unusable address and ``Unreachable`` where nobody answers.
     """
     with _channel(cloud, files) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        # By its name: the generated stub has no types.
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
         try:
-            reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+            reply = check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
         except grpc.RpcError as error:
             reason = error.details() if isinstance(error, grpc.Call) else str(error)
             raise Unreachable(f"{cloud} does not answer: {reason}") from error

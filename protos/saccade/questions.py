@@ -20,6 +20,10 @@ from saccade.text import check_question
 
 MAX_UINT32 = (1 << 32) - 1
 _WORD = re.compile(r"\w+|[^\w\s]")
+# Emoji and other symbols are no words: they are passed over, and a closed vocabulary's tokenizer
+# drops them, too. Variation selectors (FE00 to FE0F) say how an emoji is drawn.
+_SYMBOL_CATEGORIES = frozenset({"So", "Sk", "Cf"})
+_SELECTORS = frozenset(map(chr, range(0xFE00, 0xFE10)))
 _MOST_NAMED = 5  # unknown words in one message
 _MAX_NUMBER_CHARS = 6  # of a crop in a message
 _MAX_WORD_CHARS = 40  # in a message
@@ -48,7 +52,9 @@ class QuestionRules:
         check_question(question, self.chars)
         if not self.words:
             return
-        text = _plain(question)
+        text = _without_symbols(_plain(question))
+        if not text.strip():
+            raise QuestionError("the question has no word")
         if self._named is not None:
             text = self._named.sub(" ", text)
         unknown = [word for word in _WORD.findall(text) if word not in self._known]
@@ -129,6 +135,14 @@ def unknown_words(unknown: Sequence[str], known: frozenset[str]) -> UnknownWords
 def _plain(text: str) -> str:
     """As the comparison takes it: one form of each character, no capitals."""
     return unicodedata.normalize("NFKC", text).casefold()
+
+
+def _without_symbols(text: str) -> str:
+    return "".join(
+        char
+        for char in text
+        if unicodedata.category(char) not in _SYMBOL_CATEGORIES and char not in _SELECTORS
+    )
 
 
 def _spaced(text: str) -> str:

@@ -74,14 +74,10 @@ def test_every_terminal_gets_every_line(
 ) -> None:
     spool = ("--spool", str(tmp_path / "spool"))
     words = ("--cloud", cloud, "--bundle", str(bundle.folder), "--camera", "Hof🚗", *spool)
-    asked = ("--ask", "how many cars are there ?", "--fps", "0.2")
+    asked = ("--ask", "how many cars are there ? 🚗", "--fps", "0.2")
     done = run("edge", "run", str(clip), *words, *asked, PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, b""), done
-    unknown = ("--ask", "how many cars are there ? 🚗")
-    refused = run("edge", "run", str(clip), *words, *unknown, PYTHONIOENCODING=encoding)
-    assert refused.returncode == 1
-    assert refused.stderr.count(b"\n") == 1
-    assert ("🚗".encode() if encoding == "utf-8" else b"\\U0001f697") in refused.stderr
+    assert ("🚗".encode() if encoding == "utf-8" else b"\\U0001f697") in done.stdout
     status = run("edge", "status", *spool, "--camera", "Hof🚗", PYTHONIOENCODING=encoding)
     assert status.returncode == 0, status
 

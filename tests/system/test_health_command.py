@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 from saccade.bundle import Bundle
 from saccade_testing.certificates import Authority
@@ -16,11 +17,13 @@ def test_a_cloud_that_serves_is_healthy(bundle: Bundle) -> None:
 
 
 def test_health_needs_no_certificate_where_applications_are_served(
-    bundle: Bundle, authority: Authority
+    bundle: Bundle, authority: Authority, tmp_path: Path
 ) -> None:
+    tokens = str(tmp_path / "tokens.txt")
+    assert run("cloud", "token", "app", "--tokens", tokens).returncode == 0
     cert, key, ca = map(str, authority.server)
-    words = ("--tls-cert", cert, "--tls-key", key, "--tls-client-ca", ca, "--apps", "127.0.0.1:0")
-    with cloud_process(bundle.folder, *words) as (process, _):
+    secured = ("--tls-cert", cert, "--tls-key", key, "--tls-client-ca", ca, "--tokens", tokens)
+    with cloud_process(bundle.folder, *secured, "--apps", "127.0.0.1:0") as (process, _):
         assert process.stdout is not None
         apps = process.stdout.readline().split()[-1]
         done = run("cloud", "health", "--cloud", apps, "--tls-ca", ca)

@@ -36,6 +36,11 @@ def test_what_is_no_question_is_refused_with_its_values(question: str, says: str
         check_question(question, 20)
 
 
+def test_symbols_alone_are_no_question() -> None:
+    with pytest.raises(QuestionError, match="has no word"):
+        RULES.check("🚌 🚗")
+
+
 @pytest.mark.parametrize("question", ["是红色吗", "👩\u200d🚒 ?", "x" * 20, "¿qué?"])
 def test_questions_of_every_script_pass(question: str) -> None:
     QuestionRules(20).check(question)
@@ -50,6 +55,8 @@ def test_questions_of_every_script_pass(question: str) -> None:
         "is vehicle 1 left of vehicle 2 ?",
         "what is the bus ?",
         "what is vehicle \uff11 ?",
+        "what is the bus ? 🚌",
+        "what is ❤️ the bus ?",
     ],
 )
 def test_a_question_about_what_is_there_passes_however_it_is_written(question: str) -> None:

@@ -28,19 +28,22 @@ def slot_ids(tokenizer: Tokenizer, crops: int) -> list[int]:
 
 
 def for_questions(tokenizer: Tokenizer, tail: str) -> Tokenizer:
-    """The tokenizer of a bundle: ``tokenizer``, but neither capitals nor a missing final mark
-    change a question. ``tail``: what follows the question in the prompt.
+    """The tokenizer of a bundle: ``tokenizer``, but neither capitals, symbols such as emoji nor a
+    missing final mark change a question. ``tail``: what follows the question in the prompt.
 
     A bundle's tokenizer only reads questions. Training also reads answers with its own, where a
     plate's letters are capitals.
     """
+    # The same symbols that `saccade.questions` passes over.
+    symbols = normalizers.Replace(Regex(r"[\p{So}\p{Sk}\p{Cf}\x{FE00}-\x{FE0F}]"), "")
     end = rf"\w\K(?={re.escape(tail)}$)"
     marks = (
         normalizers.Replace(Regex(rf"^describe\b.*{end}"), " ."),
         normalizers.Replace(Regex(end), " ?"),
     )
     copy = Tokenizer.from_str(tokenizer.to_str())
-    copy.normalizer = normalizers.Sequence([tokenizer.normalizer, normalizers.Lowercase(), *marks])
+    before = (normalizers.NFKC(), symbols, tokenizer.normalizer)
+    copy.normalizer = normalizers.Sequence([*before, normalizers.Lowercase(), *marks])
     return copy
 
 
