@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import SupportsIndex
 
 from saccade.errors import LimitExceeded, NotInFrame, QuestionError, UnknownWords
 from saccade.manifest import CROP, LanguageSpec, Manifest
@@ -103,7 +104,7 @@ def crops_of(views: Sequence[ViewTokens]) -> dict[int, str]:
     return {view.slot: view.label for view in views if view.kind == "crop"}
 
 
-def check_max_tokens(max_tokens: int) -> int:
+def check_max_tokens(max_tokens: SupportsIndex) -> int:
     """``max_tokens`` as the wire takes it. Raises ``QuestionError``, or ``LimitExceeded``."""
     try:
         tokens = operator.index(max_tokens)

@@ -79,7 +79,7 @@ def test_an_honest_client_waits_little_longer_beside_a_greedy_one() -> None:
     alone = Engine().answer(request("honest"))
     engine, took = Engine(greedy=200), list[float]()
     for number in range(60):
-        began = engine.work
+        began = before = engine.work
         for _ in range(5 + number % 7):
             before = engine.work
             engine.turn()

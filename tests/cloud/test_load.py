@@ -131,9 +131,8 @@ def test_a_bound_is_looked_at_again_four_times_a_second_and_goes_up_two_seconds_
     seen = [load.bound(0, at_s)[0] for at_s in (1.4, 3.05, 3.15, 3.29, 3.31)]
     assert seen[:4] == [fallen] * 4
     assert seen[4] == STEPS[STEPS.index(fallen) + MOST_UP]
-    for turn in range(40):
-        last = load.bound(0, 6.0 + 2.1 * turn)[0]
-    assert last == 0
+    later = [load.bound(0, 6.0 + 2.1 * turn)[0] for turn in range(40)]
+    assert later[-1] == 0
 
 
 def test_who_has_left_counts_no_more_and_leaves_nothing_behind() -> None:

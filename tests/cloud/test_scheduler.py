@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer
 
 from saccade.bundle import Bundle
 from saccade.errors import EngineError, SaccadeError
@@ -17,9 +15,10 @@ from saccade_cloud.engines.batch import Batch
 from saccade_cloud.engines.decoder import Decoder, DecoderShape
 from saccade_cloud.engines.kv import Cache
 from saccade_cloud.engines.prefixes import PrefixCaches
-from saccade_cloud.engines.request import Request
+from saccade_cloud.engines.request import Decoded, Request
 from saccade_cloud.engines.scheduler import Scheduler
 from saccade_cloud.prompt import Prompt, TextSegment, VisualSegment
+from saccade_cloud.tokenizer_file import open_tokenizer
 
 
 class Failing(Batch):
@@ -27,7 +26,7 @@ class Failing(Batch):
 
     broken = False
 
-    def step(self) -> list[int]:
+    def step(self) -> list[Decoded]:
         if self.broken:
             self._cache = Cache((), np.zeros(0, np.int64))
             raise EngineError("decoder.onnx failed")
@@ -56,7 +55,7 @@ def prompt(width: int) -> Prompt:
 def batch(bundle: Bundle) -> Failing:
     language = bundle.manifest.language
     shape = DecoderShape(language.layers, language.heads, language.head_dim, language.width)
-    embedding, decoder = bundle.file(language.embedding), bundle.file(language.decoder)
+    embedding, decoder = bundle.model(language.embedding), bundle.model(language.decoder)
     return Failing(Decoder(embedding, decoder, shape, 1), PrefixCaches(0))
 
 
@@ -64,7 +63,7 @@ def test_rows_leave_the_batch_after_a_failed_step_and_the_next_question_is_answe
     bundle: Bundle, batch: Failing
 ) -> None:
     language = bundle.manifest.language
-    tokenizer = Tokenizer.from_file(str(Path(bundle.file(language.tokenizer))))
+    tokenizer = open_tokenizer(bundle)
     limits = EngineLimits(max_batch=2)
     scheduler = Scheduler(batch, tokenizer, -1, limits)  # no end token: answers go to the end
     thread = threading.Thread(target=scheduler.run)

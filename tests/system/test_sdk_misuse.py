@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
 
@@ -298,19 +298,17 @@ def test_what_is_no_question_is_refused(make: Maker, picture: Path, question: st
 
 def test_a_camera_is_asked_with_the_same_care(cloud: str, bundle: Bundle) -> None:
     with saccade.connect(cloud, bundle=bundle) as vision:
-        wrong: Iterator[tuple[str, dict[str, object]]] = iter(
-            [
-                ("question", {"question": ""}),
-                ("question", {"question": None}),
-                ("max_tokens", {"max_tokens": -1}),
-                ("max_age_s", {"max_age_s": -1}),
-                ("max_age_s", {"max_age_s": float("nan")}),
-                ("max_age_s", {"max_age_s": "10"}),
-                ("names no camera", {"camera": ""}),
-                ("names no camera", {"camera": None}),
-                ("names no camera", {"camera": "\ud800"}),
-            ]
-        )
+        wrong: list[tuple[str, dict[str, object]]] = [
+            ("question", {"question": ""}),
+            ("question", {"question": None}),
+            ("max_tokens", {"max_tokens": -1}),
+            ("max_age_s", {"max_age_s": -1}),
+            ("max_age_s", {"max_age_s": float("nan")}),
+            ("max_age_s", {"max_age_s": "10"}),
+            ("names no camera", {"camera": ""}),
+            ("names no camera", {"camera": None}),
+            ("names no camera", {"camera": "\ud800"}),
+        ]
         for says, fields in wrong:
             usual: dict[str, object] = {"camera": "gate", "question": QUESTION}
             with pytest.raises(QuestionError, match=says):
