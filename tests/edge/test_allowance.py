@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,7 @@ from saccade_edge.allowance import Allowance, usual_policy
 from saccade_edge.budget import BudgetSettings
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.uplink import Acknowledged, Bounded, Connected, Lost, Refused, Said
-
-SHIPPED = Path(__file__).resolve().parents[2] / "export" / "saccade_crossing"
+from saccade_testing.shipped import SHIPPED
 
 
 @pytest.fixture(scope="module")

@@ -43,10 +43,10 @@ from saccade_edge.uplink import (
     UplinkSettings,
 )
 from saccade_testing.scripted_cloud import Line, ScriptedCloud, honest, scripted_cloud, serve
+from saccade_testing.shipped import SHIPPED
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = ROOT / "export" / "saccade_crossing"
 
 
 def packet(sequence: int) -> tokens_pb2.FramePacket:

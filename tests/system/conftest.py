@@ -13,9 +13,7 @@ from saccade.bundle import Bundle
 from saccade_edge.source import open_source
 from saccade_testing.commands import cloud_process
 from saccade_testing.edge_bundle import write_edge_bundle
-
-SHIPPED = Path(__file__).resolve().parents[2] / "export" / "saccade_crossing"
-
+from saccade_testing.shipped import SHIPPED
 
 # A shell's background job ignores SIGINT, and so would every process that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
