@@ -27,6 +27,10 @@ settings.register_profile(
     database=None,
     phases=[Phase.explicit, Phase.generate],
 )
+# `quick`: where the same properties run again, on another Python or another processor.
+settings.register_profile(
+    "quick", derandomize=True, deadline=None, suppress_health_check=INHERITED, max_examples=15
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 

@@ -102,10 +102,13 @@ class Admission(grpc.aio.ServerInterceptor):
             async with translated(context):
                 with self._shares.place(kind, method, holder):
                     messages = aiter(requests)
-                    first = await self._arrivals.first(
-                        peer, next_or_none(messages), self._first_message_s
+                    # No name for the first message: it would be held as long as the stream lasts.
+                    heard = _parsed(
+                        await self._arrivals.first(
+                            peer, next_or_none(messages), self._first_message_s
+                        ),
+                        *(messages, parse, method, peer),
                     )
-                    heard = _parsed(first, messages, parse, method, peer)
                     async with aclosing(heard), aclosing(_replies(handler, heard, context)) as said:
                         async for reply in said:
                             yield reply
@@ -122,8 +125,8 @@ async def _parsed(
     method: str,
     peer: str,
 ) -> Messages:
-    """Raises ``RemoteError`` for bytes that are no message."""
-    raw = first
+    """Raises ``RemoteError`` for bytes that are no message. Holds none while it waits."""
+    raw, first = first, None
     while raw is not None:
         try:
             message = parse(raw)
@@ -131,7 +134,9 @@ async def _parsed(
             reason = f"{len(raw)} bytes that are no message of {method}"
             REFUSALS.note("malformed", peer, reason, logging.WARNING)
             raise RemoteError(f"received {reason}") from None
+        raw = None
         yield message
+        del message
         raw = await next_or_none(rest)
 
 

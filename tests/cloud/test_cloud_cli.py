@@ -40,6 +40,7 @@ def serving(bundle: Bundle) -> Iterator[tuple[subprocess.Popen[str], str]]:
                 r"serving tiny \(digest [0-9a-f]{12}\) on (127\.0\.0\.1:\d+)\n", line
             )
             assert found, line
+            assert process.stdout.readline() == "trained for random tokens\n"
             yield process, found[1]
         finally:
             process.kill()

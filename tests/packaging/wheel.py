@@ -10,7 +10,7 @@ and runs there those that apply. Nothing of the checkout's packages can be impor
 patch), to test that the stated lower bounds are true.
 
 Kinds: ``bare`` (no extra), ``edge`` (no torch, no server), ``cloud`` (no torch, no video), ``demo``
-(both). The environment and the wheel stay in ``.venv-wheel`` for the next run.
+(both halves together). Each runs its own part of the tests; `tests/wire` runs in two processes. The environment and the wheel stay in ``.venv-wheel`` for the next run.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ KINDS = {
         "[edge]",
         ("tests/edge",),
         (*TOOLS, *GRAPHS),
-        # Edges beside a real cloud: the kind `demo` runs them.
+        # Edges beside a real cloud: in the kind `demo`.
         ("tests/edge/test_spool_killed.py", "tests/edge/test_spooled_uplink.py"),
         ("torch", "transformers", "ultralytics", "sqlalchemy", "grpc_health"),
     ),
@@ -63,8 +63,9 @@ KINDS = {
     ),
     "demo": Kind(
         "[demo]",
-        ("tests/wire", "tests/edge", "tests/cloud", "tests/system/test_sdk.py",
-         "tests/system/test_two_processes.py", "tests/system/test_demo.py"),
+        ("tests/wire", "tests/system/test_sdk.py", "tests/system/test_two_processes.py",
+         "tests/system/test_demo.py", "tests/edge/test_spool_killed.py",
+         "tests/edge/test_spooled_uplink.py"),
         (*TOOLS, *GRAPHS, "pillow-heif>=0.18", "psycopg[binary]>=3.2"),
     ),
 }  # fmt: skip
@@ -130,7 +131,7 @@ def importable(python: Path, name: str) -> bool:
 
 def copy_tests(folder: Path) -> None:
     """Tests, and what they start, without the product's packages."""
-    for name in ("tests", "bench", "deploy/certs"):
+    for name in ("tests", "bench", "deploy/certs", "docs"):
         skipped = shutil.ignore_patterns("__pycache__", "out", ".hypothesis")
         shutil.copytree(ROOT / name, folder / name, ignore=skipped)
     (folder / "pytest.ini").write_text(
