@@ -10,7 +10,8 @@ and runs there those that apply. Nothing of the checkout's packages can be impor
 patch), to test that the stated lower bounds are true.
 
 Kinds: ``bare`` (no extra), ``edge`` (no torch, no server), ``cloud`` (no torch, no video), ``demo``
-(both halves together). Each runs its own part of the tests; `tests/wire` runs in two processes. The environment and the wheel stay in ``.venv-wheel`` for the next run.
+(both halves together). Each runs its own part of the tests. The environment and the wheel stay in
+``.venv-wheel`` for the next run.
 """
 
 from __future__ import annotations
