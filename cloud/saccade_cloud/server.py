@@ -74,6 +74,8 @@ class CloudServer:
         """Listen; the address with the real port. Raises ``ConfigError`` when it is taken."""
         settings = self._hub.settings
         settings.check()
+        if settings.risk:
+            log.warning("%s", settings.risk)
         address = self._listen(
             self._devices_server, settings.address, ask_client=settings.certified
         )

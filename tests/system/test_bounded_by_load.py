@@ -36,7 +36,7 @@ def test_frames_a_minute_fall_and_return(bundle: Bundle, clip: Path) -> None:
                     watch.stop()
 
             settings = WatchSettings(
-                source=str(clip), cloud=served.address, questions=("what color is it",),
+                source=str(clip), cloud=served.address, questions=("what is the weather ?",),
                 fps=4, live=True, pipeline=EVERY_FRAME,
             )  # fmt: skip
             watch = Watch(bundle, settings, show)
