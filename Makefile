@@ -116,4 +116,4 @@ protos-check: .venv/ready  ## fail when the generated code has drifted from the 
 	touch $@
 
 clean:  ## remove environments and caches
-	rm -rf .venv .venv-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .import_linter_cache
+	rm -rf .venv .venv-demo .venv-wheel .venv-arm arm.log .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .import_linter_cache

@@ -87,11 +87,12 @@ CHOSEN = {
         ),
     ),
     "live sources": Group(
-        _in("edge/saccade_edge/source", "live", "slot"), _in("tests/edge", "test_source_live")
+        _in("edge/saccade_edge/source", "live", "slot", "timeline"),
+        _in("tests/edge", "test_source_live", "test_source_timeline", "test_source_rtsp"),
     ),
     "detectors": Group(
         _all("edge/saccade_edge/detect", "base", "motion", "registry", "saliency"),
-        _in("tests/edge", "test_boxes", "test_detectors"),
+        _in("tests/edge", "test_boxes", "test_detector_layouts", "test_detectors"),
     ),
     "quotas of devices": Group(
         _in("cloud/saccade_cloud", "quotas", "tenancy"),
