@@ -28,7 +28,18 @@ async def translated(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterat
         raise
     except SaccadeError as error:
         REFUSALS.note(error.code, context.peer(), error.message)
-        await context.abort(*to_status(error))
+        await _abort(context, error)
     except Exception as error:
         log.exception("call from %s failed", context.peer())
+        await _abort(context, error)
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> None:
+    """End the call. Raises ``AbortError``, as gRPC does, also where the peer has left already: then
+    there is nobody to send a status to, and that is no defect of ours.
+    """
+    try:
         await context.abort(*to_status(error))
+    except (grpc.aio.InternalError, grpc.aio.UsageError) as gone:
+        log.debug("no status for %s: %s", context.peer(), gone)
+        raise grpc.aio.AbortError("the call has ended already") from gone
