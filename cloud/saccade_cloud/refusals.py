@@ -21,6 +21,7 @@ OTHERS = "other hosts"
 # What gRPC logs as an error, with a traceback, and only a peer can cause: header bytes that are no
 # UTF-8, and a connection or message that breaks while it is read.
 _GRPC_LOGGER = "grpc._cython.cygrpc"
+_GRPC_SOURCES = "src/python/grpcio/"  # of its compiled part, as tracebacks name it
 _PEER_FAULTS = {
     "Invalid encoding on": "headers",
     "ExecuteBatchError raised in core by servicer method": "broken call",
@@ -82,7 +83,22 @@ class _PeerFaults(logging.Filter):
             if str(record.msg).startswith(begins):
                 REFUSALS.note(kind, "a peer", "gRPC could not read it", logging.WARNING)
                 return False
+        if _asserted_in_grpc(record):
+            REFUSALS.note("broken call", "a peer", "it broke inside gRPC", logging.WARNING)
+            return False
         return True
+
+
+def _asserted_in_grpc(record: logging.LogRecord) -> bool:
+    """Whether an assertion of gRPC's own failed: a call that breaks at the wrong moment does that.
+    Assertions of our code are defects, and stay.
+    """
+    if not record.exc_info or not isinstance(record.exc_info[1], AssertionError):
+        return False
+    trace = record.exc_info[2]
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(_GRPC_SOURCES)
 
 
 REFUSALS = Refusals()  # of this process
