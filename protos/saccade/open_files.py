@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -19,10 +20,15 @@ SQLITE_FILES = ("", "-wal", "-shm")
 
 
 class OpenFiles:
-    """Of the database at ``path``, while ``connection`` to it is open. Some microseconds a look."""
+    """Of the database at ``path``, while ``connection`` to it is open. Some microseconds a look.
+
+    Any thread may look: those that store, and those that examine.
+    """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         """Raises ``sqlite3.Error`` and ``OSError``."""
+        # Two threads in one statement of a connection take each other's row away.
+        self._guard = threading.Lock()
         self._connection = connection
         self._page_bytes = int(connection.execute("PRAGMA page_size").fetchone()[0])
         names = [f"{path}{suffix}" for suffix in SQLITE_FILES]
@@ -34,8 +40,9 @@ class OpenFiles:
 
     def trouble(self) -> str:
         """What happened to one of the files; empty where nothing did. Raises ``sqlite3.Error``."""
-        self.last_trouble = self._trouble()
-        return self.last_trouble
+        with self._guard:
+            self.last_trouble = trouble = self._trouble()
+        return trouble
 
     def _trouble(self) -> str:
         for name, identity in self._opened.items():

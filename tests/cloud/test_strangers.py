@@ -265,7 +265,9 @@ class TestMalformed:
 
         REFUSALS.__init__()  # type: ignore[misc]  # no line of an earlier test counts
         run(bundle, work)
-        assert _written(caplog) == 1
+        # gRPC itself may break a call that is refused at such a pace: a line of another kind.
+        assert _written(caplog, "malformed") == 1
+        assert _written(caplog) <= 2
         assert f"4 bytes that are no message of /{method}" in caplog.text
 
     def test_a_name_that_is_no_text_ends_nothing_but_its_call(
@@ -365,8 +367,10 @@ class TestRefusals:
         assert host_of("unix:/run/x") == "unix:/run/x"
 
 
-def _written(caplog: pytest.LogCaptureFixture) -> int:
-    return sum(record.levelno >= logging.WARNING for record in caplog.records)
+def _written(caplog: pytest.LogCaptureFixture, kind: str = "") -> int:
+    """Warnings and worse, of one kind of refusal or of all."""
+    warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    return len([text for text in warnings if not kind or f": {kind}: " in text])
 
 
 async def _first(call: Any) -> object:
