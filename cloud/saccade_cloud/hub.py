@@ -42,6 +42,7 @@ SMALL_PACKET_BYTES = 2048
 # Questions of one client beyond the waiting room: enough for its rows of the batch, and for those
 # that follow them.
 IN_WORK_OF_ONE = 48
+MOST_TAKING = 1 << 16  # clients; fewer have a stream
 
 
 def _one_worker() -> ThreadPoolExecutor:
@@ -69,6 +70,7 @@ class Hub:
     load: Load = field(init=False)
     working: FairGate = field(init=False)  # questions that the engine has, or gets next
     preparing: FairGate = field(init=False)  # for it: there is one thread
+    taking: FairGate = field(init=False)  # small packets: one of each client in a turn of the loop
     decoding: FairGate = field(init=False)  # large packets: the same
 
     def __post_init__(self) -> None:
@@ -80,6 +82,7 @@ class Hub:
         object.__setattr__(self, "working", FairGate(places))
         object.__setattr__(self, "preparing", FairGate(Places("questions", 1, 1)))
         object.__setattr__(self, "decoding", FairGate(Places("packets", 1, 1)))
+        object.__setattr__(self, "taking", FairGate(Places("packets", MOST_TAKING, 1)))
         object.__setattr__(self, "load", Load(self.settings.answer_wait_s))
 
     async def unpack(
@@ -171,7 +174,8 @@ class Hub:
         """The tokens, and when decoding began and ended."""
         work = partial(_timed_unpack, packet, hello, self.limits, self.codecs)
         if packet_bytes <= SMALL_PACKET_BYTES:
-            return work()
+            async with self.taking.place(client):
+                return work()
         async with self.decoding.place(client):
             return await asyncio.get_running_loop().run_in_executor(self.unpacking, work)
 
