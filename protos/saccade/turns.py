@@ -1,8 +1,8 @@
 """A question: turns of text and pictures, and how its answer is drawn.
 
-The same three dataclasses are what an application writes, what travels (``question.proto``) and what
-a prompt is built from. What comes from outside is checked by `Question.check`, before anything else
-is done with it.
+The same dataclasses are what an application writes, what travels (``question.proto``) and what a
+prompt is built from. What comes from outside is checked by `Question.check`, before anything else is
+done with it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WHITE_SPACE = frozenset("\t\n\r")
 
 @dataclass(frozen=True, slots=True)
 class FrameReference:
-    """A frame's place in the text. ``sequence`` 0: the frame at hand, which the call itself names."""
+    """A frame's place in the text. ``sequence`` 0: the frame at hand, which the call names."""
 
     sequence: int = 0
 
@@ -153,7 +153,7 @@ class Question:
         self.generation.check()
 
     def with_frames(self, *frames: int) -> Question:
-        """The same; where it speaks of no frame, about these: before all that the user says last."""
+        """The same; where it speaks of no frame, about these, before what the user says last."""
         if self.frames or not frames or not self.turns:
             return self
         *before, last = self.turns
@@ -181,7 +181,7 @@ def asking(
     system: str = "",
     generation: Generation | None = None,
 ) -> Question:
-    """The usual question: the frames, then ``text``, in one turn; before it what ``system`` says."""
+    """The usual question: the frames, then ``text``, in one turn, behind the system's."""
     before = (Turn("system", (system,)),) if system else ()
     seen = tuple(FrameReference(sequence) for sequence in frames)
     return Question((*before, Turn("user", (*seen, text))), generation or Generation())

@@ -78,7 +78,7 @@ REFUSED = {
     "the last turn of a": Question((Turn("assistant", ("a car",)),)),
     "question is empty": Question((Turn("user", (SEEN, " \n")),)),
     "no frame": Question((Turn("user", ("what is it?",)),)),
-    "only the first": Question((Turn("user", (SEEN, "a")), Turn("system", ("b",)), Turn("user", ("c",)))),
+    "only the first": Question((Turn("user", (SEEN,)), Turn("system", ()), Turn("user", ("c",)))),
     "only the user shows": Question((Turn("assistant", (SEEN,)), Turn("user", ("c",)))),
     r"U\+0007": asking("ring\x07"),
     "no UTF-8": asking("half \ud800"),
