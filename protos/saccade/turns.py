@@ -1,12 +1,13 @@
 """A question: turns of text and pictures, and how its answer is drawn.
 
 The same dataclasses are what an application writes, what travels (``question.proto``) and what a
-prompt is built from. What comes from outside is checked by `Question.check`, before anything else is
+prompt is built from. What comes from outside is checked by `Question.check` before anything else is
 done with it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -163,6 +164,21 @@ class Question:
     def at_hand(self, sequence: int) -> Question:
         """The same, with ``sequence`` for the frame at hand."""
         return Question(tuple(_placed(turn, sequence) for turn in self.turns), self.generation)
+
+    def identity(self, engine: str) -> bytes:
+        """32 bytes that stand for the question, the engine and, where tokens are drawn, the seed:
+        the same frame, asked the same, has one answer.
+        """
+        drawn = self.generation
+        if not drawn.temperature:
+            drawn = Generation(max_tokens=drawn.max_tokens, stop=drawn.stop)
+        turns, generation = Question(self.turns, drawn).to_wire()
+        digest = hashlib.sha256()
+        for said in (*turns, generation):
+            text = said.SerializeToString(deterministic=True)
+            digest.update(len(text).to_bytes(8, "little") + text)
+        digest.update(engine.encode())
+        return digest.digest()
 
     def to_wire(self) -> tuple[list[pb.Turn], pb.Generation]:
         """The fields of the messages that carry a question."""
