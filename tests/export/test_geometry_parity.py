@@ -21,13 +21,13 @@ from saccade.errors import LimitExceeded
 from saccade.spec import DynamicGrid, TiledGrid, tilings
 
 
-class SizesOnly(Idefics3ImageProcessorPil):  # type: ignore[misc] # transformers has no types
+class SizesOnly(Idefics3ImageProcessorPil):
     """The processor, which notes the sizes that it asks for instead of resizing."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, int]] = []
 
-    def resize(self, image: Any, size: Any, **_: Any) -> Any:
+    def resize(self, image: Any, size: Any, *_: Any, **__: Any) -> Any:
         self.asked.append((size.height, size.width))
         return image
 

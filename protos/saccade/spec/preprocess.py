@@ -21,13 +21,15 @@ class Preprocess:
     ``fit``: how a whole view is brought to one tile: "stretch"; "pad" (to the tile's aspect with
     ``pad_color``, in the centre, then resized); "crop" (the shorter side resized to the tile's,
     then its centre cut out). ``fit_several``: the same where the prompt has several images, empty:
-    as ``fit``. ``pad_color``: RGB levels, of the canvas that tiles are cut from, too.
+    as ``fit``. ``pad_color``: RGB levels, of "pad"; ``canvas_color``: of the canvas that tiles are cut
+    from, where a picture does not fill it.
     """
 
     resample: str
     fit: str = "stretch"
     fit_several: str = ""
     pad_color: tuple[int, int, int] = (0, 0, 0)
+    canvas_color: tuple[int, int, int] = (0, 0, 0)
     scale: float = 1 / 255
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -44,8 +46,9 @@ class Preprocess:
             for name, names in known.items()
             if getattr(self, name) not in names
         ]
-        if not all(0 <= level <= 255 for level in self.pad_color):
-            problems.append(f"pad_color is {list(self.pad_color)}, levels are 0..255")
+        for name in ("pad_color", "canvas_color"):
+            if not all(0 <= level <= 255 for level in getattr(self, name)):
+                problems.append(f"{name} is {list(getattr(self, name))}, levels are 0..255")
         if not all(value > 0 for value in self.std):
             problems.append(f"std is {list(self.std)}, every value is above 0")
         return problems
