@@ -27,7 +27,7 @@ from functools import partial
 import numpy as np
 
 from bench.common import table
-from saccade.nouns import Box, Grid, TokenGrid
+from saccade.types import Box, Grid, TokenGrid
 from saccade.selection import METHODS, QUOTAS, allot, select
 
 VIEWS = 5

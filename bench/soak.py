@@ -45,7 +45,7 @@ from bench.wiretap import Wiretap
 from saccade import connect_async
 from saccade.bundle import CLIP, Bundle
 from saccade.errors import NotInFrame, RemoteError
-from saccade_export.demo.processes import Process, address_of, running
+from saccade_demo.processes import Process, address_of, running
 
 QUESTIONS = ("how many vehicles are there ?", "what colour is vehicle 1 ?", "is there a bus ?")
 CLIP_S = 24.0
@@ -99,7 +99,7 @@ class Tally:
         kind = record["event"]
         self.frames += kind == "FrameSent"
         self.answers += kind == "FrameAnswered"
-        self.lost += kind == "Lost"
+        self.lost += kind == "ConnectionLost"
         if kind == "Refused" and record["code"] != NotInFrame.code:
             self.refused.append(record["error"])
 

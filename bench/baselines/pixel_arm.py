@@ -28,11 +28,11 @@ from torch import Tensor
 from bench.baselines.bundles import write_arm
 from bench.pixels import PictureCodec, codecs, cut, decode, mosaic
 from saccade.bundle import Manifest
-from saccade_export import forms
-from saccade_export.tiny.encoder import Encoder
-from saccade_export.tiny.language import Language
-from saccade_export.training import answer, loop, recipe, sending
-from saccade_export.training.shards import VIEW_SIZE, Shard, shard_folders
+from saccade_drawn_world import view_forms as forms
+from saccade_drawn_world.tiny.tiny_encoder import Encoder
+from saccade_drawn_world.tiny.tiny_language import Language
+from saccade_drawn_world.training import answer, loop, recipe, sending
+from saccade_drawn_world.training.shards import VIEW_SIZE, Shard, shard_folders
 
 FRAMES = 500  # of each shard
 BUDGETS = (64, 32, 32, 16)  # tokens a view: what need not be sent need not be pruned

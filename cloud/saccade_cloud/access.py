@@ -1,7 +1,7 @@
 """Who may call what, decided by a call's headers alone.
 
 - Health is open: who watches a cloud needs no secret, and it says nothing else.
-- ``Vision.Connect`` is for devices: `saccade_cloud.identity` decides, by certificate. The address
+- ``Vision.Connect`` is for devices: `saccade_cloud.peer_identity` decides, by certificate. The address
   for applications has none of them.
 - Everything else, reflection and what is added later included, is for applications: they show a
   token. A cloud that knows devices by certificate but has no tokens serves no application; only
@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from enum import Enum
 
 from saccade.errors import Forbidden, Unauthenticated
-from saccade_cloud.tokens import Tokens
+from saccade_cloud.api_keys import ApiKeys
 
 # Who asked what, by the token's name.
 log = logging.getLogger("saccade.access")
@@ -47,7 +47,7 @@ class Access:
     ``devices``: whether they are served at this address.
     """
 
-    def __init__(self, tokens: Tokens | None, *, certified: bool, devices: bool = True) -> None:
+    def __init__(self, tokens: ApiKeys | None, *, certified: bool, devices: bool = True) -> None:
         self._tokens = tokens
         self._certified = certified
         self.devices = devices

@@ -26,10 +26,10 @@ from saccade.tasks import next_or_none
 from saccade_cloud.access import CALLER, Access, Kind
 from saccade_cloud.arrivals import Arrivals
 from saccade_cloud.health import WATCH
-from saccade_cloud.places import Places
-from saccade_cloud.refusals import REFUSALS
-from saccade_cloud.settings import ServerSettings
-from saccade_cloud.translate import translated
+from saccade_cloud.shared_places import SharedPlaces
+from saccade_cloud.refusal_counts import REFUSALS
+from saccade_cloud.server_settings import ServerSettings
+from saccade_cloud.call_errors import translated
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Messages = AsyncGenerator[Any, None]
@@ -45,11 +45,11 @@ class Shares:
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
-        self.applications = Places(
+        self.applications = SharedPlaces(
             "calls at once", settings.application_calls, settings.calls_of_one_application
         )
-        self.watches = Places("health watches", settings.health_watches, settings.health_watches)
-        self.feeds = Places(
+        self.watches = SharedPlaces("health watches", settings.health_watches, settings.health_watches)
+        self.feeds = SharedPlaces(
             "watches", settings.application_calls, settings.watches_of_one_application
         )
 

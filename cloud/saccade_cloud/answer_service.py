@@ -15,20 +15,20 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 
 from saccade.errors import LimitExceeded, StorageError
-from saccade.nouns import Timing
+from saccade.types import Timing
 from saccade.tasks import next_or_none
 from saccade.turns import Question
 from saccade_cloud.answering import Answerer, Prepared
-from saccade_cloud.board import AnswerBoard
+from saccade_cloud.answer_broadcast import AnswerBroadcast
 from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.fair_gate import FairGate
 from saccade_cloud.frame_cache import ProjectedFrame
 from saccade_cloud.frame_reader import FrameReader
-from saccade_cloud.frames import StoredFrame
-from saccade_cloud.load import Load
-from saccade_cloud.places import Places
+from saccade_cloud.frame_store import StoredFrame
+from saccade_cloud.cloud_load import Load
+from saccade_cloud.shared_places import SharedPlaces
 from saccade_cloud.store.base import Store
-from saccade_cloud.store.nouns import Observation
+from saccade_cloud.store.store_types import Observation
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class AnswerService:
         *,
         engine: str,
         store: Store,
-        board: AnswerBoard,
+        board: AnswerBroadcast,
         timeout_s: float,
         wait_s: float,
     ) -> None:
@@ -95,9 +95,9 @@ class AnswerService:
         self._timeout_s = timeout_s
         limits = answerer.limits
         self._working = FairGate(
-            Places("questions", limits.max_waiting + limits.max_batch, IN_WORK_OF_ONE)
+            SharedPlaces("questions", limits.max_waiting + limits.max_batch, IN_WORK_OF_ONE)
         )
-        self._preparing = FairGate(Places("questions", 1, 1))  # there is one thread
+        self._preparing = FairGate(SharedPlaces("questions", 1, 1))  # there is one thread
         self.load = Load(wait_s)
 
     def check(self, question: Question) -> None:

@@ -19,15 +19,15 @@ from saccade_cloud.descriptors import allow_descriptors
 from saccade_cloud.health_cli import register_health
 from saccade_cloud.quotas import Quota
 from saccade_cloud.server import CloudServer
-from saccade_cloud.settings import Address, ServerSettings
-from saccade_cloud.store.cli import (
+from saccade_cloud.server_settings import Address, ServerSettings
+from saccade_cloud.store.store_cli import (
     StoreOptions,
     register_store,
     size_in_bytes,
     store_options,
 )
-from saccade_cloud.tls import ServerTls
-from saccade_cloud.tokens import add_token
+from saccade_cloud.server_tls import ServerTls
+from saccade_cloud.api_keys import add_api_key
 
 # How long a thread that computes keeps the interpreter from the event loop. Python's 5 ms, at every
 # step of every message, add up: with 0.5 ms a busy cloud answers 40 % more questions.
@@ -93,7 +93,7 @@ def _add_security(serve: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--tls-client-ca", metavar="FILE", help="PEM of the authority that signs devices"
     )
-    serve.add_argument("--tokens", metavar="FILE", help="of applications: see saccade cloud token")
+    serve.add_argument("--tokens", metavar="FILE", help="of applications: see saccade cloud api-key")
     serve.add_argument(
         "--apps", metavar="HOST:PORT", help="where applications need no certificate, only a token"
     )
@@ -144,13 +144,13 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
 
 
 def _token(arguments: argparse.Namespace) -> int:
-    """The token alone on standard output, for ``TOKEN=$(saccade cloud token ...)``."""
+    """The token alone on standard output, for ``TOKEN=$(saccade cloud api-key ...)``."""
     path = expand(arguments.tokens)
     if arguments.out:
         out = expand(arguments.out)
-        write_private(out, lambda: add_token(path, arguments.name) + "\n", "the token")
+        write_private(out, lambda: add_api_key(path, arguments.name) + "\n", "the token")
     else:
-        print(add_token(path, arguments.name))
+        print(add_api_key(path, arguments.name))
     print(
         f"{path} has its hash, and a cloud that serves with --tokens {path} knows it from now on; "
         "it is not shown again",

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from saccade.errors import ConfigError, DigestMismatch
 from saccade.limits import Limits
 from saccade_cloud.answer_service import AnswerService
-from saccade_cloud.board import AnswerBoard
+from saccade_cloud.answer_broadcast import AnswerBroadcast
 from saccade_cloud.frame_decoder import FrameDecoder
 from saccade_cloud.frame_reader import FrameReader
-from saccade_cloud.frames import FrameStore, StoredFrame
+from saccade_cloud.frame_store import FrameStore, StoredFrame
 from saccade_cloud.packet_keys import PacketKeys
 from saccade_cloud.quotas import Quotas
-from saccade_cloud.settings import ServerSettings
+from saccade_cloud.server_settings import ServerSettings
 from saccade_cloud.store.base import Store
-from saccade_cloud.store.nothing import NoStore
+from saccade_cloud.store.no_store import NoStore
 
 _SHORT = 6  # bytes of a digest in messages
 
@@ -85,7 +85,7 @@ class CloudContext:
     decoder: FrameDecoder
     store: Store = field(default_factory=NoStore)
     keys: PacketKeys = field(default_factory=PacketKeys)
-    board: AnswerBoard = field(default_factory=AnswerBoard)
+    board: AnswerBroadcast = field(default_factory=AnswerBroadcast)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     quotas: Quotas = field(init=False)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from saccade.nouns import FrameTokens
-from saccade_cloud.frames import StoredFrame
+from saccade.types import FrameTokens
+from saccade_cloud.frame_store import StoredFrame
 from saccade_cloud.reconstruct import VisualFrame
 from saccade_cloud.shared_cache import SharedCache
 

@@ -13,11 +13,11 @@ from functools import partial
 
 from saccade.codecs import Codecs
 from saccade.limits import Limits
-from saccade.nouns import FrameTokens
+from saccade.types import FrameTokens
 from saccade.packet import unpack
 from saccade.v1 import tokens_pb2, vision_pb2
 from saccade_cloud.fair_gate import FairGate
-from saccade_cloud.places import Places
+from saccade_cloud.shared_places import SharedPlaces
 
 # Packets up to here are decoded in the event loop. The way to a thread and back costs more than
 # decoding what edges usually send (0.2 ms), and the worst that fits in here, klt, takes 3 ms: less
@@ -40,8 +40,8 @@ class FrameDecoder:
 
     def __init__(self) -> None:
         # Of each client one small packet in a turn of the loop; large ones one by one.
-        self._small = FairGate(Places("packets", MOST_CLIENTS, 1))
-        self._large = FairGate(Places("packets", 1, 1))
+        self._small = FairGate(SharedPlaces("packets", MOST_CLIENTS, 1))
+        self._large = FairGate(SharedPlaces("packets", 1, 1))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saccade-unpack")
 
     async def decode(

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from saccade.codecs import Codecs
 from saccade.limits import Limits
-from saccade.nouns import FrameTokens, Timing
+from saccade.types import FrameTokens, Timing
 from saccade.packet import used_part
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade_cloud.frame_cache import DecodedFrame, FrameCache, ProjectedFrame
 from saccade_cloud.frame_decoder import FrameDecoder
-from saccade_cloud.frames import CodedTokens, StoredFrame
+from saccade_cloud.frame_store import CodedTokens, StoredFrame
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from saccade import codecs
 from saccade import packet as packets
 from saccade.bundle import Bundle
-from saccade.nouns import Box, Frame, FrameTokens, Region, Timing, TokenGrid, View, ViewTokens
+from saccade.types import Box, Frame, FrameTokens, Region, Timing, TokenGrid, View, ViewTokens
 from saccade.selection import allot, select
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import wire_window
@@ -25,7 +25,7 @@ from saccade_edge.views import Cutter
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class EncodedFrame:
     """What was seen in a frame: ``views[i]`` was encoded to ``tokens.views[i]``."""
 
     regions: tuple[Region, ...]
@@ -34,13 +34,13 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FrameResult:
     """One frame's outcome; ``sight`` and ``packet`` are None where the gate skipped it."""
 
     frame: Frame
     verdict: Verdict
     timing: Timing
-    sight: Sight | None = None
+    sight: EncodedFrame | None = None
     packet: pb.FramePacket | None = None
 
 
@@ -71,7 +71,7 @@ class Pipeline:
 
     def look(
         self, frame: Frame, *, plan: Plan | None = None, tokens_per_frame: int | None = None
-    ) -> Look:
+    ) -> FrameResult:
         """The frame's packet, or nothing where it shows nothing new.
 
         ``plan``: of this frame, from its budget; None: the settings'. ``tokens_per_frame``: a
@@ -85,12 +85,12 @@ class Pipeline:
             self.gate.take_back()
             raise
 
-    def _look(self, frame: Frame, plan: Plan, tokens_per_frame: int | None) -> Look:
+    def _look(self, frame: Frame, plan: Plan, tokens_per_frame: int | None) -> FrameResult:
         self._watch = watch = Stopwatch()
         with watch.stage("gate"):
             verdict = self.gate.judge(frame)
         if verdict.kind == "skip":
-            return Look(frame, verdict, watch.timing())
+            return FrameResult(frame, verdict, watch.timing())
         sight = self.see(frame, watch, plan=plan, tokens_per_frame=tokens_per_frame)
         with watch.stage("code"):
             packet = packets.pack(
@@ -101,7 +101,7 @@ class Pipeline:
                 codecs=self._codecs,
                 layers=plan.layers,
             )
-        return Look(frame, verdict, watch.timing(), sight, packet)
+        return FrameResult(frame, verdict, watch.timing(), sight, packet)
 
     def see(
         self,
@@ -110,7 +110,7 @@ class Pipeline:
         *,
         plan: Plan | None = None,
         tokens_per_frame: int | None = None,
-    ) -> Sight:
+    ) -> EncodedFrame:
         """The frame's tokens, whether or not they are new."""
         plan = plan or self.plan
         overview = _Overview(self, frame, watch)
@@ -120,7 +120,7 @@ class Pipeline:
         with watch.stage("select"):
             budgets = self._budgets(plan, views, grids, tokens_per_frame)
             tokens = _select(frame, plan, views, grids, budgets)
-        return Sight(tuple(regions), tuple(views), tokens)
+        return EncodedFrame(tuple(regions), tuple(views), tokens)
 
     def find(
         self, frame: Frame, watch: Stopwatch, plan: Plan, overview: Callable[[], TokenGrid]

@@ -110,7 +110,7 @@ def _clip_arguments(parser: argparse.ArgumentParser) -> None:
 
 def train(options: argparse.Namespace) -> int:
     """Run the stages; what a previous run finished is not done again."""
-    from saccade_export.training import recipe
+    from saccade_drawn_world.training import recipe
 
     stages = tuple(options.stages.split(",")) if options.stages else recipe.STAGES
     if unknown := set(stages) - set(recipe.STAGES):
@@ -129,7 +129,7 @@ def bundle(options: argparse.Namespace) -> int:
     """Write ONNX files and manifest."""
     import json
 
-    from saccade_export.assemble import assemble, assemble_registers, write_blind
+    from saccade_drawn_world.bundle_writing import assemble, assemble_registers, write_blind
 
     work, out = options.work, options.out
     accuracy = json.loads(options.accuracy.read_text()) if options.accuracy else {}
@@ -150,8 +150,8 @@ def bundle(options: argparse.Namespace) -> int:
 def calibrate(options: argparse.Namespace) -> int:
     """Fit codec tables and add them to the bundle."""
     from saccade.bundle import Bundle
-    from saccade_export.calibrate import CalibrationSettings
-    from saccade_export.calibrate import calibrate as run
+    from saccade_calibration.calibrate import CalibrationSettings
+    from saccade_calibration.calibrate import calibrate as run
 
     settings = CalibrationSettings(
         codecs=tuple(dict.fromkeys(options.codec or CALIBRATED)),
@@ -181,7 +181,7 @@ def calibrate(options: argparse.Namespace) -> int:
 
 def clip(options: argparse.Namespace) -> int:
     """Film one clip."""
-    from saccade_export.crossing.clip import write_clip
+    from saccade_drawn_world.crossing.clip import write_clip
 
     truth = write_clip(options.out, options.seed, options.seconds)
     print(f"{options.out} and {truth.name}")

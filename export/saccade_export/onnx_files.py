@@ -14,9 +14,9 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from saccade_export.tiny.decoder import Decoder, Embedding, Placing
-from saccade_export.tiny.encoder import EncoderConfig
-from saccade_export.tiny.language import Language
+from saccade_drawn_world.tiny.decoder_graph import Decoder, Embedding, Placing
+from saccade_drawn_world.tiny.tiny_encoder import EncoderConfig
+from saccade_drawn_world.tiny.tiny_language import Language
 
 OPSET = 18
 HALVED_ELEMENTS = 1000  # tensors with more are halved; the others weigh nothing

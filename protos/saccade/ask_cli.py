@@ -10,7 +10,7 @@ from typing import Any
 from saccade import client, tls
 from saccade.errors import ConfigError
 from saccade.files import read_private
-from saccade.nouns import Answer
+from saccade.types import Answer
 from saccade.paths import expand
 
 
@@ -49,7 +49,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     tls.add_arguments(parser)
     parser.add_argument(
-        "--token-file", metavar="FILE", help="with the token that the cloud asks applications for"
+        "--api-key-file", metavar="FILE", help="with the token that the cloud asks applications for"
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--stream", action="store_true", help="print the answer as it comes")

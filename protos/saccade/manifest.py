@@ -14,7 +14,7 @@ from saccade import codecs, manifest_ranges, schema
 from saccade.bounded_json import shown
 from saccade.codecs.base import MAX_LAYERS
 from saccade.errors import BundleError
-from saccade.nouns import Grid, ViewKind
+from saccade.types import Grid, ViewKind
 from saccade.selection import METHODS
 
 FORMAT = 1

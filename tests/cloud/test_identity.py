@@ -26,9 +26,9 @@ from saccade.v1 import fleet_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetStub
 from saccade.v1.vision_pb2_grpc import VisionStub
-from saccade_cloud.settings import Address, ServerSettings
-from saccade_cloud.tls import ServerTls
-from saccade_cloud.tokens import add_token
+from saccade_cloud.server_settings import Address, ServerSettings
+from saccade_cloud.server_tls import ServerTls
+from saccade_cloud.api_keys import add_api_key
 from saccade_testing.certificates import Authority
 from saccade_testing.cloud_server import (
     QUICK,
@@ -53,7 +53,7 @@ def tokens(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def token(tokens: Path) -> str:
-    return add_token(tokens, "dashboard")
+    return add_api_key(tokens, "dashboard")
 
 
 @pytest.fixture
@@ -333,7 +333,7 @@ class TestApplications:
     ) -> None:
         async def work(served: Served) -> None:
             request = fleet_pb2.ListCamerasRequest()
-            second = add_token(tokens, "phone")
+            second = add_api_key(tokens, "phone")
             assert await served.fleet.ListCameras(request, metadata=bearer(second))
             kept = [line for line in tokens.read_text().splitlines() if "phone" in line]
             tokens.write_text("# the dashboard's is revoked\n" + "\n".join(kept) + "\n")

@@ -21,10 +21,10 @@ from saccade.tls import ClientTls
 from saccade.v1 import fleet_pb2
 from saccade.v1.fleet_pb2_grpc import FleetStub
 from saccade.v1.vision_pb2_grpc import VisionStub
-from saccade_cloud.refusals import REFUSALS, Refusals, host_of
-from saccade_cloud.settings import Address, ServerSettings
-from saccade_cloud.tls import ServerTls
-from saccade_cloud.tokens import add_token
+from saccade_cloud.refusal_counts import REFUSALS, Refusals, host_of
+from saccade_cloud.server_settings import Address, ServerSettings
+from saccade_cloud.server_tls import ServerTls
+from saccade_cloud.api_keys import add_api_key
 from saccade_testing import http2
 from saccade_testing.certificates import Authority
 from saccade_testing.cloud_server import (
@@ -92,7 +92,7 @@ class TestHeldCalls:
     ) -> None:
         """34 connections of 128 calls once held all that the cloud took at once."""
         tokens = tmp_path / "tokens.txt"
-        bearer = (("authorization", f"Bearer {add_token(tokens, 'dashboard')}"),)
+        bearer = (("authorization", f"Bearer {add_api_key(tokens, 'dashboard')}"),)
         settings = replace(
             QUICK,
             tls=ServerTls(*authority.server),
@@ -190,7 +190,7 @@ class TestHeldCalls:
     def test_one_application_has_so_many_watches(self, bundle: Bundle, tmp_path: Path) -> None:
         tokens = tmp_path / "tokens.txt"
         first, second = (
-            (("authorization", f"Bearer {add_token(tokens, name)}"),) for name in ("a", "b")
+            (("authorization", f"Bearer {add_api_key(tokens, name)}"),) for name in ("a", "b")
         )
 
         async def work(served: Served) -> None:
@@ -210,7 +210,7 @@ class TestHeldCalls:
         self, bundle: Bundle, authority: Authority, tmp_path: Path
     ) -> None:
         tokens = tmp_path / "tokens.txt"
-        add_token(tokens, "dashboard")
+        add_api_key(tokens, "dashboard")
         settings = replace(
             QUICK,
             tls=ServerTls(*authority.server),

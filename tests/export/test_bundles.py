@@ -22,15 +22,15 @@ from torch import Tensor
 from saccade import cli, codecs
 from saccade.bundle import Bundle
 from saccade.limits import Limits
-from saccade.nouns import Answer, Frame, FrameTokens, View
+from saccade.types import Answer, Frame, FrameTokens, View
 from saccade.packet import unpack
 from saccade_cloud.assemble import open_answerer, open_engine
-from saccade_edge.pipeline import Look, Pipeline
+from saccade_edge.pipeline import FrameResult, Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.runtime import RuntimeSettings
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_export import onnx_files
-from saccade_export.crossing.render import render
-from saccade_export.training import recipe
+from saccade_drawn_world.crossing.render import render
+from saccade_drawn_world.training import recipe
 from saccade_testing.untrained import write_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,14 +66,14 @@ def frame() -> Frame:
     return Frame(render(SEED).picture, 1_000_000_000, "gate", 0)
 
 
-def look(bundle: Bundle, frame: Frame, tokens: int | None = None) -> Look:
+def look(bundle: Bundle, frame: Frame, tokens: int | None = None) -> FrameResult:
     settings = PipelineSettings(
         tokens_per_view=tokens, codec="f16", runtime=RuntimeSettings(threads=1)
     )
-    return Pipeline(bundle, settings).look(frame)
+    return Pipeline(bundle, settings).process(frame)
 
 
-def received(bundle: Bundle, seen: Look) -> FrameTokens:
+def received(bundle: Bundle, seen: FrameResult) -> FrameTokens:
     """As the cloud has it."""
     assert seen.packet is not None
     return unpack(
@@ -85,9 +85,9 @@ def received(bundle: Bundle, seen: Look) -> FrameTokens:
     )
 
 
-def views_of(seen: Look) -> tuple[View, ...]:
-    assert seen.sight is not None
-    return seen.sight.views
+def views_of(seen: FrameResult) -> tuple[View, ...]:
+    assert seen.encoded is not None
+    return seen.encoded.views
 
 
 def stacked(views: tuple[View, ...]) -> Tensor:

@@ -15,15 +15,15 @@ from saccade.codecs.klt import Klt
 from saccade.codecs.rvq import Rvq
 from saccade.errors import ConfigError, SourceError
 from saccade.limits import Limits
-from saccade.nouns import U8, Frame
+from saccade.types import U8, Frame
 from saccade.packet import unpack
 from saccade_edge.gate import GateSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_export.calibrate import CalibrationSettings, calibrate
-from saccade_export.crossing.render import render
-from saccade_export.fit_klt import fit_klt, water_level
-from saccade_export.fit_rvq import fit_rvq, k_means
+from saccade_calibration.calibrate import CalibrationSettings, calibrate
+from saccade_drawn_world.crossing.render import render
+from saccade_calibration.fit_klt import fit_klt, water_level
+from saccade_calibration.fit_rvq import fit_rvq, k_means
 from saccade_testing.edge_bundle import write_edge_bundle
 from saccade_testing.tokens import token_set
 
@@ -67,7 +67,7 @@ class TestCalibrate:
         calibrated, picture = Bundle.open(bundle.folder), render(31_000).picture
         for layers in (1, 2, 9):
             settings = PipelineSettings(codec="rvq", layers=layers)
-            look = Pipeline(calibrated, settings).look(Frame(picture, 0, "here", 1))
+            look = Pipeline(calibrated, settings).process(Frame(picture, 0, "here", 1))
             assert look.packet is not None
             assert len(look.packet.layers) == min(layers, QUICK.stages // QUICK.stages_per_layer)
 
@@ -130,9 +130,9 @@ class TestCalibrate:
 def sent_and_received(bundle: Bundle, codec: str, picture: U8) -> int:
     """Bytes of the packet that carries a picture, once it is read again."""
     settings = PipelineSettings(codec=codec, gate=GateSettings(threshold=0))
-    look = Pipeline(bundle, settings).look(Frame(picture, 0, "here", 1))
+    look = Pipeline(bundle, settings).process(Frame(picture, 0, "here", 1))
     assert look.packet is not None
-    assert look.sight is not None
+    assert look.encoded is not None
     received = unpack(
         look.packet,
         limits=Limits.of(bundle.manifest),
@@ -140,7 +140,7 @@ def sent_and_received(bundle: Bundle, codec: str, picture: U8) -> int:
         epoch_unix_ms=0,
         codecs=codecs.of(bundle),
     )
-    for sent, got in zip(look.sight.tokens.views, received.views, strict=True):
+    for sent, got in zip(look.encoded.tokens.views, received.views, strict=True):
         np.testing.assert_array_equal(got.tokens.ids, sent.tokens.ids)
     return look.packet.ByteSize()
 

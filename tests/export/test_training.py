@@ -15,13 +15,13 @@ from saccade.bundle import Bundle
 from saccade.codecs.base import SetShape
 from saccade.codecs.rvq import Rvq
 from saccade.codecs.rvq_table import RvqTable
-from saccade.nouns import TokenSet
-from saccade_export.assemble import assemble
-from saccade_export.crossing.render import render
-from saccade_export.crossing.scene import PLATE_ALPHABET
-from saccade_export.tiny.encoder import Encoder, EncoderConfig
-from saccade_export.training import answer, detector, evaluate, loop, recipe, samples, see, sending
-from saccade_export.training.shards import (
+from saccade.types import TokenSet
+from saccade_drawn_world.bundle_writing import assemble
+from saccade_drawn_world.crossing.render import render
+from saccade_drawn_world.crossing.scene import PLATE_ALPHABET
+from saccade_drawn_world.tiny.tiny_encoder import Encoder, EncoderConfig
+from saccade_drawn_world.training import answer, detector, evaluate, loop, recipe, samples, see, sending
+from saccade_drawn_world.training.shards import (
     FIRST_TRAINING_SEED,
     GRID,
     VIEW_SIZE,
@@ -30,8 +30,8 @@ from saccade_export.training.shards import (
     make_sample,
     write_shard,
 )  # fmt: skip
-from saccade_export.training.targets import IGNORE, targets
-from saccade_export.training.together import Team, together
+from saccade_drawn_world.training.encoder_targets import IGNORE, targets
+from saccade_drawn_world.training.data_parallel import Team, together
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from saccade import packet as packets
 from saccade.errors import SelectionError
-from saccade.nouns import Grid, TokenGrid, TokenSet
+from saccade.types import Grid, TokenGrid, TokenSet
 from saccade.selection import select
 from saccade_testing.tokens import (
     CAMERAS,

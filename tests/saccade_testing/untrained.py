@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from saccade_export.tiny.encoder import Encoder, EncoderConfig
-from saccade_export.training import answer, loop, recipe
-from saccade_export.training.shards import FIRST_TRAINING_SEED, write_shard
+from saccade_drawn_world.tiny.tiny_encoder import Encoder, EncoderConfig
+from saccade_drawn_world.training import answer, loop, recipe
+from saccade_drawn_world.training.shards import FIRST_TRAINING_SEED, write_shard
 
 
 def write_run(folder: Path, frames: int) -> Path:

@@ -84,7 +84,7 @@ def test_an_edge_and_an_application_meet_over_tls(
         assert vision.ask_camera("kerb/camera", QUESTION).text
         assert vision.ask(picture, QUESTION).text
     asked = run("ask", str(picture), QUESTION, "--bundle", str(bundle.folder), "--cloud",
-                secured.apps, "--tls-ca", str(authority.ca), "--token-file",
+                secured.apps, "--tls-ca", str(authority.ca), "--api-key-file",
                 str(secured.token_file))  # fmt: skip
     assert (asked.returncode, asked.stderr) == (0, "")
 

@@ -14,7 +14,7 @@ from saccade.codecs import SetShape
 from saccade.codecs.bits import BitReader, BitWriter
 from saccade.codecs.ids import decode_ids, encode_ids, rank, unrank
 from saccade.errors import CodecError
-from saccade.nouns import I32, Grid
+from saccade.types import I32, Grid
 from saccade.selection import select
 from saccade_testing.tokens import grids, places_in, token_grid
 

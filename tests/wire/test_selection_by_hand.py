@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saccade.nouns import TokenGrid
+from saccade.types import TokenGrid
 from saccade.selection import METHODS, select
 from saccade_testing.selection_by_hand import BY_HAND, frames, picture, words
 

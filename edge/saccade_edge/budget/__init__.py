@@ -4,7 +4,7 @@ from saccade_edge.budget.base import Choice, Delivery, Moment, Policy
 from saccade_edge.budget.controller import Controller
 from saccade_edge.budget.decision import Bound, Decision
 from saccade_edge.budget.registry import POLICIES, make_policy
-from saccade_edge.budget.settings import BudgetSettings
+from saccade_edge.budget.budget_settings import BudgetSettings
 
 __all__ = [
     "POLICIES",

@@ -1,7 +1,7 @@
 """Store and forward: packets on disk until the cloud has stored them."""
 
-from saccade_edge.spool.faults import SpoolFault
-from saccade_edge.spool.nouns import (
+from saccade_edge.spool.spool_faults import SpoolFault
+from saccade_edge.spool.spool_types import (
     Asked,
     Entry,
     Fate,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from saccade.nouns import F32, TokenGrid, TokenSet
+from saccade.types import F32, TokenGrid, TokenSet
 from saccade.selection.attention import ensemble
 from saccade.selection.base import keep, ranking
 from saccade.selection.exact import bits, directions, lattice, squares

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, I32, TokenGrid, TokenSet
+from saccade.types import F32, I32, TokenGrid, TokenSet
 from saccade.selection.attention import spanned
 from saccade.selection.base import keep, ranking
 from saccade.selection.exact import F64, cosines

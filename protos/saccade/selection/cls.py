@@ -6,7 +6,7 @@ settled at export.
 
 from __future__ import annotations
 
-from saccade.nouns import F32, TokenGrid, TokenSet
+from saccade.types import F32, TokenGrid, TokenSet
 from saccade.selection.attention import ensemble, last_layer
 from saccade.selection.base import keep, ranking
 

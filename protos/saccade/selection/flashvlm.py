@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, TokenGrid, TokenSet
+from saccade.types import F32, TokenGrid, TokenSet
 from saccade.selection.attention import last_layer, spanned
 from saccade.selection.exact import F64, cosines
 from saccade.selection.vispruner import half_and_half

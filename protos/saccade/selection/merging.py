@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from saccade.errors import SelectionError
-from saccade.nouns import F32, I32, TokenGrid, TokenSet
+from saccade.types import F32, I32, TokenGrid, TokenSet
 from saccade.selection.base import Ids, keep
 from saccade.selection.exact import F64
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, I32, TokenGrid, TokenSet
+from saccade.types import F32, I32, TokenGrid, TokenSet
 from saccade.selection.merging import merged
 from saccade.selection.uniform import dither
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from saccade.errors import SelectionError
-from saccade.nouns import F32, TokenGrid, TokenSet
+from saccade.types import F32, TokenGrid, TokenSet
 from saccade.selection.alive import alive
 from saccade.selection.apet import apet
 from saccade.selection.base import Selector

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, TokenGrid, TokenSet
+from saccade.types import F32, TokenGrid, TokenSet
 from saccade.selection.attention import last_layer
 from saccade.selection.base import keep
 from saccade.selection.exact import cosines

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from saccade.nouns import F32, TokenGrid, TokenSet
+from saccade.types import F32, TokenGrid, TokenSet
 from saccade.selection.base import keep
 
 

@@ -16,7 +16,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from saccade.errors import LimitExceeded
-from saccade.nouns import I32, Box, Grid
+from saccade.types import I32, Box, Grid
 from saccade.spec import tilings
 
 Size = tuple[int, int]
