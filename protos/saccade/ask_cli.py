@@ -10,8 +10,8 @@ from typing import Any
 from saccade import client, tls
 from saccade.errors import ConfigError
 from saccade.files import read_private
-from saccade.types import Answer
 from saccade.paths import expand
+from saccade.types import Answer
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from saccade.bundle import Bundle
 from saccade.client.base import AsyncVision, Vision
-from saccade.client.packet_encoder import PacketEncoder
-from saccade.client.installed_halves import EncodeOptions
 from saccade.client.in_process import AsyncLocalVision, LocalVision
+from saccade.client.installed_halves import EncodeOptions
+from saccade.client.packet_encoder import PacketEncoder
 from saccade.client.remote import TIMEOUT_S, Link, RemoteVision
 from saccade.client.remote_async import AsyncRemoteVision
 from saccade.tls import ClientTls

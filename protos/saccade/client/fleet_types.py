@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from saccade.types import NS_PER_MS, utc
 from saccade.answer_probability import mean_and_least, probability_of
+from saccade.types import NS_PER_MS, utc
 from saccade.v1 import fleet_pb2 as pb
 
 
