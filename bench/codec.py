@@ -95,7 +95,7 @@ def demo_frames(bundle: Bundle, count: int) -> tuple[list[SampleView], list[View
     def views() -> Iterator[ViewTokens]:
         for seed in range(FIRST_SEED, FIRST_SEED + 100_000):
             frame = Frame(render(seed).picture, 0, "bench", seed)
-            yield from pipeline.see(frame, Stopwatch()).tokens.views
+            yield from pipeline.encode(frame, Stopwatch()).tokens.views
 
     coming = views()
     fit = [of_view(next(coming)) for _ in range(CALIBRATION_FRAMES * VIEWS)]

@@ -64,13 +64,13 @@ class FrameEncoder:
         self.plan = settle(finder.manifest, every)
         self.detector = make_detector("yolo", finder, runtime) if regions == "detector" else None
 
-    def see(self, seed: int) -> EncodedScene:
+    def render_and_encode(self, seed: int) -> EncodedScene:
         """Render a frame and look at it."""
         rendered = render(seed)
         frame = Frame(rendered.picture, seed * 1_000_000_000, "bench", seed)
         return self.process(frame, rendered.scene)
 
-    def look(self, frame: Frame, scene: Scene) -> EncodedScene:
+    def encode(self, frame: Frame, scene: Scene) -> EncodedScene:
         """Detect, cut and encode; ask the frame's questions."""
         crops, closeups = self._regions(frame, scene)
         views = self.cutter.views(frame, crops, closeups)
@@ -184,4 +184,4 @@ def _codecs(bundle: Bundle) -> codecs.Codecs:
 def frames(eye: FrameEncoder, count: int, first: int = FIRST_SEED) -> Iterator[EncodedScene]:
     """``count`` held-out frames."""
     for seed in range(first, first + count):
-        yield eye.see(seed)
+        yield eye.render_and_encode(seed)

@@ -57,7 +57,7 @@ class Bench:
         arms = [arm for arm in self.arms if arm.name not in done]
         if not arms:
             return []
-        seen = self.encoded.eyes["ours"].see(seed)
+        seen = self.encoded.eyes["ours"].render_and_encode(seed)
         return [self._result(arm, arm.send(self.encoded, seen)) for arm in arms]
 
     def _result(self, arm: Arm, sent: Sent) -> Result:

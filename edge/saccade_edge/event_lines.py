@@ -47,13 +47,13 @@ def to_line(event: Event) -> str | None:
 
 def _frame_line(event: Event) -> str | None:
     match event:
-        case FrameSent(look, packet_bytes, decision):
+        case FrameSent(result, packet_bytes, decision):
             why = f"; {decision.reason}" if decision else ""
-            text = f"sent, {_seen(look_record(event), packet_bytes)}{why}"
-            return _of_frame(look.frame.sequence, look.frame.name, text)
-        case FrameSpooled(look, packet_bytes, _, reason):
-            text = f"{_seen(look_record(event), packet_bytes)}; {reason}"
-            return _of_frame(look.frame.sequence, look.frame.name, text)
+            text = f"sent, {_seen(result_record(event), packet_bytes)}{why}"
+            return _of_frame(result.frame.sequence, result.frame.name, text)
+        case FrameSpooled(result, packet_bytes, _, reason):
+            text = f"{_seen(result_record(event), packet_bytes)}; {reason}"
+            return _of_frame(result.frame.sequence, result.frame.name, text)
         case LateFrameSent(sequence, _, _, packet_bytes, name):
             return _of_frame(sequence, name, f"sent late, from the spool, {packet_bytes:,} bytes")
         case FrameWithheld(frame, decision):
@@ -122,11 +122,11 @@ def _record_of_frame(event: Event) -> dict[str, Any] | None:
     """``event`` in it replaces the event's own name."""
     match event:
         case FrameSkipped():
-            return look_record(event)
+            return result_record(event)
         case FrameSent():
-            return {**look_record(event), "live": True, "late": False}
+            return {**result_record(event), "live": True, "late": False}
         case FrameSpooled():
-            return {**look_record(event), "live": False, "reason": event.reason}
+            return {**result_record(event), "live": False, "reason": event.reason}
         case LateFrameSent():
             # To a program it is one event: a frame went to the cloud.
             return {"event": FrameSent.__name__, **_fields(event), "live": False, "late": True}
@@ -176,21 +176,21 @@ def summary_record(summary: Summary) -> dict[str, Any]:
     return {name: value for name, value in _fields(summary).items() if name != "spool"}
 
 
-def look_record(event: FrameSent | FrameSpooled | FrameSkipped) -> dict[str, Any]:
+def result_record(event: FrameSent | FrameSpooled | FrameSkipped) -> dict[str, Any]:
     """What the edge saw in a frame, without pictures and tokens."""
-    look = event.result
+    result = event.result
     record: dict[str, Any] = {
-        **_frame_record(look.frame),
-        "gate": look.verdict.reason,
-        "difference": round(look.verdict.difference, 2),
-        "stages_ms": _rounded(look.timing),
+        **_frame_record(result.frame),
+        "gate": result.verdict.reason,
+        "difference": round(result.verdict.difference, 2),
+        "stages_ms": _rounded(result.timing),
     }
-    if not isinstance(event, FrameSkipped) and look.encoded is not None:
+    if not isinstance(event, FrameSkipped) and result.encoded is not None:
         record |= {
-            "size": list(look.frame.size),
-            "regions": [_region_record(region) for region in look.encoded.regions],
-            "views": _view_records(look.encoded),
-            "tokens": look.encoded.tokens.kept,
+            "size": list(result.frame.size),
+            "regions": [_region_record(region) for region in result.encoded.regions],
+            "views": _view_records(result.encoded),
+            "tokens": result.encoded.tokens.kept,
             "packet_bytes": event.packet_bytes,
             **decision_record(event.decision),
         }
@@ -228,7 +228,7 @@ def _region_record(region: Region) -> dict[str, Any]:
     return {"label": region.label, "score": round(region.score, 3), "box": box}
 
 
-def _view_records(sight: EncodedFrame) -> list[dict[str, Any]]:
+def _view_records(encoded: EncodedFrame) -> list[dict[str, Any]]:
     """What each view looked at, in pixels of the frame, and which places of its grid were kept;
     ``crop`` is the number of the crop that it is or looks into, 0 for the overview.
     """
@@ -241,7 +241,7 @@ def _view_records(sight: EncodedFrame) -> list[dict[str, Any]]:
             "grid": list(kept.tokens.grid),
             "ids": kept.tokens.ids.tolist(),
         }
-        for view, kept in zip(sight.views, sight.tokens.views, strict=True)
+        for view, kept in zip(encoded.views, encoded.tokens.views, strict=True)
     ]
 
 

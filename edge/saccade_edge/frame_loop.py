@@ -86,25 +86,25 @@ class FrameLoop:
 
     async def _send(self, taken: TakenFrame, terms: PlannedFrame) -> None:
         decision = terms.decision
-        look = await self._look(taken.frame, terms)
-        if look is None:
+        result = await self._process(taken.frame, terms)
+        if result is None:
             return
-        if look.packet is None:
-            self._ledger.skipped(look)
+        if result.packet is None:
+            self._ledger.skipped(result)
             self._failures.passed()
             return
-        self._ledger.sending(look, look.packet.ByteSize(), taken.since_s, decision)
+        self._ledger.sending(result, result.packet.ByteSize(), taken.since_s, decision)
         held = decision is not None and decision.held
         live = decision is None or decision.live or held
         point = decision.number if decision is not None else None
         try:
-            await self._uplink.send(look.packet, self._questions, live=live, held=held, point=point)
+            await self._uplink.send(result.packet, self._questions, live=live, held=held, point=point)
         except (LimitExceeded, QuestionError) as error:
             self._failed(taken.frame, "send", error)
         else:
             self._failures.passed()
 
-    async def _look(self, frame: Frame, terms: PlannedFrame) -> FrameResult | None:
+    async def _process(self, frame: Frame, terms: PlannedFrame) -> FrameResult | None:
         """None where it failed."""
         try:
             return await self._feed.process(frame, terms.plan, terms.tokens_per_frame)

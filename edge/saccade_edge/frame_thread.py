@@ -44,10 +44,10 @@ class FrameThread:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._take)
 
-    async def look(self, frame: Frame, plan: Plan | None, tokens_per_frame: int | None) -> FrameResult:
-        """A frame's outcome, see `Pipeline.look`. Raises what its stages raise."""
-        looking = partial(self._pipeline.result, frame, plan=plan, tokens_per_frame=tokens_per_frame)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, looking)
+    async def process(self, frame: Frame, plan: Plan | None, tokens_per_frame: int | None) -> FrameResult:
+        """A frame's outcome, see `Pipeline.process`. Raises what its stages raise."""
+        processing = partial(self._pipeline.result, frame, plan=plan, tokens_per_frame=tokens_per_frame)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, processing)
 
     @property
     def stage(self) -> str:

@@ -57,7 +57,7 @@ class _Asked:
 class _Waiting:
     """A frame that was looked at, and has not gone to the cloud. ``spooled``: that was told."""
 
-    look: FrameResult
+    result: FrameResult
     packet_bytes: int
     decision: Decision | None
     spooled: bool = False
@@ -83,9 +83,9 @@ class FrameTracker:
         """How many the source gave."""
         return self._counts["frames"]
 
-    def skipped(self, look: FrameResult) -> None:
-        self._took(look.frame)
-        self._show(FrameSkipped(look))
+    def skipped(self, result: FrameResult) -> None:
+        self._took(result.frame)
+        self._show(FrameSkipped(result))
 
     def withheld(self, frame: Frame, decision: Decision) -> None:
         """The budget kept a frame back, for good."""
@@ -107,16 +107,16 @@ class FrameTracker:
         self._show(FrameFailed(frame.sequence, frame.name, stage, error))
 
     def sending(
-        self, look: FrameResult, packet_bytes: int, taken_s: float, decision: Decision | None
+        self, result: FrameResult, packet_bytes: int, taken_s: float, decision: Decision | None
     ) -> None:
         """Before the packet is handed over: its answer may come at once."""
-        frame = look.frame
+        frame = result.frame
         self._took(frame)
-        self._waiting[frame.sequence] = _Waiting(look, packet_bytes, decision)
+        self._waiting[frame.sequence] = _Waiting(result, packet_bytes, decision)
         if frame.name:
             _remember(self._names, frame.sequence, frame.name, MOST_ASKED)
         if self._questions:
-            asked = _Asked(look.timing, taken_s, self._questions, decision)
+            asked = _Asked(result.timing, taken_s, self._questions, decision)
             _remember(self._asked, frame.sequence, asked, MOST_ASKED)
 
     def heard(self, event: UplinkEvent | SpoolEvent) -> None:
@@ -234,10 +234,10 @@ def _remember(memory: dict[int, T], sequence: int, what: T, most: int) -> None:
         del memory[next(iter(memory))]
 
 
-def _without_picture(look: FrameResult) -> FrameResult:
+def _without_picture(result: FrameResult) -> FrameResult:
     """With a black picture of the same size that takes no memory."""
-    black = np.broadcast_to(np.uint8(0), look.frame.picture.shape)
-    return replace(look, frame=replace(look.frame, picture=black), packet=None)
+    black = np.broadcast_to(np.uint8(0), result.frame.picture.shape)
+    return replace(result, frame=replace(result.frame, picture=black), packet=None)
 
 
 def _answer(event: Answered, asked: _Asked | None, domain: str) -> Answer:

@@ -46,8 +46,8 @@ class ImageEncoder:
         with watch.stage("source"):
             picture = _picture(image)
         self._count += 1
-        sight = self._pipeline.see(Frame(picture, time.time_ns(), CAMERA, self._count), watch)
-        return sight.tokens, watch.timing()
+        encoded = self._pipeline.encode(Frame(picture, time.time_ns(), CAMERA, self._count), watch)
+        return encoded.tokens, watch.timing()
 
 
 def encode_image(

@@ -35,12 +35,12 @@ class EncodedFrame:
 
 @dataclass(frozen=True, slots=True)
 class FrameResult:
-    """One frame's outcome; ``sight`` and ``packet`` are None where the gate skipped it."""
+    """One frame's outcome; ``encoded`` and ``packet`` are None where the gate skipped it."""
 
     frame: Frame
     verdict: Verdict
     timing: Timing
-    sight: EncodedFrame | None = None
+    encoded: EncodedFrame | None = None
     packet: pb.FramePacket | None = None
 
 
@@ -69,7 +69,7 @@ class Pipeline:
         """The stage that the last `look` came to: where it failed, if it did."""
         return self._watch.last
 
-    def look(
+    def process(
         self, frame: Frame, *, plan: Plan | None = None, tokens_per_frame: int | None = None
     ) -> FrameResult:
         """The frame's packet, or nothing where it shows nothing new.
@@ -80,30 +80,30 @@ class Pipeline:
         Raises what the stages raise, `stage` says which; the gate then forgets the frame.
         """
         try:
-            return self._look(frame, plan or self.plan, tokens_per_frame)
+            return self._process(frame, plan or self.plan, tokens_per_frame)
         except BaseException:
             self.gate.take_back()
             raise
 
-    def _look(self, frame: Frame, plan: Plan, tokens_per_frame: int | None) -> FrameResult:
+    def _process(self, frame: Frame, plan: Plan, tokens_per_frame: int | None) -> FrameResult:
         self._watch = watch = Stopwatch()
         with watch.stage("gate"):
             verdict = self.gate.judge(frame)
         if verdict.kind == "skip":
             return FrameResult(frame, verdict, watch.timing())
-        sight = self.see(frame, watch, plan=plan, tokens_per_frame=tokens_per_frame)
+        encoded = self.encode(frame, watch, plan=plan, tokens_per_frame=tokens_per_frame)
         with watch.stage("code"):
             packet = packets.pack(
-                sight.tokens,
+                encoded.tokens,
                 plan.codec,
                 epoch_unix_ms=self.settings.epoch_unix_ms,
                 camera_index=self.settings.camera_index,
                 codecs=self._codecs,
                 layers=plan.layers,
             )
-        return FrameResult(frame, verdict, watch.timing(), sight, packet)
+        return FrameResult(frame, verdict, watch.timing(), encoded, packet)
 
-    def see(
+    def encode(
         self,
         frame: Frame,
         watch: Stopwatch,

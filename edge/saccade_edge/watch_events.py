@@ -17,7 +17,7 @@ from saccade_edge.uplink.uplink_events import UplinkEvent
 class FrameSkipped:
     """The gate found nothing new."""
 
-    look: FrameResult
+    result: FrameResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class FrameSent:
     protobuf included. Told once for each frame, however often it is sent again.
 
     ``decision``: its budget's, None where the user's settings say how every frame goes. Of a frame
-    that was spooled first, the picture in ``look`` is black.
+    that was spooled first, the picture in ``result`` is black.
     """
 
-    look: FrameResult
+    result: FrameResult
     packet_bytes: int
     decision: Decision | None = None
 
@@ -51,7 +51,7 @@ class LateFrameSent:
 class FrameSpooled:
     """A frame was not sent when it was captured: its packet waits, and ``reason`` says why."""
 
-    look: FrameResult
+    result: FrameResult
     packet_bytes: int
     decision: Decision | None
     reason: str

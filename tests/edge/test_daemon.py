@@ -253,7 +253,7 @@ def test_a_program_brings_parts_of_its_own(
     asked: list[Policy | None] = []
 
     class Mirrored(Pipeline):
-        def look(self, frame: Frame, **how: Any) -> FrameResult:
+        def process(self, frame: Frame, **how: Any) -> FrameResult:
             looked_at.append(frame.sequence)
             return super().process(replace(frame, picture=frame.picture[:, ::-1].copy()), **how)
 

@@ -199,11 +199,11 @@ def test_a_packet_over_the_limit_is_one_failed_frame(bundle: Bundle) -> None:
     class Swelling(Pipeline):
         """Frame 2's packet is too large."""
 
-        def look(self, frame: Frame, **how: Any) -> FrameResult:
-            look = super().process(frame, **how)
-            if frame.sequence == 2 and look.packet is not None:
-                look.packet.owners = bytes(4000)
-            return look
+        def process(self, frame: Frame, **how: Any) -> FrameResult:
+            result = super().process(frame, **how)
+            if frame.sequence == 2 and result.packet is not None:
+                result.packet.owners = bytes(4000)
+            return result
 
     events: list[Event] = []
     lean = replace(EVERY_FRAME, tokens_per_view=4)
@@ -220,7 +220,7 @@ def test_a_defect_of_a_part_is_told_logged_and_costs_one_frame(
     bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Brittle(Pipeline):
-        def look(self, frame: Frame, **how: Any) -> FrameResult:
+        def process(self, frame: Frame, **how: Any) -> FrameResult:
             if frame.sequence == 2:
                 raise ZeroDivisionError("of a part")
             return super().process(frame, **how)

@@ -34,17 +34,17 @@ def settings(**changes: object) -> PipelineSettings:
 def test_a_frame_becomes_a_packet_that_says_what_was_seen(
     bundle: Bundle, make_frame: MakeFrame
 ) -> None:
-    look = Pipeline(bundle, settings(codec="f16")).process(make_frame(3))
-    assert look.encoded is not None
-    assert look.packet is not None
-    assert [r.label for r in look.encoded.regions] == ["car"]
-    assert [v.kind for v in look.encoded.views] == ["overview", "crop"]
-    assert look.encoded.tokens.kept == 2 * 16
+    result = Pipeline(bundle, settings(codec="f16")).process(make_frame(3))
+    assert result.encoded is not None
+    assert result.packet is not None
+    assert [r.label for r in result.encoded.regions] == ["car"]
+    assert [v.kind for v in result.encoded.views] == ["overview", "crop"]
+    assert result.encoded.tokens.kept == 2 * 16
     limits = Limits.of(bundle.manifest)
-    there = unpack(look.packet, limits=limits, cameras=["gate"], epoch_unix_ms=EPOCH_UNIX_MS)
+    there = unpack(result.packet, limits=limits, cameras=["gate"], epoch_unix_ms=EPOCH_UNIX_MS)
     assert (there.sequence, there.camera, there.size) == (4, "gate", (96, 160))
     assert there.captured_ns == make_frame(3).captured_ns
-    for mine, theirs in zip(look.encoded.tokens.views, there.views, strict=True):
+    for mine, theirs in zip(result.encoded.tokens.views, there.views, strict=True):
         assert mine.window == theirs.window
         assert (mine.tokens.ids == theirs.tokens.ids).all()
         assert np.allclose(mine.tokens.features, theirs.tokens.features, atol=2e-3)
@@ -72,37 +72,37 @@ def test_the_same_frame_gives_the_same_bytes(bundle: Bundle, make_frame: MakeFra
 
 
 def test_saliency_encodes_the_overview_once(bundle: Bundle, make_frame: MakeFrame) -> None:
-    look = Pipeline(bundle, settings(detector="saliency")).process(make_frame(3))
-    assert look.encoded is not None
-    assert 2 <= len(look.encoded.views) <= 5
-    assert [v.kind for v in look.encoded.views].count("overview") == 1
+    result = Pipeline(bundle, settings(detector="saliency")).process(make_frame(3))
+    assert result.encoded is not None
+    assert 2 <= len(result.encoded.views) <= 5
+    assert [v.kind for v in result.encoded.views].count("overview") == 1
     plain = Pipeline(bundle, settings()).process(make_frame(3))
     assert plain.encoded is not None
-    overviews = [s.tokens.views[0].tokens for s in (look.encoded, plain.encoded)]
+    overviews = [s.tokens.views[0].tokens for s in (result.encoded, plain.encoded)]
     assert (overviews[0].ids == overviews[1].ids).all()
 
 
 def test_without_a_detector_the_whole_frame_is_all_that_is_sent(
     bundle: Bundle, make_frame: MakeFrame
 ) -> None:
-    look = Pipeline(bundle, settings(detector="none")).process(make_frame(3))
-    assert look.encoded is not None
-    assert look.encoded.regions == ()
-    assert [view.kind for view in look.encoded.views] == ["overview"]
+    result = Pipeline(bundle, settings(detector="none")).process(make_frame(3))
+    assert result.encoded is not None
+    assert result.encoded.regions == ()
+    assert [view.kind for view in result.encoded.views] == ["overview"]
 
 
 def test_no_crops_leaves_the_overview(bundle: Bundle, make_frame: MakeFrame) -> None:
-    look = Pipeline(bundle, settings(max_crops=0)).process(make_frame())
-    assert look.encoded is not None
-    assert [v.kind for v in look.encoded.views] == ["overview"]
+    result = Pipeline(bundle, settings(max_crops=0)).process(make_frame())
+    assert result.encoded is not None
+    assert [v.kind for v in result.encoded.views] == ["overview"]
 
 
 def test_the_clouds_bound_is_shared_by_the_views(bundle: Bundle, make_frame: MakeFrame) -> None:
     pipeline = Pipeline(bundle, settings(gate=GateSettings(threshold=0)))
     for bound, kept in ((None, 32), (100, 32), (20, 20), (1, 2)):
-        look = pipeline.process(make_frame(), tokens_per_frame=bound)
-        assert look.encoded is not None
-        assert look.encoded.tokens.kept == kept
+        result = pipeline.process(make_frame(), tokens_per_frame=bound)
+        assert result.encoded is not None
+        assert result.encoded.tokens.kept == kept
 
 
 def with_points(bundle: Bundle) -> Manifest:
@@ -148,9 +148,9 @@ def test_a_quota_shares_what_the_views_have_together(
 ) -> None:
     pipeline = Pipeline(bundle, settings(quota=quota, gate=GateSettings(threshold=0)))
     for bound, kept in ((None, 32), (100, 32), (20, 20), (1, 2)):
-        look = pipeline.process(make_frame(3), tokens_per_frame=bound)
-        assert look.encoded is not None
-        counts = [len(view.tokens.ids) for view in look.encoded.tokens.views]
+        result = pipeline.process(make_frame(3), tokens_per_frame=bound)
+        assert result.encoded is not None
+        counts = [len(view.tokens.ids) for view in result.encoded.tokens.views]
         assert sum(counts) == kept
         assert min(counts) >= 1
 

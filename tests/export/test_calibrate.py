@@ -67,9 +67,9 @@ class TestCalibrate:
         calibrated, picture = Bundle.open(bundle.folder), render(31_000).picture
         for layers in (1, 2, 9):
             settings = PipelineSettings(codec="rvq", layers=layers)
-            look = Pipeline(calibrated, settings).process(Frame(picture, 0, "here", 1))
-            assert look.packet is not None
-            assert len(look.packet.layers) == min(layers, QUICK.stages // QUICK.stages_per_layer)
+            result = Pipeline(calibrated, settings).process(Frame(picture, 0, "here", 1))
+            assert result.packet is not None
+            assert len(result.packet.layers) == min(layers, QUICK.stages // QUICK.stages_per_layer)
 
     def test_calibrating_again_gives_the_same_bundle(self, bundle: Bundle, pictures: Path) -> None:
         first = calibrate(bundle, [pictures], QUICK).manifest
@@ -130,19 +130,19 @@ class TestCalibrate:
 def sent_and_received(bundle: Bundle, codec: str, picture: U8) -> int:
     """Bytes of the packet that carries a picture, once it is read again."""
     settings = PipelineSettings(codec=codec, gate=GateSettings(threshold=0))
-    look = Pipeline(bundle, settings).process(Frame(picture, 0, "here", 1))
-    assert look.packet is not None
-    assert look.encoded is not None
+    result = Pipeline(bundle, settings).process(Frame(picture, 0, "here", 1))
+    assert result.packet is not None
+    assert result.encoded is not None
     received = unpack(
-        look.packet,
+        result.packet,
         limits=Limits.of(bundle.manifest),
         cameras=["here"],
         epoch_unix_ms=0,
         codecs=codecs.of(bundle),
     )
-    for sent, got in zip(look.encoded.tokens.views, received.views, strict=True):
+    for sent, got in zip(result.encoded.tokens.views, received.views, strict=True):
         np.testing.assert_array_equal(got.tokens.ids, sent.tokens.ids)
-    return look.packet.ByteSize()
+    return result.packet.ByteSize()
 
 
 class TestFits:

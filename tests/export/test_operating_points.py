@@ -49,7 +49,7 @@ def whole(calibrated: Bundle) -> FrameTokens:
     """A frame with several crops and a close-up, all tokens."""
     pipeline = Pipeline(calibrated, PipelineSettings(tokens_per_view=64, runtime=ONE_THREAD))
     for seed in itertools.count(30_000):
-        frame = pipeline.see(Frame(render(seed).picture, 0, "c", 0), Stopwatch()).tokens
+        frame = pipeline.encode(Frame(render(seed).picture, 0, "c", 0), Stopwatch()).tokens
         if sum(v.closeup_of is None for v in frame.views) >= 3 and frame.views[-1].closeup_of:
             return frame
     raise AssertionError

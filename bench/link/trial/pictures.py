@@ -80,10 +80,10 @@ class PicturePipeline(Pipeline):
         super().__init__(bundle, settings)
         self._picture_codec = codec
 
-    def look(
+    def process(
         self, frame: Frame, *, plan: Plan | None = None, tokens_per_frame: int | None = None
     ) -> FrameResult:
-        """See `Pipeline.look`; ``plan.layers`` is the quality's number. A bound on tokens does not
+        """See `Pipeline.process`; ``plan.layers`` is the quality's number. A bound on tokens does not
         bind: none are sent.
         """
         plan = plan or self.plan
