@@ -25,11 +25,11 @@ from saccade.errors import RemoteError, SaccadeError
 from saccade.tasks import next_or_none
 from saccade_cloud.access import CALLER, Access, Kind
 from saccade_cloud.arrivals import Arrivals
+from saccade_cloud.call_errors import translated
 from saccade_cloud.health import WATCH
-from saccade_cloud.shared_places import SharedPlaces
 from saccade_cloud.refusal_counts import REFUSALS
 from saccade_cloud.server_settings import ServerSettings
-from saccade_cloud.call_errors import translated
+from saccade_cloud.shared_places import SharedPlaces
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Messages = AsyncGenerator[Any, None]
@@ -48,7 +48,9 @@ class Shares:
         self.applications = SharedPlaces(
             "calls at once", settings.application_calls, settings.calls_of_one_application
         )
-        self.watches = SharedPlaces("health watches", settings.health_watches, settings.health_watches)
+        self.watches = SharedPlaces(
+            "health watches", settings.health_watches, settings.health_watches
+        )
         self.feeds = SharedPlaces(
             "watches", settings.application_calls, settings.watches_of_one_application
         )

@@ -15,17 +15,17 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 
 from saccade.errors import LimitExceeded, StorageError
-from saccade.types import Timing
-from saccade.tasks import next_or_none
+from saccade.tasks import next_or_none, within
 from saccade.turns import Question
-from saccade_cloud.answering import Answerer, Prepared
+from saccade.types import Timing
 from saccade_cloud.answer_broadcast import AnswerBroadcast
+from saccade_cloud.answering import Answerer, Prepared
+from saccade_cloud.cloud_load import Load
 from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.fair_gate import FairGate
 from saccade_cloud.frame_cache import ProjectedFrame
 from saccade_cloud.frame_reader import FrameReader
 from saccade_cloud.frame_store import StoredFrame
-from saccade_cloud.cloud_load import Load
 from saccade_cloud.shared_places import SharedPlaces
 from saccade_cloud.store.base import Store
 from saccade_cloud.store.store_types import Observation
@@ -113,26 +113,22 @@ class AnswerService:
         then. Raises what ``Answerer.prepare`` and the engine raise, ``LimitExceeded`` when it takes
         too long.
         """
-        ends_s = asyncio.get_running_loop().time() + self._timeout_s
+        ends_s = time.monotonic() + self._timeout_s
         stages, texts = _Stages(), list[str]()
         try:
             async with AsyncExitStack() as stack:
-                async with asyncio.timeout_at(ends_s):
-                    prepared = await self._in_turn(asked, stages, stack)
+                preparing = self._in_turn(asked, stages, stack)
+                prepared = await within(ends_s - time.monotonic(), preparing)
                 chunks = await stack.enter_async_context(
                     aclosing(self._answerer.generate(prepared))
                 )
-                while True:
-                    async with asyncio.timeout_at(ends_s):
-                        chunk = await next_or_none(chunks)
-                    if chunk is None:
-                        return
+                while chunk := await within(ends_s - time.monotonic(), next_or_none(chunks)):
                     self.load.begins(asked.number, time.monotonic())
                     texts.append(chunk.text)
                     if chunk.finish is not None:
                         chunk = await self._ended(asked, chunk, stages, "".join(texts))
                     yield chunk
-        except TimeoutError:
+        except asyncio.TimeoutError:
             raise LimitExceeded(f"no whole answer within {self._timeout_s:g} s") from None
 
     async def close(self) -> None:

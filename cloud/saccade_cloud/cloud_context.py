@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from saccade.errors import ConfigError, DigestMismatch
 from saccade.limits import Limits
-from saccade_cloud.answer_service import AnswerService
 from saccade_cloud.answer_broadcast import AnswerBroadcast
+from saccade_cloud.answer_service import AnswerService
 from saccade_cloud.frame_decoder import FrameDecoder
 from saccade_cloud.frame_reader import FrameReader
 from saccade_cloud.frame_store import FrameStore, StoredFrame

@@ -13,8 +13,8 @@ from functools import partial
 
 from saccade.codecs import Codecs
 from saccade.limits import Limits
-from saccade.types import FrameTokens
 from saccade.packet import unpack
+from saccade.types import FrameTokens
 from saccade.v1 import tokens_pb2, vision_pb2
 from saccade_cloud.fair_gate import FairGate
 from saccade_cloud.shared_places import SharedPlaces

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from saccade.codecs import Codecs
 from saccade.limits import Limits
-from saccade.types import FrameTokens, Timing
 from saccade.packet import used_part
+from saccade.types import FrameTokens, Timing
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade_cloud.frame_cache import DecodedFrame, FrameCache, ProjectedFrame

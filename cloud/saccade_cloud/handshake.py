@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from saccade.errors import DigestMismatch, RemoteError, VersionMismatch
+from saccade.errors import RemoteError, VersionMismatch
 from saccade.limits import Limits, check
 from saccade.session import PROTOCOL
 from saccade.text import check_name
@@ -16,17 +16,11 @@ MAX_SOFTWARE_CHARS = 128
 MAX_IN_DOUBT = 1024
 
 
-def check_hello(hello: pb.Hello, digest: bytes) -> None:
-    """Raises ``VersionMismatch``, ``DigestMismatch``, ``LimitExceeded``, or ``RemoteError`` for
-    unusable names.
-    """
+def check_hello(hello: pb.Hello) -> None:
+    """Raises ``VersionMismatch``, ``LimitExceeded``, or ``RemoteError`` for unusable names."""
     if hello.protocol != PROTOCOL:
         raise VersionMismatch(
             f"the edge speaks protocol {hello.protocol}, the cloud speaks {PROTOCOL}"
-        )
-    if hello.bundle_digest != digest:
-        raise DigestMismatch(
-            f"the edge holds bundle {_short(hello.bundle_digest)}, the cloud {_short(digest)}"
         )
     check("cameras", len(hello.cameras), MAX_CAMERAS)
     if not hello.cameras or len(set(hello.cameras)) != len(hello.cameras):
@@ -40,18 +34,14 @@ def check_hello(hello: pb.Hello, digest: bytes) -> None:
 
 
 def welcome(
-    digest: bytes, limits: Limits, resume_after: int = 0, stored: Sequence[int] = ()
+    token_digest: bytes, limits: Limits, resume_after: int = 0, stored: Sequence[int] = ()
 ) -> pb.Welcome:
     """The answer to a good hello; ``stored``: those of its ``in_doubt`` that are."""
     return pb.Welcome(
         protocol=PROTOCOL,
-        bundle_digest=digest,
+        token_digest=token_digest,
         codecs=limits.codecs,
         limits=limits.to_wire(),
         resume_after=resume_after,
         stored=stored,
     )
-
-
-def _short(digest: bytes) -> str:
-    return digest[:6].hex() or "without digest"

@@ -25,21 +25,22 @@ from saccade.redaction import redact
 from saccade.tasks import end, ending_signals, first_done
 from saccade.text import check_name, host_name
 from saccade.tls import ClientTls
-from saccade_edge.watch_budget import WatchBudget, usual_policy
+from saccade.turns import Question, as_question
 from saccade_edge.budget import BudgetSettings, Policy
-from saccade_edge.watch_events import Event, Summary
-from saccade_edge.frame_thread import FrameThread
-from saccade_edge.gate import GateSettings
 from saccade_edge.frame_loop import FrameLoop
+from saccade_edge.frame_thread import FrameThread
 from saccade_edge.frame_tracker import FrameTracker
-from saccade_edge.watch_parts import DEFAULT_PARTS, WatchParts
+from saccade_edge.gate import GateSettings
+from saccade_edge.periodic_tasks import PeriodicTasks
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.source import Source, open_source
 from saccade_edge.spool import Spool, SpoolEvent, SpoolFault, SpoolSettings, SpoolTroubled
-from saccade_edge.status_report import StatusReport
 from saccade_edge.status_file import check_status
-from saccade_edge.periodic_tasks import PeriodicTasks
+from saccade_edge.status_report import StatusReport
 from saccade_edge.uplink import Outstanding, Uplink, UplinkEvent, UplinkSettings
+from saccade_edge.watch_budget import WatchBudget, usual_policy
+from saccade_edge.watch_events import Event, Summary
+from saccade_edge.watch_parts import DEFAULT_PARTS, WatchParts
 
 # How long a recording's owner waits for a cloud that is not there; cameras wait for ever.
 FILE_PATIENCE_S = 30.0
@@ -66,13 +67,14 @@ class WatchSettings:
 
     source: str = field(repr=False)  # may hold a camera's password
     cloud: str
-    questions: tuple[str, ...] = ()
+    questions: tuple[Question | str, ...] = ()
     camera: str = "camera"
     device: str = field(default_factory=host_name)
     fps: float | None = None
     live: bool | None = None
     insecure: bool = False
     tls: ClientTls | None = None
+    packet_key: bytes | None = field(default=None, repr=False)
     patience_s: float | None = None
     drain_s: float = 60.0
     spool: SpoolSettings | None = None
@@ -126,7 +128,8 @@ class Watch:
         for name in (settings.device, settings.camera):
             check_name(name, ConfigError)
         rules = QuestionRules.of(bundle.manifest)
-        for question in settings.questions:
+        self._questions = tuple(map(as_question, settings.questions))
+        for question in self._questions:
             rules.check(question)
         self._bundle = bundle
         self._settings = settings
@@ -222,7 +225,7 @@ class Watch:
                 uplink,
                 allowance,
                 self._ledger,
-                settings.questions,
+                self._questions,
                 waits=not source.live,
                 spooled=spool is not None,
             )
@@ -271,7 +274,9 @@ class Watch:
 
     def _allowed(self, live: bool) -> WatchBudget:
         settings = self._settings
-        asked = settings.budget is not None or self._parts.controller is not DEFAULT_PARTS.controller
+        asked = (
+            settings.budget is not None or self._parts.controller is not DEFAULT_PARTS.controller
+        )
         point = settings.pipeline.point
         budget = settings.budget or BudgetSettings(
             usual_policy(live=live, point=point),
@@ -300,6 +305,7 @@ class Watch:
             cameras=(settings.camera,),
             insecure=settings.insecure,
             tls=settings.tls,
+            packet_key=settings.packet_key,
             patience_s=patience_s,
             live=live,
             deadline_s=settings.deadline_s,

@@ -16,8 +16,8 @@ from saccade.bundle_files import MAX_MODEL_BYTES, ListedFile, ModelFile, measure
 from saccade.errors import BundleError, ConfigError
 from saccade.manifest import DetectorSpec
 from saccade.manifest_ranges import detector_violations
-from saccade.types import U8, Frame, Region
 from saccade.onnx_file import external_data
+from saccade.types import U8, Frame, Region
 from saccade_edge.detect.model_run import input_size
 from saccade_edge.detect.onnx_detector import OnnxDetector, layouts_that_fit
 from saccade_edge.onnx_model import RuntimeSettings

@@ -6,9 +6,19 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from saccade.errors import NotInFrame
+from saccade.errors import DigestMismatch, NotInFrame
 from saccade.types import Frame, Region, Timing
 from saccade_edge.budget import Decision
+from saccade_edge.pipeline import EncodedFrame
+from saccade_edge.spool import SpoolMended, SpoolReborn, SpoolReport, SpoolTroubled
+from saccade_edge.uplink.uplink_events import (
+    Acknowledged,
+    Answered,
+    CloudBudget,
+    Connected,
+    ConnectionLost,
+    Refused,
+)
 from saccade_edge.watch_events import (
     Event,
     FrameAnswered,
@@ -20,9 +30,6 @@ from saccade_edge.watch_events import (
     LateFrameSent,
     Summary,
 )
-from saccade_edge.pipeline import EncodedFrame
-from saccade_edge.spool import SpoolMended, SpoolReborn, SpoolReport, SpoolTroubled
-from saccade_edge.uplink.uplink_events import Acknowledged, Answered, CloudBudget, Connected, ConnectionLost, Refused
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -35,7 +42,8 @@ def to_line(event: Event) -> str | None:
             again = f", {resent} messages again" if resent else ""
             return f"connected to {cloud}{again}" + (f", {backlog} in the spool" if backlog else "")
         case ConnectionLost(error, retry_in_s):
-            return f"{error}; again in {retry_in_s:.1f} s"
+            waits = "waiting for a bundle: " if isinstance(error, DigestMismatch) else ""
+            return f"{waits}{error}; again in {retry_in_s:.1f} s"
         case CloudBudget(tokens, reason, frames):
             often = f" and {frames} frames a minute" if frames else ""
             return f"the cloud asks for at most {tokens or 'any number of'} tokens{often}: {reason}"

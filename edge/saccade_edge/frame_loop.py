@@ -15,8 +15,8 @@ import logging
 from collections.abc import Sequence
 
 from saccade.errors import LimitExceeded, QuestionError, SaccadeError
+from saccade.turns import Question
 from saccade.types import Frame
-from saccade_edge.watch_budget import WatchBudget, PlannedFrame
 from saccade_edge.budget import Decision
 from saccade_edge.frame_failures import Failures
 from saccade_edge.frame_thread import FrameThread, TakenFrame
@@ -24,6 +24,7 @@ from saccade_edge.frame_tracker import FrameTracker
 from saccade_edge.pipeline import FrameResult
 from saccade_edge.source import FrameError
 from saccade_edge.uplink import Uplink
+from saccade_edge.watch_budget import PlannedFrame, WatchBudget
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class FrameLoop:
         uplink: Uplink,
         allowance: WatchBudget,
         ledger: FrameTracker,
-        questions: Sequence[str],
+        questions: Sequence[Question],
         *,
         waits: bool,
         spooled: bool,
@@ -98,7 +99,9 @@ class FrameLoop:
         live = decision is None or decision.live or held
         point = decision.number if decision is not None else None
         try:
-            await self._uplink.send(result.packet, self._questions, live=live, held=held, point=point)
+            await self._uplink.send(
+                result.packet, self._questions, live=live, held=held, point=point
+            )
         except (LimitExceeded, QuestionError) as error:
             self._failed(taken.frame, "send", error)
         else:

@@ -10,11 +10,22 @@ from typing import TypeVar
 
 import numpy as np
 
+from saccade.answer_probability import mean_and_least
 from saccade.errors import NotInFrame, SaccadeError
 from saccade.types import Answer, Frame, Timing
-from saccade.answer_probability import mean_and_least
 from saccade_edge.budget import Decision
 from saccade_edge.budget.reasons import CONNECTION
+from saccade_edge.pipeline import FrameResult
+from saccade_edge.spool import SpoolEvent, SpoolReport
+from saccade_edge.uplink import Outstanding
+from saccade_edge.uplink.uplink_events import (
+    Acknowledged,
+    Answered,
+    PacketDeferred,
+    PacketSent,
+    Refused,
+    UplinkEvent,
+)
 from saccade_edge.watch_events import (
     Event,
     FrameAnswered,
@@ -26,10 +37,6 @@ from saccade_edge.watch_events import (
     LateFrameSent,
     Summary,
 )
-from saccade_edge.pipeline import FrameResult
-from saccade_edge.spool import SpoolEvent, SpoolReport
-from saccade_edge.uplink import Outstanding
-from saccade_edge.uplink.uplink_events import Acknowledged, Answered, PacketDeferred, Refused, PacketSent, UplinkEvent
 
 T = TypeVar("T")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from saccade.bundle import Bundle
 from saccade.client.installed_halves import EncodeOptions
-from saccade.types import U8, Frame, FrameTokens, Timing
 from saccade.paths import expand
+from saccade.types import U8, Frame, FrameTokens, Timing
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.source.picture_files import as_rgb, decode_picture, read_picture
 from saccade_edge.source.uri import local_path
 from saccade_edge.stopwatch import Stopwatch

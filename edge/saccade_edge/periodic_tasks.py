@@ -7,12 +7,12 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from saccade_edge.watch_budget import WatchBudget
 from saccade_edge.frame_tracker import FrameTracker
 from saccade_edge.spool import Spool
-from saccade_edge.status_report import StatusReport
 from saccade_edge.status_file import WRITE_S, StatusFile
+from saccade_edge.status_report import StatusReport
 from saccade_edge.uplink import Uplink
+from saccade_edge.watch_budget import WatchBudget
 
 # How often the spool hears how much of the link it may have.
 PACE_S = 0.1

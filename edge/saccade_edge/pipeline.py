@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from saccade import codecs
 from saccade import packet as packets
 from saccade.bundle import Bundle
-from saccade.types import Box, Frame, FrameTokens, Region, Timing, TokenGrid, View, ViewTokens
 from saccade.selection import allot, select
+from saccade.types import Box, Frame, FrameTokens, Region, Timing, TokenGrid, View, ViewTokens
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import wire_window
 from saccade_edge.detect import make_detector, prioritise

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from saccade.codecs.base import MAX_LAYERS
 from saccade.errors import ConfigError
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
-from saccade.types import Region, ViewKind
 from saccade.selection import QUOTAS, UNGUIDED
+from saccade.types import Region, ViewKind
 from saccade_edge.gate import GateSettings
 from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.views import Closeup, holder

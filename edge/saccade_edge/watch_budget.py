@@ -24,8 +24,8 @@ from saccade_edge.uplink.uplink_events import (
     CloudBudget,
     Connected,
     ConnectionLost,
-    Refused,
     PacketSent,
+    Refused,
     UplinkEvent,
 )
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from saccade.bundle import Bundle
-from saccade_edge.watch_budget import MakeController
 from saccade_edge.budget import Controller
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.source import Source
+from saccade_edge.watch_budget import MakeController
 
 
 @dataclass(frozen=True, slots=True)

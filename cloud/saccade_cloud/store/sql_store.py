@@ -20,8 +20,8 @@ from saccade_cloud.store import reading as queries
 from saccade_cloud.store.database import Database, reading, upgrade, writing
 from saccade_cloud.store.failure_log import FailureLog
 from saccade_cloud.store.group_commit import BATCH_ROWS, GroupCommit
-from saccade_cloud.store.store_types import Observation, PacketRecord, Totals
 from saccade_cloud.store.retention import Retention
+from saccade_cloud.store.store_types import Observation, PacketRecord, Totals
 from saccade_cloud.store.writing import Record, row_bytes, write
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from typing import Any
 
 from saccade.redaction import redact
 from saccade_cloud.store.base import Store
-from saccade_cloud.store.store_types import CameraTotals, Totals
 from saccade_cloud.store.store_opening import MEMORY, chosen_store, open_database, open_store
+from saccade_cloud.store.store_types import CameraTotals, Totals
 
 KEEP_DAYS = 30.0
 KEEP_BYTES = 10 * 10**9

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from saccade_edge.budget.decision import Bound
-from saccade_edge.budget.unacknowledged import Unacknowledged
 from saccade_edge.budget.ladder import Ladder
+from saccade_edge.budget.unacknowledged import Unacknowledged
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,15 +24,15 @@ from saccade.errors import LimitExceeded
 from saccade.manifest import Manifest
 from saccade_edge.budget import reasons
 from saccade_edge.budget.base import Choice, Delivery, Moment, Policy
+from saccade_edge.budget.budget_settings import BudgetSettings
 from saccade_edge.budget.caps import DailyCap
 from saccade_edge.budget.cloud_bound import CloudBound
 from saccade_edge.budget.decision import Bound, Decision
-from saccade_edge.budget.unacknowledged import Unacknowledged, Sent
-from saccade_edge.budget.ladder import Ladder
 from saccade_edge.budget.frame_interval import FrameInterval
+from saccade_edge.budget.ladder import Ladder
 from saccade_edge.budget.registry import make_policy
-from saccade_edge.budget.budget_settings import BudgetSettings
 from saccade_edge.budget.trips import Trips
+from saccade_edge.budget.unacknowledged import Sent, Unacknowledged
 
 MOST_CAMERAS = 256
 # Acknowledgements may overtake each other by so much; what is older than that was lost.

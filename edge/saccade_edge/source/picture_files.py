@@ -14,8 +14,8 @@ import numpy.typing as npt
 from saccade.errors import SourceError
 from saccade.types import U8, Frame
 from saccade_edge.source.base import FrameError
-from saccade_edge.source.picture_bounds import check_size
 from saccade_edge.source.headers import picture_size
+from saccade_edge.source.picture_bounds import check_size
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 # The largest picture (see `bounds`), uncompressed, with 16 bits in each of four channels.

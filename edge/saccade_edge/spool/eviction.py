@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from saccade_edge.spool.spool_types import Entry, Fate, SpoolSettings
-from saccade_edge.spool.packet_table import Packets
 from saccade_edge.spool.packet_rows import cost
+from saccade_edge.spool.packet_table import Packets
+from saccade_edge.spool.spool_types import Entry, Fate, SpoolSettings
 
 _PAGE_BYTES = 4096  # SQLite's
 

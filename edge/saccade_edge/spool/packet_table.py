@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from saccade_edge.spool.spool_types import PRIORITIES, Entry
 from saccade_edge.spool.packet_rows import COLUMNS, INSERT, cost, from_row, one, to_row
+from saccade_edge.spool.spool_types import PRIORITIES, Entry
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -21,19 +21,10 @@ from dataclasses import replace
 from typing import Any
 
 from saccade.open_files import OpenFiles, damage_of, inode_of
+from saccade_edge.spool.eviction import make_room
+from saccade_edge.spool.packet_table import Packets
 from saccade_edge.spool.spool_faults import FileLost
 from saccade_edge.spool.spool_identity import enrol, identity_of
-from saccade_edge.spool.spool_types import (
-    CORRUPT_FILES,
-    HANDED,
-    REBORN,
-    Entry,
-    Fate,
-    Identity,
-    SpoolSettings,
-)
-from saccade_edge.spool.packet_table import Packets
-from saccade_edge.spool.eviction import make_room
 from saccade_edge.spool.spool_schema import (
     BUSY_S,
     read_counts,
@@ -42,6 +33,15 @@ from saccade_edge.spool.spool_schema import (
     write_counts,
     write_meta,
     write_notes,
+)
+from saccade_edge.spool.spool_types import (
+    CORRUPT_FILES,
+    HANDED,
+    REBORN,
+    Entry,
+    Fate,
+    Identity,
+    SpoolSettings,
 )
 
 # Numbers are reserved ahead: those that were given while the disk was out of order are not given

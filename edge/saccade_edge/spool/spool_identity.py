@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Mapping
 
 from saccade.errors import ConfigError
-from saccade_edge.spool.spool_types import Identity
 from saccade_edge.spool.spool_schema import VERSION, names_of, read_meta, write_meta
+from saccade_edge.spool.spool_types import Identity
 
 MAX_CAMERAS = 64  # what a cloud accepts of one device
 

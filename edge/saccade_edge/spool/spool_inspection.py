@@ -6,9 +6,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from saccade_edge.spool.spool_types import Fate, SpoolReport
 from saccade_edge.spool.packet_rows import one
 from saccade_edge.spool.spool_schema import connect_read_only, names_of, read_counts, read_meta
+from saccade_edge.spool.spool_types import Fate, SpoolReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from saccade.answer_probability import probability_of
 from saccade.errors import StorageError
 from saccade.types import NS_PER_MS, Timing
-from saccade.answer_probability import probability_of
-from saccade.wire_errors import from_failure
 from saccade.v1 import vision_pb2 as pb
+from saccade.wire_errors import from_failure
+from saccade_edge.uplink.outbox import Outbox
 from saccade_edge.uplink.uplink_events import (
     Acknowledged,
     Answered,
@@ -19,7 +20,6 @@ from saccade_edge.uplink.uplink_events import (
     Refused,
     UplinkEvent,
 )
-from saccade_edge.uplink.outbox import Outbox
 
 
 class CloudMessageHandler:
@@ -49,8 +49,7 @@ class CloudMessageHandler:
             await self._refused(message.failure)
         elif kind == "budget":
             budget = message.budget
-            self._tell(CloudBudget(budget.tokens_per_frame, budget.reason, budget.frames_per_minute))
-        # A look-again request needs the frame's picture, which is gone: not served yet.
+            self._tell(CloudBudget(0, budget.reason, budget.frames_per_minute))
 
     async def _acknowledged(self, ack: pb.Acknowledgement) -> None:
         queued = await self._outbox.settle(ack.sequence, stored=ack.stored)

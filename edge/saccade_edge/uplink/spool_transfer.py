@@ -18,8 +18,8 @@ from google.protobuf.message import DecodeError
 
 from saccade.errors import LimitExceeded
 from saccade_edge.spool import Entry, Fate, Spool, refused
-from saccade_edge.uplink.queued_packet import QueuedPacket
 from saccade_edge.uplink.packet_queues import MOST_IN_MEMORY, Queues, too_much
+from saccade_edge.uplink.queued_packet import QueuedPacket
 
 PAGE_PACKETS = 32
 PAGE_BYTES = 1 << 18

@@ -118,5 +118,13 @@ class CloudBudget:
 
 
 UplinkEvent = (
-    Connected | ConnectionLost | PacketSent | PacketDeferred | Acknowledged | AnswerPiece | Answered | Refused | CloudBudget
+    Connected
+    | ConnectionLost
+    | PacketSent
+    | PacketDeferred
+    | Acknowledged
+    | AnswerPiece
+    | Answered
+    | Refused
+    | CloudBudget
 )
