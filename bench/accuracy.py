@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from bench.heldout import FrameEncoder, EncodedScene, over_the_wire, tokens
+from bench.heldout import EncodedScene, FrameEncoder, over_the_wire, tokens
 from saccade.bundle import Bundle
 from saccade.bundle_files import unlisted_model
 from saccade.types import FrameTokens

@@ -41,16 +41,16 @@ from saccade.codecs.klt import Klt
 from saccade.codecs.klt_levels import coarser
 from saccade.codecs.rvq import Rvq
 from saccade.types import F32, VIEW_KINDS, Frame, TokenSet, ViewKind, ViewTokens
-from saccade_edge.pipeline import Pipeline
-from saccade_edge.plan import PipelineSettings
-from saccade_edge.onnx_model import RuntimeSettings
-from saccade_edge.stopwatch import Stopwatch
-from saccade_drawn_world.crossing.render import render
 from saccade_calibration.fit_klt import fit_klt
 from saccade_calibration.fit_rvq import fit_rvq
 from saccade_calibration.fit_usage import fit_usage
 from saccade_calibration.operating_points import first
 from saccade_calibration.sample_views import SampleView, fitted, of_view
+from saccade_drawn_world.crossing.render import render
+from saccade_edge.onnx_model import RuntimeSettings
+from saccade_edge.pipeline import Pipeline
+from saccade_edge.plan import PipelineSettings
+from saccade_edge.stopwatch import Stopwatch
 
 VIEWS, KEPT = 5, 16
 FIRST_SEED = 40_000

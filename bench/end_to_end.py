@@ -22,10 +22,11 @@ from bench.common import quantiles, table
 from bench.wiretap import FRAME_HEADER_BYTES, MESSAGE_PREFIX_BYTES, Direction, Wiretap
 from saccade.bundle import CLIP, Bundle
 from saccade.errors import RemoteError
+from saccade.turns import asking
 from saccade.v1 import vision_pb2 as pb
 from saccade_demo.baselines import QUALITY, Sizes, sizes
-from saccade_demo.edge_records import Sent, parse
 from saccade_demo.clip_frames import Pictures
+from saccade_demo.edge_records import Sent, parse
 from saccade_demo.processes import Process, address_of, running
 
 QUESTION = "how many vehicles are there ?"
@@ -64,7 +65,7 @@ class Run:
         packets = [_tagged(each.packet_bytes) for each in self.sent]
         questions = [
             pb.EdgeMessage(
-                question=pb.Question(id=n, sequence=each.sequence, text=QUESTION)
+                question=pb.Question(id=n, turns=asking(QUESTION, (each.sequence,)).to_wire()[0])
             ).ByteSize()
             for n, each in enumerate(self.sent, 1)
         ]

@@ -26,8 +26,8 @@ from bench.process import state_folder
 from bench.simulated.asking_devices import Asker, Outcome, live, shares
 from bench.simulated.packets import distinct, packets_of_clip
 from saccade.bundle import Bundle
-from saccade_edge.plan import PipelineSettings
 from saccade_demo.processes import address_of, running
+from saccade_edge.plan import PipelineSettings
 
 QUESTIONS = (
     "how many vehicles are there ?",

@@ -11,17 +11,17 @@ from saccade import codecs
 from saccade import packet as packets
 from saccade.bundle import Bundle
 from saccade.limits import Limits
-from saccade.types import Box, Frame, FrameTokens, Region, TokenGrid, View, ViewTokens
 from saccade.selection import select
+from saccade.types import Box, Frame, FrameTokens, Region, TokenGrid, View, ViewTokens
 from saccade.views_header import wire_window
-from saccade_edge.detect import make_detector, prioritise
-from saccade_edge.encode import Encoder
-from saccade_edge.plan import PipelineSettings, settle
-from saccade_edge.onnx_model import RuntimeSettings
-from saccade_edge.views import Closeup, Cutter
-from saccade_drawn_world.crossing.scene_questions import Question, ask
 from saccade_drawn_world.crossing.render import render
 from saccade_drawn_world.crossing.scene import Scene
+from saccade_drawn_world.crossing.scene_questions import Question, ask
+from saccade_edge.detect import make_detector, prioritise
+from saccade_edge.encode import Encoder
+from saccade_edge.onnx_model import RuntimeSettings
+from saccade_edge.plan import PipelineSettings, settle
+from saccade_edge.views import Closeup, Cutter
 
 # Training uses seeds from 1,000,000 on, the detector from 899,800; choices made during
 # development were made on 0..799.

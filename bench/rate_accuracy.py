@@ -28,7 +28,7 @@ from rich.progress import Progress
 
 from bench.heldout import FIRST_SEED, FrameEncoder
 from bench.rate import plot, report
-from bench.rate.arms import Arm, Sent, EncodedViews, all_arms
+from bench.rate.arms import Arm, EncodedViews, Sent, all_arms
 from bench.rate.results import Result, read, scores
 from saccade.bundle import Bundle
 from saccade.selection import UNGUIDED

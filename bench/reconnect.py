@@ -29,9 +29,9 @@ from bench.common import table
 from saccade.bundle import Bundle
 from saccade.channel import channel_options
 from saccade.v1.vision_pb2_grpc import VisionStub
+from saccade_demo.processes import address_of, running
 from saccade_edge.spool import SpoolEvent
 from saccade_edge.uplink import Connected, ConnectionLost, Uplink, UplinkEvent, UplinkSettings
-from saccade_demo.processes import address_of, running
 
 NOBODY = "127.0.0.1:9"
 WARM = 500  # opens before the first look: caches and arenas fill

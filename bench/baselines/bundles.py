@@ -8,8 +8,8 @@ from tokenizers import Tokenizer
 
 from saccade.bundle import Manifest
 from saccade_drawn_world.bundle_writing import write
-from saccade_drawn_world.view_forms import Form
 from saccade_drawn_world.tiny.tiny_language import Language
+from saccade_drawn_world.view_forms import Form
 
 
 def write_arm(

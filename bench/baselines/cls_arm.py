@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from bench.baselines.bundles import write_arm
 from saccade.bundle import Manifest
-from saccade_drawn_world.view_forms import Form
 from saccade_drawn_world.tiny.tiny_encoder import Encoder, EncoderConfig
 from saccade_drawn_world.tiny.tiny_language import Language
 from saccade_drawn_world.training import answer, loop, recipe, sending
+from saccade_drawn_world.view_forms import Form
 
 FIRST_LAYER = "projector.up."  # reads tokens of another width than the run's
 ROUNDED_SHARE = 0.5  # of the steps

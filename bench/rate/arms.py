@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from bench.heldout import FrameEncoder, EncodedScene, over_the_wire, tokens
+from bench.heldout import EncodedScene, FrameEncoder, over_the_wire, tokens
 from bench.pixels import PictureCodec, codecs, cut, decode, mosaic
 from saccade.manifest import Manifest, OperatingPoint
-from saccade.types import U8, Frame, FrameTokens, TokenGrid
 from saccade.selection import QUOTAS, allot
+from saccade.types import U8, Frame, FrameTokens, TokenGrid
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import ViewsHeader, wire_window
 from saccade_calibration.operating_points import reduce

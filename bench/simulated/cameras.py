@@ -19,23 +19,23 @@ import numpy as np
 
 from saccade.bundle import Bundle
 from saccade.errors import NotInFrame
-from saccade.types import Frame, Timing
 from saccade.tasks import end
+from saccade.types import Frame, Timing
 from saccade.v1 import tokens_pb2
-from saccade_edge.watch_budget import WatchBudget, usual_policy
 from saccade_edge.budget import BudgetSettings
-from saccade_edge.watch_events import Event, FrameAnswered, FrameSent, FrameSpooled
-from saccade_edge.frame_thread import FrameThread, TakenFrame
-from saccade_edge.gate import Verdict
 from saccade_edge.frame_loop import FrameLoop
+from saccade_edge.frame_thread import FrameThread, TakenFrame
 from saccade_edge.frame_tracker import FrameTracker
+from saccade_edge.gate import Verdict
+from saccade_edge.periodic_tasks import PeriodicTasks
 from saccade_edge.pipeline import FrameResult
 from saccade_edge.plan import PipelineSettings, Plan
 from saccade_edge.spool import Spool, SpoolEvent, SpoolSettings
 from saccade_edge.status_report import StatusReport
-from saccade_edge.periodic_tasks import PeriodicTasks
 from saccade_edge.uplink import Connected, Uplink, UplinkEvent, UplinkSettings
 from saccade_edge.uplink.uplink_events import Refused
+from saccade_edge.watch_budget import WatchBudget, usual_policy
+from saccade_edge.watch_events import Event, FrameAnswered, FrameSent, FrameSpooled
 
 CAMERA = "camera"
 CONNECT_S = 60.0

@@ -11,13 +11,13 @@ import numpy as np
 from saccade import codecs
 from saccade.bundle import CLIP, Bundle
 from saccade.limits import Limits
-from saccade.types import TokenSet
 from saccade.packet import pack, unpack
+from saccade.types import TokenSet
 from saccade.v1 import tokens_pb2
 from saccade_edge.gate import GateSettings
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.source import open_source
 
 FPS = 1.0  # neighbouring frames show the same vehicles; a second apart their number differs

@@ -84,6 +84,7 @@ def open_cloud(
     settings: ServerSettings,
     store: Store | None = None,
     keys: PacketKeys | None = None,
+    decoder: FrameDecoder | None = None,
 ) -> CloudContext:
     """What the servicers share; call it inside the event loop that serves.
 
@@ -91,7 +92,7 @@ def open_cloud(
     observations; None keeps nothing. Raises ``ConfigError`` for two bundles whose tokens mean the
     same.
     """
-    decoder, board, kept = FrameDecoder(), AnswerBroadcast(), store or NoStore()
+    decoder, board, kept = decoder or FrameDecoder(), AnswerBroadcast(), store or NoStore()
     cache = FrameCache(settings.decoded_bytes, settings.device_decoded_bytes)
     served = [
         _served(bundle, open_answerer(bundle, engine), settings, decoder, cache, kept, board)

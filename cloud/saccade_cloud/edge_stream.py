@@ -102,8 +102,7 @@ class EdgeStream:
         hello = known_copy(message.hello)
         if self._peer is not None:
             self._peer.check(hello.device)
-        check_hello(hello)
-        bundle = self._cloud.bundles.of(hello.token_digest)
+        bundle = check_hello(hello, self._cloud.bundles)
         self._tenancy.begin(hello, self._peer)
         self._cloud.frames.connect(hello.device, hello.cameras)
         self._accepted = _Accepted(hello, bundle)

@@ -9,6 +9,7 @@ from saccade.limits import Limits, check
 from saccade.session import PROTOCOL
 from saccade.text import check_name
 from saccade.v1 import vision_pb2 as pb
+from saccade_cloud.cloud_context import ServedBundle, ServedBundles
 
 MAX_CAMERAS = 64  # of one device
 MAX_SOFTWARE_CHARS = 128
@@ -16,12 +17,15 @@ MAX_SOFTWARE_CHARS = 128
 MAX_IN_DOUBT = 1024
 
 
-def check_hello(hello: pb.Hello) -> None:
-    """Raises ``VersionMismatch``, ``LimitExceeded``, or ``RemoteError`` for unusable names."""
+def check_hello(hello: pb.Hello, bundles: ServedBundles) -> ServedBundle:
+    """The bundle that it names. Raises ``VersionMismatch``, ``DigestMismatch``, ``LimitExceeded``, or
+    ``RemoteError`` for unusable names.
+    """
     if hello.protocol != PROTOCOL:
         raise VersionMismatch(
             f"the edge speaks protocol {hello.protocol}, the cloud speaks {PROTOCOL}"
         )
+    bundle = bundles.of(hello.token_digest)
     check("cameras", len(hello.cameras), MAX_CAMERAS)
     if not hello.cameras or len(set(hello.cameras)) != len(hello.cameras):
         raise RemoteError(f"cameras are named once each, not {list(hello.cameras)}")
@@ -31,6 +35,7 @@ def check_hello(hello: pb.Hello) -> None:
     if not hello.software.isprintable():
         raise RemoteError(f"{hello.software!r} cannot name a software")
     check("sequences in doubt", len(hello.in_doubt), MAX_IN_DOUBT)
+    return bundle
 
 
 def welcome(

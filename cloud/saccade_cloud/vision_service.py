@@ -46,8 +46,7 @@ class Vision(VisionServicer):
         self, request: pb.InferRequest, context: Context
     ) -> AsyncIterator[pb.InferReply]:
         async with translated(context):
-            check_hello(request.hello)
-            bundle = self._cloud.bundles.of(request.hello.token_digest)
+            bundle = check_hello(request.hello, self._cloud.bundles)
             asked = await self._asked(request, bundle)
             async with aclosing(bundle.answers.answer(asked)) as chunks:
                 async for chunk in chunks:

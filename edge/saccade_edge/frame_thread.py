@@ -49,7 +49,7 @@ class FrameThread:
     ) -> FrameResult:
         """A frame's outcome, see `Pipeline.process`. Raises what its stages raise."""
         processing = partial(
-            self._pipeline.result, frame, plan=plan, tokens_per_frame=tokens_per_frame
+            self._pipeline.process, frame, plan=plan, tokens_per_frame=tokens_per_frame
         )
         return await asyncio.get_running_loop().run_in_executor(self._thread, processing)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from saccade_cloud.shared_places import RESERVE, SHARE
 from saccade_cloud.quotas import BURST_S, Quota
 from saccade_cloud.server_settings import (
     CALLS_OF_ONE_CONNECTION,
@@ -12,6 +11,7 @@ from saccade_cloud.server_settings import (
     IDLE_MS,
     ServerSettings,
 )
+from saccade_cloud.shared_places import RESERVE, SHARE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "security.md"
 

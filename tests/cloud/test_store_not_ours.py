@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from saccade.errors import ConfigError
+from saccade_cloud.api_keys import add_api_key, read_api_keys
 from saccade_cloud.store.migrations import NEWEST
 from saccade_cloud.store.store_opening import open_database, open_store
-from saccade_cloud.api_keys import add_api_key, read_api_keys
 from saccade_testing.foreign_files import DATABASES, FILES, NO_FILES, beside, snapshot, text
 from saccade_testing.postgres_server import missing, postgres_server
 from saccade_testing.spools import open_file

@@ -14,12 +14,12 @@ import pytest
 from saccade.errors import ConfigError, StorageError
 from saccade_cloud.store.database import Database, reading, require_newest, writing
 from saccade_cloud.store.migrations import NEWEST, check_known, migrate, version_of
-from saccade_cloud.store.store_types import CameraTotals, Observation, SessionFacts
-from saccade_cloud.store.store_opening import default_store, open_database
 from saccade_cloud.store.retention import Retention
-from saccade_cloud.store.store_schema import signed, unsigned
 from saccade_cloud.store.sql_store import SqlStore
 from saccade_cloud.store.sqlite_database import SqliteDatabase
+from saccade_cloud.store.store_opening import default_store, open_database
+from saccade_cloud.store.store_schema import signed, unsigned
+from saccade_cloud.store.store_types import CameraTotals, Observation, SessionFacts
 from saccade_cloud.store.writing import ROW_BYTES, row_bytes, session_key
 from saccade_testing.store_contract import DAY, FACTS, HIGHEST, S, noted, put, record
 
@@ -185,7 +185,7 @@ def test_a_session_is_known_by_all_that_its_hello_said() -> None:
     assert same == FACTS
     changes = {
         "device": "mast", "boot": 1, "epoch_unix_ms": 1, "cameras": ("south",),
-        "bundle_digest": bytes(32), "software": "other",
+        "token_digest": bytes(32), "software": "other",
     }  # fmt: skip
     keys = {session_key(replace(FACTS, **{name: value})) for name, value in changes.items()}  # type: ignore[arg-type]
     assert len({session_key(same), *keys}) == 1 + len(changes)

@@ -20,10 +20,10 @@ from saccade.types import Probability
 from saccade_cloud.store.database import Database, require_newest
 from saccade_cloud.store.migrations import NEWEST, migrate
 from saccade_cloud.store.no_store import NoStore
-from saccade_cloud.store.store_opening import default_store, open_database, open_store
 from saccade_cloud.store.retention import Retention
-from saccade_cloud.store.store_schema import metadata
 from saccade_cloud.store.sql_store import SqlStore
+from saccade_cloud.store.store_opening import default_store, open_database, open_store
+from saccade_cloud.store.store_schema import metadata
 from saccade_testing.postgres_server import MakeDatabase, missing, postgres_server
 from saccade_testing.store_contract import FACTS, StoreContract, history, noted, put, record
 

@@ -13,12 +13,12 @@ from saccade_edge.budget.awstream import Awstream
 from saccade_edge.budget.base import Delivery, Moment, Policy
 from saccade_edge.budget.caps import DAY_S, DailyCap
 from saccade_edge.budget.cloud_bound import CloudBound
-from saccade_edge.budget.unacknowledged import MOST_PACKETS, Unacknowledged, Sent
-from saccade_edge.budget.ladder import Ladder
 from saccade_edge.budget.frame_interval import FrameInterval
-from saccade_edge.budget.robust_rate import RobustRate
+from saccade_edge.budget.ladder import Ladder
 from saccade_edge.budget.robust import Robust
+from saccade_edge.budget.robust_rate import RobustRate
 from saccade_edge.budget.trips import LEAST_SERVICE_S, LeastOf, Trips
+from saccade_edge.budget.unacknowledged import MOST_PACKETS, Sent, Unacknowledged
 from saccade_testing.budget_contract import MANIFEST, POINTS
 
 deliveries = st.builds(

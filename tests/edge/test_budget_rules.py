@@ -13,12 +13,12 @@ from saccade_edge.budget.caps import DAY_S, DailyCap
 from saccade_edge.budget.cloud_bound import CloudBound
 from saccade_edge.budget.ewma import Ewma
 from saccade_edge.budget.fixed import Fixed, at_most
-from saccade_edge.budget.unacknowledged import Unacknowledged, Sent
-from saccade_edge.budget.ladder import Ladder
 from saccade_edge.budget.frame_interval import FrameInterval
-from saccade_edge.budget.robust_rate import RobustRate
+from saccade_edge.budget.ladder import Ladder
 from saccade_edge.budget.robust import Robust
+from saccade_edge.budget.robust_rate import RobustRate
 from saccade_edge.budget.trips import LeastOf, Trips
+from saccade_edge.budget.unacknowledged import Sent, Unacknowledged
 from saccade_testing.budget_contract import MANIFEST, POINTS
 
 SIZES = (100.0, 200.0, 300.0, 500.0, 1000.0, 2000.0)  # no headers: the wire costs what is stated

@@ -14,20 +14,20 @@ from saccade.bundle import Bundle
 from saccade.errors import ConfigError, SourceError, Unreachable
 from saccade.limits import Limits
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
-from saccade.types import Frame
 from saccade.packet import unpack
+from saccade.types import Frame
 from saccade.v1 import vision_pb2 as pb
 from saccade_edge.budget import BudgetSettings, Controller, Policy
 from saccade_edge.budget.fixed import Fixed
 from saccade_edge.daemon import Watch, WatchSettings
-from saccade_edge.watch_events import Event, FrameAnswered, FrameSent, FrameSkipped, Summary
+from saccade_edge.event_lines import to_line, to_record
 from saccade_edge.gate import GateSettings
-from saccade_edge.watch_parts import WatchParts
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.pipeline import FrameResult, Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.event_lines import to_line, to_record
-from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.source.base import RecordedSource
+from saccade_edge.watch_events import Event, FrameAnswered, FrameSent, FrameSkipped, Summary
+from saccade_edge.watch_parts import WatchParts
 from saccade_testing.scripted_cloud import Line, scripted_cloud, serve
 
 T = TypeVar("T")

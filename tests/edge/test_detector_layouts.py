@@ -16,9 +16,9 @@ from saccade.detector_layouts import LAYOUTS
 from saccade.errors import BundleError
 from saccade.manifest import DetectorSpec
 from saccade.types import F32, Frame, Region, TokenGrid
+from saccade_edge.detect.detector_input import preprocess_of
 from saccade_edge.detect.layouts import READERS
 from saccade_edge.detect.onnx_detector import OnnxDetector, layouts_that_fit
-from saccade_edge.detect.detector_input import preprocess_of
 from saccade_edge.onnx_model import Port, RuntimeSettings
 from saccade_testing.detector_graphs import (
     SIZE,

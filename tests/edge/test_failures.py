@@ -20,6 +20,16 @@ from saccade.errors import BundleError, FramesFailed, LimitExceeded, SaccadeErro
 from saccade.types import Frame
 from saccade.v1 import vision_pb2 as pb
 from saccade_edge.daemon import Watch, WatchSettings
+from saccade_edge.event_lines import to_line, to_record
+from saccade_edge.frame_failures import MOST_IN_A_ROW
+from saccade_edge.gate import Gate, GateSettings
+from saccade_edge.onnx_model import RuntimeSettings
+from saccade_edge.pipeline import FrameResult, Pipeline
+from saccade_edge.plan import PipelineSettings
+from saccade_edge.source import FrameError, open_source
+from saccade_edge.source.base import RecordedSource
+from saccade_edge.source.picture_files import printable
+from saccade_edge.uplink import Refused
 from saccade_edge.watch_events import (
     Event,
     FrameAnswered,
@@ -28,17 +38,7 @@ from saccade_edge.watch_events import (
     FrameSkipped,
     Summary,
 )
-from saccade_edge.frame_failures import MOST_IN_A_ROW
-from saccade_edge.gate import Gate, GateSettings
 from saccade_edge.watch_parts import WatchParts
-from saccade_edge.pipeline import FrameResult, Pipeline
-from saccade_edge.plan import PipelineSettings
-from saccade_edge.event_lines import to_line, to_record
-from saccade_edge.onnx_model import RuntimeSettings
-from saccade_edge.source import FrameError, open_source
-from saccade_edge.source.base import RecordedSource
-from saccade_edge.source.picture_files import printable
-from saccade_edge.uplink import Refused
 from saccade_testing.edge_bundle import write_edge_bundle
 from saccade_testing.scripted_cloud import Line, Script, honest, scripted_cloud
 

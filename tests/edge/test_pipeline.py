@@ -12,14 +12,14 @@ from saccade.bundle import Bundle
 from saccade.errors import ConfigError, SourceError
 from saccade.limits import Limits
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
-from saccade.types import Frame
 from saccade.packet import unpack
 from saccade.selection import QUOTAS
+from saccade.types import Frame
 from saccade_edge.gate import GateSettings
 from saccade_edge.image_encoder import ImageEncoder, encode_image
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings, settle
-from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.stopwatch import Stopwatch
 
 MakeFrame = Callable[..., Frame]

@@ -16,6 +16,14 @@ from saccade.bundle import Bundle
 from saccade.types import Frame, Timing
 from saccade.v1 import tokens_pb2
 from saccade_edge.daemon import Watch, WatchSettings
+from saccade_edge.event_lines import to_line, to_record
+from saccade_edge.frame_tracker import MOST_SENT, FrameTracker
+from saccade_edge.gate import GateSettings, Verdict
+from saccade_edge.onnx_model import RuntimeSettings
+from saccade_edge.pipeline import FrameResult
+from saccade_edge.plan import PipelineSettings
+from saccade_edge.spool import SpoolSettings
+from saccade_edge.uplink import ConnectionLost, Outstanding, PacketDeferred, PacketSent
 from saccade_edge.watch_events import (
     Event,
     FrameAnswered,
@@ -24,14 +32,6 @@ from saccade_edge.watch_events import (
     LateFrameSent,
     Summary,
 )
-from saccade_edge.gate import GateSettings, Verdict
-from saccade_edge.frame_tracker import MOST_SENT, FrameTracker
-from saccade_edge.pipeline import FrameResult
-from saccade_edge.plan import PipelineSettings
-from saccade_edge.event_lines import to_line, to_record
-from saccade_edge.onnx_model import RuntimeSettings
-from saccade_edge.spool import SpoolSettings
-from saccade_edge.uplink import PacketDeferred, ConnectionLost, Outstanding, PacketSent
 from saccade_testing.scripted_cloud import Line, honest, scripted_cloud
 
 T = TypeVar("T")

@@ -12,8 +12,8 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import PacketError
-from saccade.wire_errors import to_failure
 from saccade.v1 import vision_pb2 as pb
+from saccade.wire_errors import to_failure
 from saccade_edge.spool import Fate, SpoolMended, SpoolReborn, SpoolTroubled
 from saccade_edge.uplink import Acknowledged, Answered, Connected, ConnectionLost, Refused
 from saccade_testing.scripted_cloud import Line, ScriptedCloud, honest, scripted_cloud, serve

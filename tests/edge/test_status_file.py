@@ -12,14 +12,14 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError, Unreachable
-from saccade_edge.watch_budget import WatchBudget
 from saccade_edge.budget import BudgetSettings
 from saccade_edge.frame_tracker import FrameTracker
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.source import CameraState
-from saccade_edge.status_report import StatusReport, status_lines
 from saccade_edge.status_file import STALE_S, StatusFile, beside, clock, named, read_status
+from saccade_edge.status_report import StatusReport, status_lines
 from saccade_edge.uplink import LinkState
+from saccade_edge.watch_budget import WatchBudget
 from saccade_testing.commands import command
 
 

@@ -26,9 +26,9 @@ from saccade.errors import (
 )
 from saccade.limits import Limits
 from saccade.types import Timing
-from saccade.wire_errors import to_failure, to_status
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
+from saccade.wire_errors import to_failure, to_status
 from saccade_edge.spool import SpoolEvent
 from saccade_edge.uplink import (
     Acknowledged,
@@ -42,6 +42,7 @@ from saccade_edge.uplink import (
     UplinkEvent,
     UplinkSettings,
 )
+from saccade_testing.questions import text_of
 from saccade_testing.scripted_cloud import Line, ScriptedCloud, honest, scripted_cloud, serve
 from saccade_testing.shipped import SHIPPED
 
@@ -99,7 +100,7 @@ def test_what_is_sent_is_acknowledged_and_what_is_asked_is_answered(bundle: Bund
             kinds = [m.WhichOneof("kind") for m in line.heard]
             assert kinds == ["hello", "packet", "question", "packet", "bye"]
             assert (hello.device, list(hello.cameras)) == ("kerb", ["north"])
-            assert hello.bundle_digest == bundle.digest
+            assert hello.token_digest == bundle.token_digest
             assert edge.events[0] == Connected(cloud.address, 0)
             acks = edge.told(Acknowledged)
             assert [(a.sequence, a.packet_bytes) for a in acks] == [
@@ -162,7 +163,7 @@ def test_after_a_lost_connection_all_that_is_owed_comes_and_nothing_twice(bundle
             assert await edge.end()
             second = cloud.lines[1]
             assert [p.sequence for p in second.said("packet")] == [1, 2, 3]
-            assert [q.text for q in second.said("question")] == ["what is it?", "and now?"]
+            assert [text_of(q) for q in second.said("question")] == ["what is it?", "and now?"]
             boots = {line.said("hello")[0].boot for line in cloud.lines}
             assert len(boots) == 1  # the cloud knows the packets again
             assert edge.told(Connected)[1] == Connected(cloud.address, 3)
@@ -245,7 +246,7 @@ def test_what_no_retry_can_mend_ends_the_uplink_at_once(
 
 @pytest.mark.parametrize(
     ("lie", "error"),
-    [({"bundle_digest": bytes(32)}, DigestMismatch), ({"protocol": 9}, VersionMismatch)],
+    [({"token_digest": bytes(32)}, DigestMismatch), ({"protocol": 9}, VersionMismatch)],
 )
 def test_a_welcome_of_another_kind_is_not_accepted(
     bundle: Bundle, lie: dict[str, Any], error: type[SaccadeError]

@@ -16,9 +16,9 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError, Forbidden, Unauthenticated, Unreachable
-from saccade.wire_errors import to_status
 from saccade.tls import ClientTls
 from saccade.v1 import tokens_pb2
+from saccade.wire_errors import to_status
 from saccade_edge.spool import SpoolEvent
 from saccade_edge.uplink import (
     Acknowledged,

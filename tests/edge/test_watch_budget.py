@@ -7,10 +7,17 @@ import pytest
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError, Unreachable
 from saccade.manifest import Manifest
-from saccade_edge.watch_budget import WatchBudget, usual_policy
 from saccade_edge.budget import BudgetSettings
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.uplink import Acknowledged, CloudBudget, Connected, ConnectionLost, Refused, PacketSent
+from saccade_edge.uplink import (
+    Acknowledged,
+    CloudBudget,
+    Connected,
+    ConnectionLost,
+    PacketSent,
+    Refused,
+)
+from saccade_edge.watch_budget import WatchBudget, usual_policy
 from saccade_testing.shipped import SHIPPED
 
 

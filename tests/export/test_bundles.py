@@ -22,15 +22,15 @@ from torch import Tensor
 from saccade import cli, codecs
 from saccade.bundle import Bundle
 from saccade.limits import Limits
-from saccade.types import Answer, Frame, FrameTokens, View
 from saccade.packet import unpack
+from saccade.types import Answer, Frame, FrameTokens, View
 from saccade_cloud.assemble import open_answerer, open_engine
-from saccade_edge.pipeline import FrameResult, Pipeline
-from saccade_edge.plan import PipelineSettings
-from saccade_edge.onnx_model import RuntimeSettings
-from saccade_export import onnx_files
 from saccade_drawn_world.crossing.render import render
 from saccade_drawn_world.training import recipe
+from saccade_edge.onnx_model import RuntimeSettings
+from saccade_edge.pipeline import FrameResult, Pipeline
+from saccade_edge.plan import PipelineSettings
+from saccade_export import onnx_files
 from saccade_testing.untrained import write_run
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,15 +15,15 @@ from saccade.codecs.klt import Klt
 from saccade.codecs.rvq import Rvq
 from saccade.errors import ConfigError, SourceError
 from saccade.limits import Limits
-from saccade.types import U8, Frame
 from saccade.packet import unpack
+from saccade.types import U8, Frame
+from saccade_calibration.calibrate import CalibrationSettings, calibrate
+from saccade_calibration.fit_klt import fit_klt, water_level
+from saccade_calibration.fit_rvq import fit_rvq, k_means
+from saccade_drawn_world.crossing.render import render
 from saccade_edge.gate import GateSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_calibration.calibrate import CalibrationSettings, calibrate
-from saccade_drawn_world.crossing.render import render
-from saccade_calibration.fit_klt import fit_klt, water_level
-from saccade_calibration.fit_rvq import fit_rvq, k_means
 from saccade_testing.edge_bundle import write_edge_bundle
 from saccade_testing.tokens import token_set
 

@@ -13,9 +13,9 @@ import pytest
 pytest.importorskip("cv2")
 
 from saccade.question_rules import QuestionRules
-from saccade_drawn_world.crossing.scene_questions import VOCABULARY, Question, ask, stepping_stones
 from saccade_drawn_world.crossing.render import Rendered, render, render_world
 from saccade_drawn_world.crossing.scene import HEIGHT, PLATE_ALPHABET, WIDTH, Scene
+from saccade_drawn_world.crossing.scene_questions import VOCABULARY, Question, ask, stepping_stones
 from saccade_drawn_world.crossing.traffic import stage
 from saccade_drawn_world.crossing.words import QUESTION_WORDS, known
 from saccade_drawn_world.crossing.world import sample

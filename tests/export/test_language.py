@@ -10,12 +10,12 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from saccade_export import onnx_files
 from saccade_drawn_world.crossing.scene_questions import Question
 from saccade_drawn_world.tiny.decoder_graph import Decoder
 from saccade_drawn_world.tiny.tiny_language import Language, LanguageConfig
 from saccade_drawn_world.tiny.tiny_tokenizer import build, slot_ids
 from saccade_drawn_world.training.packing import BOS, attention_mask, pack
+from saccade_export import onnx_files
 
 WORDS = ["what", "is", "a", "red", "blue", "car", "?", "answer", ":", "plate"]
 

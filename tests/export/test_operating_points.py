@@ -14,15 +14,15 @@ from saccade.bundle import MANIFEST, Bundle
 from saccade.errors import BundleError
 from saccade.limits import Limits
 from saccade.manifest import OperatingPoint, TokensByKind, parse
-from saccade.types import Frame, FrameTokens
 from saccade.packet import unpack
+from saccade.types import Frame, FrameTokens
+from saccade_calibration.calibrate import CalibrationSettings, calibrate
+from saccade_calibration.operating_points import Judge, Measured, flat_from, frontier, reduce
+from saccade_drawn_world.crossing.render import render
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.stopwatch import Stopwatch
-from saccade_calibration.calibrate import CalibrationSettings, calibrate
-from saccade_drawn_world.crossing.render import render
-from saccade_calibration.operating_points import Judge, Measured, flat_from, frontier, reduce
 
 ONE_THREAD = RuntimeSettings(threads=1)
 QUESTIONS = ("what is vehicle {crop} ?", "what is the plate of vehicle {closeup} ?")

@@ -20,7 +20,18 @@ from saccade_drawn_world.bundle_writing import assemble
 from saccade_drawn_world.crossing.render import render
 from saccade_drawn_world.crossing.scene import PLATE_ALPHABET
 from saccade_drawn_world.tiny.tiny_encoder import Encoder, EncoderConfig
-from saccade_drawn_world.training import answer, detector, evaluate, loop, recipe, samples, see, sending
+from saccade_drawn_world.training import (
+    answer,
+    detector,
+    evaluate,
+    loop,
+    recipe,
+    samples,
+    see,
+    sending,
+)
+from saccade_drawn_world.training.data_parallel import Team, together
+from saccade_drawn_world.training.encoder_targets import IGNORE, targets
 from saccade_drawn_world.training.shards import (
     FIRST_TRAINING_SEED,
     GRID,
@@ -30,8 +41,6 @@ from saccade_drawn_world.training.shards import (
     make_sample,
     write_shard,
 )  # fmt: skip
-from saccade_drawn_world.training.encoder_targets import IGNORE, targets
-from saccade_drawn_world.training.data_parallel import Team, together
 
 
 @pytest.fixture(scope="module")

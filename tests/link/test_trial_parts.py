@@ -25,8 +25,8 @@ from saccade.limits import Limits
 from saccade_edge.budget import BudgetSettings
 from saccade_edge.encode import Encoder
 from saccade_edge.gate import GateSettings
-from saccade_edge.plan import PipelineSettings, settle
 from saccade_edge.onnx_model import RuntimeSettings
+from saccade_edge.plan import PipelineSettings, settle
 
 ONE = RuntimeSettings(threads=1)
 

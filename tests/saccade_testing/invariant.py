@@ -17,8 +17,8 @@ from pathlib import Path
 from saccade_cloud.store.store_schema import unsigned
 from saccade_edge.spool import Fate
 from saccade_edge.spool.spool_inspection import look_into
-from saccade_edge.spool.spool_types import HANDED
 from saccade_edge.spool.spool_schema import connect_read_only, read_meta
+from saccade_edge.spool.spool_types import HANDED
 from saccade_testing.journal import Identity, Journal
 
 # Counts what the store's process is given to store, also what is there already.

@@ -16,9 +16,9 @@ import pytest
 from saccade.errors import PacketError
 from saccade.types import Probability
 from saccade_cloud.store.database import Database
-from saccade_cloud.store.store_types import Observation, PacketRecord, SessionFacts
 from saccade_cloud.store.retention import Retention
 from saccade_cloud.store.sql_store import SqlStore
+from saccade_cloud.store.store_types import Observation, PacketRecord, SessionFacts
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ FACTS = SessionFacts(
     boot=HIGHEST - 5,
     epoch_unix_ms=1_700_000_000_000,
     cameras=("north", "s\u00fcd"),
-    bundle_digest=bytes(range(32)),
+    token_digest=bytes(range(32)),
     software="saccade 0.1",
 )
 

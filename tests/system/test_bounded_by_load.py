@@ -9,11 +9,11 @@ from pathlib import Path
 from saccade.bundle import Bundle
 from saccade_cloud.assemble import open_engine
 from saccade_edge.daemon import Watch, WatchSettings
-from saccade_edge.watch_events import Event, FrameSent, FrameWithheld
 from saccade_edge.gate import GateSettings
-from saccade_edge.plan import PipelineSettings
 from saccade_edge.onnx_model import RuntimeSettings
+from saccade_edge.plan import PipelineSettings
 from saccade_edge.uplink import CloudBudget
+from saccade_edge.watch_events import Event, FrameSent, FrameWithheld
 from saccade_testing.cloud_server import QUICK, HeldEngine, serving
 
 EVERY_FRAME = PipelineSettings(gate=GateSettings(threshold=0), runtime=RuntimeSettings(threads=1))

@@ -23,11 +23,11 @@ from saccade.v1 import vision_pb2 as pb
 from saccade_edge.budget import POLICIES, BudgetSettings, Decision
 from saccade_edge.budget.fixed import Fixed
 from saccade_edge.daemon import Watch, WatchSettings
-from saccade_edge.watch_events import Event, FrameSent, FrameWithheld, Summary
 from saccade_edge.gate import GateSettings
-from saccade_edge.plan import PipelineSettings
 from saccade_edge.onnx_model import RuntimeSettings
+from saccade_edge.plan import PipelineSettings
 from saccade_edge.uplink import CloudBudget
+from saccade_edge.watch_events import Event, FrameSent, FrameWithheld, Summary
 from saccade_testing.commands import cloud_process, run, start
 from saccade_testing.scripted_cloud import Line, Script, honest, scripted_cloud, serve
 

@@ -20,9 +20,9 @@ from saccade.errors import (
     SaccadeError,
     VersionMismatch,
 )
-from saccade.wire_errors import from_rpc
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
+from saccade.wire_errors import from_rpc
 from saccade_testing.commands import run
 
 QUESTION = "how many vehicles are there ?"

@@ -11,14 +11,14 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.limits import Limits
-from saccade.types import FrameTokens
 from saccade.packet import unpack
 from saccade.question_rules import crops_of
+from saccade.types import FrameTokens
 from saccade_cloud.local_cloud import LocalCloud
 from saccade_edge.gate import GateSettings
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.source import open_source
 from saccade_testing.commands import run
 

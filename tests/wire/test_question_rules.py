@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from saccade.errors import LimitExceeded, NotInFrame, QuestionError, UnknownWords
-from saccade.types import TokenSet, ViewTokens
 from saccade.question_rules import QuestionRules, check_max_tokens, crops_of
 from saccade.text import check_question
+from saccade.types import TokenSet, ViewTokens
 
 RULES = QuestionRules(
     60, "vehicle {crop}", ("what", "is", "colour", "the", "bus", "left", "of", "?", "describe", ".")

@@ -11,8 +11,8 @@ import pytest
 
 from saccade import errors
 from saccade.errors import LocalError, RemoteError, SaccadeError
-from saccade.wire_errors import CATALOGUE, from_failure, from_rpc, to_failure, to_status
 from saccade.v1 import fleet_pb2, fleet_pb2_grpc, vision_pb2, vision_pb2_grpc
+from saccade.wire_errors import CATALOGUE, from_failure, from_rpc, to_failure, to_status
 
 
 class Failing(fleet_pb2_grpc.FleetServicer):

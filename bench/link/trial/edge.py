@@ -30,14 +30,14 @@ from saccade.bundle import Bundle
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
 from saccade_edge.budget import BudgetSettings, Policy
 from saccade_edge.daemon import Watch, WatchSettings
-from saccade_edge.watch_events import Event, FrameSent, FrameSpooled
-from saccade_edge.gate import GateSettings
-from saccade_edge.watch_parts import WatchParts
-from saccade_edge.plan import PipelineSettings
 from saccade_edge.event_lines import decision_record, to_record
+from saccade_edge.gate import GateSettings
 from saccade_edge.onnx_model import RuntimeSettings
+from saccade_edge.plan import PipelineSettings
 from saccade_edge.spool import SpoolSettings
 from saccade_edge.uplink.uplink_events import AnswerPiece
+from saccade_edge.watch_events import Event, FrameSent, FrameSpooled
+from saccade_edge.watch_parts import WatchParts
 
 QUESTION = "how many vehicles are there ?"
 ORACLE = "oracle"

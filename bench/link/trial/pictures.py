@@ -13,8 +13,8 @@ from saccade.bundle import Bundle
 from saccade.errors import ConfigError, PacketError
 from saccade.limits import Limits, check
 from saccade.manifest import OperatingPoint, TokensByKind
-from saccade.types import Frame, FrameTokens, TokenGrid, View, ViewTokens
 from saccade.selection import select
+from saccade.types import Frame, FrameTokens, TokenGrid, View, ViewTokens
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import ViewsHeader, wire_window
 from saccade_edge.encode import Encoder

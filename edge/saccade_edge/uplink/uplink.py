@@ -28,7 +28,7 @@ from saccade.packet_tag import TAG_BYTES, SignedSession, tag_of
 from saccade.session import PROTOCOL
 from saccade.tasks import end, first_done, within
 from saccade.tls import ClientTls
-from saccade.turns import Question
+from saccade.turns import Question, as_question
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
@@ -143,7 +143,7 @@ class Uplink:
     async def send(
         self,
         packet: tokens_pb2.FramePacket,
-        questions: Sequence[Question],
+        questions: Sequence[Question | str],
         *,
         priority: int = 0,
         live: bool = True,
@@ -161,7 +161,8 @@ class Uplink:
         if self._settings.packet_key is not None:
             packet.tag = bytes(TAG_BYTES)  # its size counts; what it is, is known when it is said
         check("bytes in a packet", packet.ByteSize(), self._limits.message_bytes)
-        for question in questions:
+        wanted = list(map(as_question, questions))
+        for question in wanted:
             question.check(chars=self._limits.question_chars)
         asked = [OpenQuestion(self._next_id(), packet.sequence, question) for question in questions]
         queued = self._queued_packet(packet, asked, priority, live)
