@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from saccade.errors import EngineError, LimitExceeded
-from saccade.nouns import Timing
+from saccade.types import Timing
 from saccade_cloud.engines.base import Engine, EngineLimits, GenerateParams, TokenChunk
 from saccade_cloud.prompt import Prompt, TextSegment, VisualSegment
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from saccade.errors import SelectionError
-from saccade.nouns import TokenGrid
 from saccade.selection import METHODS, TEXT_GUIDED, member_positions, select
 from saccade.selection.mmr import marginal
+from saccade.types import TokenGrid
 from saccade_testing.selection_by_hand import words
 from saccade_testing.selector_contract import SelectorContract
 from saccade_testing.tokens import token_grid

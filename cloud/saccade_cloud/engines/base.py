@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from saccade.nouns import Probability, Timing
+from saccade.types import Probability, Timing
 from saccade_cloud.prompt import Prompt
 
 Finish = Literal["stop", "length"]

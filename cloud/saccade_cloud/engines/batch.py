@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from saccade.nouns import F32
+from saccade.types import F32
 from saccade_cloud.engines import kv
 from saccade_cloud.engines.decoder import Decoder
 from saccade_cloud.engines.kv import I64, Cache

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from saccade.bundle_files import ModelFile
-from saccade.nouns import F32
+from saccade.types import F32
 from saccade_cloud.engines import kv
 from saccade_cloud.engines.kv import I64, Cache
+from saccade_cloud.onnx_graph import Graph
 from saccade_cloud.prompt import Prompt, Segment, TextSegment
-from saccade_cloud.runtime import Graph
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from saccade.nouns import F32
+from saccade.types import F32
 
 I64 = npt.NDArray[np.int64]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from saccade.nouns import Grid
+from saccade.types import Grid
 
 Size = tuple[int, int]
 
