@@ -158,7 +158,7 @@ def _api_key(arguments: argparse.Namespace) -> int:
     else:
         print(add_api_key(path, arguments.name))
     print(
-        f"{path} has its hash, and a cloud that serves with --api-keys {path} knows it from now on; "
+        f"{path} has its hash; a cloud that serves with --api-keys {path} knows it from now on; "
         "it is not shown again",
         file=sys.stderr,
     )
