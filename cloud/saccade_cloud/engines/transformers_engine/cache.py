@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,8 +38,10 @@ class TorchCache:
 
     def opened(self) -> Cache:
         """As transformers takes it. It replaces its tensors and changes none."""
-        layers = [DynamicLayer() for _ in self.layers]
-        for layer, (keys, values) in zip(layers, self.layers, strict=True):
+        layers: list[Any] = []
+        for keys, values in self.layers:
+            layer: Any = DynamicLayer()  # type: ignore[no-untyped-call]
+            layers.append(layer)
             layer.lazy_initialization(keys, values)
             layer.keys, layer.values = keys, values
         if not layers:
@@ -51,7 +54,7 @@ def empty(rows: int) -> TorchCache:
     return TorchCache((), np.zeros(rows, np.int64), np.zeros((rows, 0), np.int64))
 
 
-def read(cache: Cache, lengths: I64, places: I64) -> TorchCache:
+def read(cache: Any, lengths: I64, places: I64) -> TorchCache:  # noqa: ANN401 - see ``opened``
     """What transformers left in ``cache``."""
     layers = tuple((layer.keys, layer.values) for layer in cache.layers)
     return TorchCache(layers, lengths, places)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoConfig, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, GenerationMixin, PreTrainedModel
 
 from saccade.errors import BundleError
 
@@ -63,7 +64,8 @@ def open_model(folder: Path, *, dtype: str = "auto", device: str = "cpu") -> Pre
         model.to(torch.device(device))
     except _LOAD_ERRORS as error:
         raise BundleError(f"{folder.name} cannot be loaded: {_line(error)}") from error
-    return model.eval().requires_grad_(False)
+    opened: PreTrainedModel = model.eval().requires_grad_(requires_grad=False)
+    return opened
 
 
 def check_inside(folder: Path) -> None:
@@ -78,7 +80,7 @@ def check_inside(folder: Path) -> None:
             )
 
 
-def _config(folder: Path) -> PreTrainedConfig:
+def _config(folder: Path) -> Any:  # noqa: ANN401 - a class of transformers, which types it by half
     path = folder / "config.json"
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
@@ -90,7 +92,7 @@ def _config(folder: Path) -> PreTrainedConfig:
         raise BundleError(f"{folder.name} has no usable config.json: {_line(error)}") from error
 
 
-def _model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
+def _model_class(config: Any) -> Any:  # noqa: ANN401 - as above
     names = config.architectures or []
     for name in names:
         found = getattr(transformers, name, None)

@@ -1,4 +1,4 @@
-"""Which place of a prompt attends to which: causal, and what the prompt adds to or takes from it."""
+"""Which place attends to which: causal, and what a prompt adds to or takes from it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def attention(pieces: Sequence[Piece], lengths: I64, columns: int) -> Mask:
         blocks[:, :, None] >= 0
     )
     allowed &= key[None] >= (columns - lengths)[:, None, None]
-    return allowed | (key == query)[None]
+    seen: Mask = allowed | (key == query)[None]
+    return seen
 
 
 def window(mask: Mask, places: I64, size: int) -> Mask:

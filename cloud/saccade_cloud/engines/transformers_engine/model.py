@@ -46,10 +46,12 @@ class TorchLanguageModel:
 
     def __init__(self, model: PreTrainedModel) -> None:
         """Raises ``BundleError`` for layers that keep anything but keys and values."""
-        self.config = model.config.get_text_config()
-        self.decoder: nn.Module = model.get_decoder()
-        self._embedding = model.get_input_embeddings()
-        self._head = model.get_output_embeddings()
+        parts: Any = model  # whose methods are typed by half
+        self.config = parts.config.get_text_config()
+        self.decoder: nn.Module = parts.get_decoder()
+        self._embedding = parts.get_input_embeddings()
+        self._head = parts.get_output_embeddings()
+        self._weight: Tensor = self._embedding.weight
         names = inspect.signature(self.decoder.forward).parameters
         self._cache_name = "cache" if "cache" in names else "past_key_values"
         self.deepstack = {"visual_pos_masks", "deepstack_visual_embeds"} <= names.keys()
@@ -69,7 +71,7 @@ class TorchLanguageModel:
     @property
     def vocab(self) -> int:
         """Tokens that can be read."""
-        return int(self._embedding.weight.shape[0])
+        return int(self._weight.shape[0])
 
     @property
     def max_context(self) -> int:
@@ -77,7 +79,7 @@ class TorchLanguageModel:
 
     @property
     def device(self) -> torch.device:
-        return self._embedding.weight.device  # type: ignore[no-any-return]
+        return self._weight.device
 
     def empty(self, rows: int) -> TorchCache:
         """See ``LanguageModel``."""
@@ -153,7 +155,7 @@ class TorchLanguageModel:
         )
 
     def _embeds(self, block: _Block) -> Tensor:
-        embeds = self._embedding(block.ids)
+        embeds: Tensor = self._embedding(block.ids)
         if block.visual.any():
             visual = torch.from_numpy(block.visual).to(self.device)
             embeds = embeds.clone()
@@ -181,7 +183,7 @@ class TorchLanguageModel:
         allowed = torch.from_numpy(mask[:, None]).to(self.device)
         if not self._eager:
             return allowed
-        dtype = self._embedding.weight.dtype
+        dtype = self._weight.dtype
         lowest = torch.finfo(dtype).min
         return torch.zeros(allowed.shape, dtype=dtype, device=self.device).masked_fill(
             ~allowed, lowest
@@ -197,7 +199,7 @@ class TorchLanguageModel:
         }
 
 
-def _layer_types(config: Any) -> frozenset[str]:
+def _layer_types(config: Any) -> frozenset[str]:  # noqa: ANN401 - a class of transformers
     """Kinds of the layers' attention. Raises ``BundleError`` for a kind that is not known here."""
     types = getattr(config, "layer_types", None)
     if not types:

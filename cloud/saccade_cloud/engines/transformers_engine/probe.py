@@ -45,7 +45,7 @@ def _compare(whole: PreTrainedModel, model: TorchLanguageModel) -> None:
         positions = positions.expand(AXES, 1, -1)
     with torch.inference_mode():
         output = whole(input_ids=ids, position_ids=positions, use_cache=False)
-    expected = output.logits[0, -1].float().cpu().numpy()
+    expected: F32 = output.logits[0, -1].float().cpu().numpy()
     found = _scores(model, prompt)
     allowed = TOLERANCE.get(whole.dtype, 1e-4) * max(float(np.abs(expected).max()), 1e-3)
     difference = float(np.abs(expected - found).max()) if found.shape == expected.shape else np.inf
@@ -88,7 +88,9 @@ def _text(model: TorchLanguageModel) -> Prompt:
 
 
 def _scores(model: TorchLanguageModel, prompt: Prompt) -> F32:
-    return model.read([piece_of(prompt, 0, len(prompt))], model.empty(1))[0][0]
+    scores, _ = model.read([piece_of(prompt, 0, len(prompt))], model.empty(1))
+    first: F32 = scores[0]
+    return first
 
 
 def _first_state(model: TorchLanguageModel, prompt: Prompt) -> F32:

@@ -25,7 +25,7 @@ class MemberRotary(nn.Module):
         if members < 2:
             cos, sin = self.rotary(x, position_ids)
             return cos, sin
-        rows = position_ids.unflatten(0, (AXES, members))
+        rows = position_ids.view(AXES, members, *position_ids.shape[1:])
         turned = [self.rotary(x, rows[:, member].contiguous()) for member in range(members)]
         chosen = self._members(x, members).expand(*turned[0][0].shape)[None]
         cos, sin = (torch.stack(each).gather(0, chosen)[0] for each in zip(*turned, strict=True))
