@@ -67,6 +67,12 @@ class CodecError(PacketError):
     code = "codec"
 
 
+class TagError(PacketError):
+    """A packet whose keyed tag is missing or wrong: not what its device sent."""
+
+    code = "tag"
+
+
 class LimitExceeded(SaccadeError):
     """More than was agreed: bytes, views, tokens, packets in flight, characters."""
 

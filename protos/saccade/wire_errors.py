@@ -39,6 +39,7 @@ CATALOGUE: Mapping[str, Entry] = {
     "version_mismatch": Entry(errors.VersionMismatch, _S.FAILED_PRECONDITION),
     "packet": Entry(errors.PacketError, _S.INVALID_ARGUMENT),
     "codec": Entry(errors.CodecError, _S.INVALID_ARGUMENT),
+    "tag": Entry(errors.TagError, _S.INVALID_ARGUMENT),
     "selection": Entry(errors.SelectionError, _S.INVALID_ARGUMENT),
     "question": Entry(errors.QuestionError, _S.INVALID_ARGUMENT),
     "not_in_frame": Entry(errors.NotInFrame, _S.INVALID_ARGUMENT),
