@@ -145,7 +145,9 @@ def add_majority(arm: Arm, results: Sequence[tuple[int, EncodedScene]]) -> None:
             arm.add(number, question, counts[question.kind].most_common(1)[0][0])
 
 
-async def measure(options: argparse.Namespace) -> tuple[dict[str, Arm], list[tuple[int, EncodedScene]]]:
+async def measure(
+    options: argparse.Namespace,
+) -> tuple[dict[str, Arm], list[tuple[int, EncodedScene]]]:
     bundle = Bundle.open(options.bundle)
     eye = FrameEncoder(bundle, options.regions, options.threads)
     answerer = open_answerer(bundle, open_engine(bundle, threads=options.threads or 1))

@@ -68,7 +68,7 @@ class FrameEncoder:
         """Render a frame and look at it."""
         rendered = render(seed)
         frame = Frame(rendered.picture, seed * 1_000_000_000, "bench", seed)
-        return self.process(frame, rendered.scene)
+        return self.encode(frame, rendered.scene)
 
     def encode(self, frame: Frame, scene: Scene) -> EncodedScene:
         """Detect, cut and encode; ask the frame's questions."""

@@ -44,7 +44,10 @@ class Bench:
     def __init__(self, folders: Mapping[str, str], methods: Sequence[str]) -> None:
         bundles = {mind: Bundle.open(folder) for mind, folder in folders.items()}
         ours = bundles["ours"]
-        eyes = {mind: FrameEncoder(bundle, "detector", 1, finder=ours) for mind, bundle in bundles.items()}
+        eyes = {
+            mind: FrameEncoder(bundle, "detector", 1, finder=ours)
+            for mind, bundle in bundles.items()
+        }
         self.encoded = EncodedViews(eyes)
         self._loop = asyncio.new_event_loop()
         self.minds = {

@@ -4,7 +4,7 @@
 
 Its first line says where it listens. SIGINT or SIGTERM ends it; its last line is JSON: what has
 passed. With ``--commands`` it takes events from its standard input, a line each, as
-`bench.link.link_events` writes them. docs/results/links.md says what it emulates and what it does not.
+`bench.link.link_events` writes them. docs/results/links.md says what it emulates and what not.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A call is refused by its headers where they suffice. The others wait among `Arri
 first message. From then on a call has a place of its kind, so that no kind takes another's:
 
 - health: ``Check`` is answered at once and needs none; ``Watch`` has few, and ends after a while;
-- applications: a share of theirs for each token, or for each connection where there are no tokens;
+- applications: a share of theirs for each API key, or for each connection where there are no keys;
 - devices: after their hello, `saccade_cloud.quotas`.
 
 Messages are parsed here. gRPC would log a traceback for bytes that are no message.

@@ -1,6 +1,6 @@
-"""Tokens of applications: a file with a line ``name:sha256`` for each, never a token itself.
+"""API keys of applications: a file with a line ``name:sha256`` for each, never a key itself.
 
-A token is 256 random bits, so a plain hash of it can be neither guessed nor looked up: salt and
+A key is 256 random bits, so a plain hash of it can be neither guessed nor looked up: salt and
 slow hashing are for passwords.
 """
 
@@ -20,19 +20,19 @@ from saccade_cloud.reloaded_files import ReloadedFiles
 
 PREFIX = "saccade_"  # so that people and secret scanners know one when they see it
 MAX_FILE_BYTES = 1 << 20
-_WHAT = "the file of tokens"
+_WHAT = "the file of API keys"
 _LINE = re.compile(r"([\w.@-]{1,64}):([0-9a-f]{64})")
 
 
 class ApiKeys:
-    """The tokens of a file, read again when it changes. Raises ``ConfigError`` when made."""
+    """The keys of a file, read again when it changes. Raises ``ConfigError`` when made."""
 
     def __init__(self, path: Path) -> None:
         self._digests = ReloadedFiles([path], lambda: read_api_keys(path))
 
-    def name_of(self, token: str) -> str | None:
-        """Whose token this is, None for nobody's. Takes the same time for all of them."""
-        digest = digest_of(token)
+    def name_of(self, api_key: str) -> str | None:
+        """Whose key this is, None for nobody's. Takes the same time for all of them."""
+        digest = digest_of(api_key)
         found = None
         for name, known in self._digests.value.items():
             if hmac.compare_digest(known, digest):
@@ -60,22 +60,22 @@ def _digests(path: Path, text: str) -> Mapping[str, str]:
 
 
 def add_api_key(path: Path, name: str) -> str:
-    """A new token; its digest is appended to ``path``, which is made if it is not there.
+    """A new key; its digest is appended to ``path``, which is made if it is not there.
 
     From then on only its owner may read it. Raises ``ConfigError`` for a name that is taken or
     cannot be one, and for a file that holds something else.
     """
-    token = PREFIX + secrets.token_urlsafe(32)
-    line = f"{name}:{digest_of(token)}"
+    api_key = PREFIX + secrets.token_urlsafe(32)
+    line = f"{name}:{digest_of(api_key)}"
     if _LINE.fullmatch(line) is None:
-        raise ConfigError(f"{name!r} cannot name a token: 1 to 64 of letters, digits, . _ - @")
+        raise ConfigError(f"{name!r} cannot name an API key: 1 to 64 of letters, digits, . _ - @")
     try:
         found = look(path, _WHAT)
         if found is not None and found.st_size > MAX_FILE_BYTES:
             raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
         text = "" if found is None else path.read_text("utf-8")
         if name in _digests(path, text):
-            raise ConfigError(f"{path} has a token named {name!r}: remove its line first")
+            raise ConfigError(f"{path} has an API key named {name!r}: remove its line first")
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
             os.fchmod(file.fileno(), 0o600)
             separator = "\n" if text and not text.endswith("\n") else ""
@@ -83,9 +83,9 @@ def add_api_key(path: Path, name: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"cannot write {path}: {reason}") from error
-    return token
+    return api_key
 
 
-def digest_of(token: str) -> str:
+def digest_of(api_key: str) -> str:
     """SHA-256 as 64 hexadecimal digits."""
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(api_key.encode("utf-8", "surrogateescape")).hexdigest()

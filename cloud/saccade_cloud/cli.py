@@ -60,16 +60,18 @@ def register(parser: argparse.ArgumentParser) -> None:
     _add_security(serve)
     serve.add_argument("--verbose", action="store_true", help="log refused calls too")
     serve.set_defaults(run=_serve)
-    token = commands.add_parser("token", help="make a token for an application, print it once")
-    token.add_argument("name", metavar="NAME", help="whose it is, as the log shows it")
-    token.add_argument(
-        "--tokens", required=True, metavar="FILE", help="where the cloud finds its hash"
+    api_key = commands.add_parser(
+        "api-key", help="make an API key for an application, print it once"
     )
-    token.add_argument(
+    api_key.add_argument("name", metavar="NAME", help="whose it is, as the log shows it")
+    api_key.add_argument(
+        "--api-keys", required=True, metavar="FILE", help="where the cloud finds its hash"
+    )
+    api_key.add_argument(
         "--out", metavar="FILE",
         help="write it to this new file, which only you may read (default: print it)",
     )  # fmt: skip
-    token.set_defaults(run=_token)
+    api_key.set_defaults(run=_api_key)
     _add_packet_key(commands)
     register_store(commands)
     register_health(commands)
@@ -127,10 +129,12 @@ def _add_security(serve: argparse.ArgumentParser) -> None:
         "--tls-client-ca", metavar="FILE", help="PEM of the authority that signs devices"
     )
     serve.add_argument(
-        "--tokens", metavar="FILE", help="of applications: see saccade cloud api-key"
+        "--api-keys", metavar="FILE", help="of applications: see saccade cloud api-key"
     )
     serve.add_argument(
-        "--apps", metavar="HOST:PORT", help="where applications need no certificate, only a token"
+        "--apps",
+        metavar="HOST:PORT",
+        help="where applications need no certificate, only an API key",
     )
     serve.add_argument(
         "--packet-keys", metavar="FILE", help="of devices: see saccade cloud packet-key"
@@ -180,7 +184,7 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         insecure=arguments.insecure,
         tls=ServerTls.of(arguments.tls_cert, arguments.tls_key, arguments.tls_client_ca),
         apps=Address.parse(arguments.apps) if arguments.apps else None,
-        tokens=expand(arguments.tokens) if arguments.tokens else None,
+        api_keys=expand(arguments.api_keys) if arguments.api_keys else None,
         quota=Quota(messages_per_s=arguments.device_messages, bytes_per_s=arguments.device_bytes),
         frame_bytes=arguments.frame_bytes,
         device_frame_bytes=arguments.device_frame_bytes,
@@ -191,16 +195,16 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
     )
 
 
-def _token(arguments: argparse.Namespace) -> int:
-    """The token alone on standard output, for ``TOKEN=$(saccade cloud api-key ...)``."""
-    path = expand(arguments.tokens)
+def _api_key(arguments: argparse.Namespace) -> int:
+    """The key alone on standard output, for ``KEY=$(saccade cloud api-key ...)``."""
+    path = expand(arguments.api_keys)
     if arguments.out:
         out = expand(arguments.out)
-        write_private(out, lambda: add_api_key(path, arguments.name) + "\n", "the token")
+        write_private(out, lambda: add_api_key(path, arguments.name) + "\n", "the API key")
     else:
         print(add_api_key(path, arguments.name))
     print(
-        f"{path} has its hash, and a cloud that serves with --tokens {path} knows it from now on; "
+        f"{path} has its hash; a cloud that serves with --api-keys {path} knows it from now on; "
         "it is not shown again",
         file=sys.stderr,
     )

@@ -18,8 +18,10 @@ MAX_IN_DOUBT = 1024
 
 
 def check_hello(hello: pb.Hello, bundles: ServedBundles) -> ServedBundle:
-    """The bundle that it names. Raises ``VersionMismatch``, ``DigestMismatch``, ``LimitExceeded``, or
-    ``RemoteError`` for unusable names.
+    """The bundle that it names.
+
+    Raises ``VersionMismatch``, ``DigestMismatch``, ``LimitExceeded``, or ``RemoteError`` for
+    unusable names.
     """
     if hello.protocol != PROTOCOL:
         raise VersionMismatch(

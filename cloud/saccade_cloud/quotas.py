@@ -4,8 +4,8 @@ Streams: a device that comes back is let in, and its oldest stream ends. The old
 connection that died without a word, which the server only notices after its keepalive; refusing
 the new one would lock out the living for the sake of the dead.
 
-SharedPlaces: streams and names of cameras are few for the whole cloud. No device takes more than its
-share of them (see `saccade_cloud.shared_places`), whatever it opens.
+SharedPlaces: streams and names of cameras are few for the whole cloud. No device takes more than
+its share of them (see `saccade_cloud.shared_places`), whatever it opens.
 
 Rates: who sends more, or packets that take longer to decode, is read more slowly. Nothing is
 refused: HTTP/2 then holds the device's own writes, and no one else's.

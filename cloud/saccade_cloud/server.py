@@ -53,11 +53,11 @@ class CloudServer:
         self._apps: Address | None = None
         self._health = Health(SERVICES, settings.health_watch_s)
         self._shares = Shares(settings)
-        tokens = None if settings.tokens is None else ApiKeys(settings.tokens)
-        self._devices_server = self._server(Access(tokens, certified=settings.certified))
+        api_keys = None if settings.api_keys is None else ApiKeys(settings.api_keys)
+        self._devices_server = self._server(Access(api_keys, certified=settings.certified))
         self._apps_server = None
         if settings.apps is not None:
-            access = Access(tokens, certified=settings.certified, devices=False)
+            access = Access(api_keys, certified=settings.certified, devices=False)
             self._apps_server = self._server(access)
 
     @property

@@ -64,8 +64,8 @@ class ServerSettings:
     address: Address = Address("127.0.0.1", 7860)
     insecure: bool = False  # plain text beyond loopback: tokens are personal data
     tls: ServerTls | None = None
-    apps: Address | None = None  # where applications need no certificate, only their token
-    tokens: Path | None = None  # see saccade_cloud.api_keys
+    apps: Address | None = None  # where applications need no certificate, only their API key
+    api_keys: Path | None = None  # see saccade_cloud.api_keys
     quota: Quota = field(default_factory=Quota)
     streams: int = 4096  # of all devices
     application_calls: int = 1024  # at once, of all applications
@@ -97,10 +97,10 @@ class ServerSettings:
         """Raises ``ConfigError`` for addresses that would be served to more than they should."""
         if self.tls is not None:
             self.tls.check()
-        if self.apps is not None and not (self.certified and self.tokens):
+        if self.apps is not None and not (self.certified and self.api_keys):
             raise ConfigError(
                 f"an address for applications ({self.apps}) needs --tls-cert, --tls-key, "
-                "--tls-client-ca and --tokens: without them it would be open to all"
+                "--tls-client-ca and --api-keys: without them it would be open to all"
             )
         if self.insecure or self.address.is_loopback:
             return

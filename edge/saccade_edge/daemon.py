@@ -4,7 +4,8 @@ Without a spool, when the cloud or the link is slow, the loop waits before it ta
 a camera then gives its newest, a file waits. With one only a file waits: a camera's frames go to
 the spool.
 
-A program that watches something else, or decides otherwise, gives `Watch` or `run` its own `WatchParts`.
+A program that watches something else, or decides otherwise, gives `Watch` or `run` its own
+`WatchParts`.
 """
 
 from __future__ import annotations
@@ -241,7 +242,7 @@ class Watch:
             uplink.abandon()
 
     async def _watch(self, intake: FrameLoop, uplink: Uplink, tending: PeriodicTasks) -> None:
-        """FrameThread, then finish, while the uplink talks."""
+        """Take frames, then finish, while the uplink talks."""
         talking = asyncio.ensure_future(uplink.run())
         feeding = asyncio.ensure_future(intake.run())
         minding = asyncio.ensure_future(tending.run())

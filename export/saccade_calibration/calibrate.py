@@ -19,16 +19,16 @@ from saccade.codecs import klt_table, rvq_table
 from saccade.errors import ConfigError, SourceError
 from saccade.manifest import OperatingPoint
 from saccade.types import F32, Frame
-from saccade_edge.pipeline import Pipeline
-from saccade_edge.plan import PipelineSettings
-from saccade_edge.onnx_model import RuntimeSettings
-from saccade_edge.source.picture_files import PICTURE_SUFFIXES, is_picture, read_picture
-from saccade_edge.stopwatch import Stopwatch
 from saccade_calibration import operating_points as points
 from saccade_calibration.fit_klt import fit_klt
 from saccade_calibration.fit_rvq import fit_rvq
 from saccade_calibration.fit_usage import fit_usage
 from saccade_calibration.sample_views import SampleView, fitted, of_view
+from saccade_edge.onnx_model import RuntimeSettings
+from saccade_edge.pipeline import Pipeline
+from saccade_edge.plan import PipelineSettings
+from saccade_edge.source.picture_files import PICTURE_SUFFIXES, is_picture, read_picture
+from saccade_edge.stopwatch import Stopwatch
 
 LEAST_TOKENS = 2
 _SHOWN = 5  # unreadable pictures that an error names
@@ -126,7 +126,7 @@ def _see(
         except SourceError as error:
             unreadable.append((path, error.message))
             continue
-        sight = pipeline.see(Frame(picture, number, "calibration", number), Stopwatch())
+        sight = pipeline.encode(Frame(picture, number, "calibration", number), Stopwatch())
         found += map(of_view, sight.tokens.views)
     if not found:
         raise SourceError(_nothing(paths, unreadable))
@@ -201,7 +201,7 @@ def _points(
     pipeline = Pipeline(bundle, PipelineSettings(tokens_per_view=most, runtime=runtime))
     chosen = paths[:: max(len(paths) // settings.point_pictures, 1)][: settings.point_pictures]
     frames = [
-        pipeline.see(Frame(read_picture(p), 0, points.CAMERA, n), Stopwatch()).tokens
+        pipeline.encode(Frame(read_picture(p), 0, points.CAMERA, n), Stopwatch()).tokens
         for n, p in enumerate(bar.track(chosen, description="pictures, all tokens"))
     ]
     task = bar.add_task("operating points", total=1 - points.LEAST_AGREEMENT)

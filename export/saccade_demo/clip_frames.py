@@ -6,8 +6,8 @@ from contextlib import suppress
 from types import TracebackType
 
 from saccade.errors import SourceError
-from saccade.types import U8, Frame
 from saccade.redaction import redact
+from saccade.types import U8, Frame
 from saccade_edge.source import FrameError, is_camera, open_source
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from saccade.types import U8
-from saccade_drawn_world.crossing.question_makers import View
 from saccade_demo.baselines import Sizes, sizes
-from saccade_demo.edge_records import Event, Reply, Sent, Skipped
 from saccade_demo.clip_frames import Pictures
+from saccade_demo.edge_records import Event, Reply, Sent, Skipped
 from saccade_demo.standing_questions import Truth, judge
+from saccade_drawn_world.crossing.question_makers import View
 
 
 @dataclass(frozen=True, slots=True)

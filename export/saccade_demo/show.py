@@ -12,9 +12,9 @@ from rich.console import Console
 from saccade.bundle import DEMO, Bundle, sample_clip
 from saccade.errors import ConfigError, RemoteError
 from saccade.files import check_ours, replace
+from saccade_demo.clip_frames import Pictures
 from saccade_demo.edge_records import parse
 from saccade_demo.page import Album, page_begins, write_page
-from saccade_demo.clip_frames import Pictures
 from saccade_demo.processes import Process, address_of, running
 from saccade_demo.rows import Rows
 from saccade_demo.standing_questions import STANDING, Truth

@@ -1,7 +1,7 @@
 """The demo's standing questions, and what is true of a frame of the demo world.
 
-The truth agrees with `saccade_drawn_world.crossing.scene_questions`, from which the model learnt: a test
-asks both.
+The truth agrees with `saccade_drawn_world.crossing.scene_questions`, from which the model
+learnt: a test asks both.
 """
 
 from __future__ import annotations

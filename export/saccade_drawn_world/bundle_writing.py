@@ -10,14 +10,14 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from saccade.bundle import Manifest, write_manifest
-from saccade_export import forms, onnx_files
-from saccade_drawn_world.crossing.scene_questions import EXAMPLES
+from saccade_drawn_world import view_forms
 from saccade_drawn_world.crossing.scene import KINDS
+from saccade_drawn_world.crossing.scene_questions import EXAMPLES
 from saccade_drawn_world.crossing.words import DOMAIN, QUESTION_WORDS
-from saccade_drawn_world.view_forms import Form
+from saccade_drawn_world.tiny import onnx_export
 from saccade_drawn_world.tiny.tiny_language import Language
 from saccade_drawn_world.tiny.tiny_tokenizer import for_questions
-from saccade_drawn_world.training import detector, recipe
+from saccade_drawn_world.training import recipe, train_detector
 from saccade_drawn_world.training.packing import PROMPT
 from saccade_drawn_world.training.shards import (
     CLOSEUP_MARGIN,
@@ -26,6 +26,8 @@ from saccade_drawn_world.training.shards import (
     MAX_CLOSEUPS,
     MAX_CROPS,
 )
+from saccade_drawn_world.view_forms import Form
+from saccade_export import onnx_files
 
 APACHE = "Apache-2.0"
 DETECTOR = "edge/detector.onnx"
@@ -46,11 +48,11 @@ def assemble(
     ``accuracy`` goes into the manifest as measured by ``bench/accuracy.py``, ``training`` as the
     command and what else there is to know about the run.
     """
-    weights = work / detector.BEST
+    weights = work / train_detector.BEST
     if weights.exists():
-        detector.export(weights, out / DETECTOR)
+        train_detector.export(weights, out / DETECTOR)
     model, words = recipe.trained_language(work)
-    form = forms.patches(recipe.trained_encoder(work))
+    form = view_forms.patches(recipe.trained_encoder(work))
     books = work / recipe.TOKEN_BOOKS
     return write(out, form, model, words, books, training=training, accuracy=accuracy)
 
@@ -70,7 +72,7 @@ def assemble_registers(
         (out / DETECTOR).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(beside / DETECTOR, out / DETECTOR)
     model, words = recipe.trained_language(work, "registers")
-    form = forms.registers(recipe.trained_encoder(work), recipe.trained_registers(work))
+    form = view_forms.registers(recipe.trained_encoder(work), recipe.trained_registers(work))
     books = work / recipe.REGISTER_BOOKS
     return write(out, form, model, words, books, training=training, accuracy=accuracy)
 
@@ -103,13 +105,13 @@ def write(
 
 
 def _write_graphs(out: Path, form: Form, model: Language, words: Tokenizer) -> None:
-    onnx_files.encoder(form.seeing, form.config, out / "edge/encoder.onnx")
+    onnx_export.encoder(form.seeing, form.config, out / "edge/encoder.onnx")
     (out / "cloud").mkdir(parents=True, exist_ok=True)
     for_questions(words, PROMPT.removeprefix("{question}")).save(str(out / "cloud/tokenizer.json"))
     projector = out / "cloud/projector.onnx"
-    onnx_files.projector(model, form.count, projector, form.first_place)
-    onnx_files.embedding(model, out / "cloud/embed.onnx")
-    onnx_files.decoder(model, out / "cloud/decoder.onnx")
+    onnx_export.projector(model, form.count, projector, form.first_place)
+    onnx_export.embedding(model, out / "cloud/embed.onnx")
+    onnx_export.decoder(model, out / "cloud/decoder.onnx")
 
 
 def _files(out: Path) -> dict[str, dict[str, str]]:
@@ -167,12 +169,12 @@ def _detector() -> dict[str, Any]:
     return {
         "file": DETECTOR,
         "layout": "yolo-v8",
-        "input": list(detector.INPUT),
-        "labels": list(detector.LABELS),
+        "input": list(train_detector.INPUT),
+        "labels": list(train_detector.LABELS),
         "score": 0.2,
         "iou": 0.5,
         "crops": list(KINDS),
-        "closeups": [detector.PLATE],
+        "closeups": [train_detector.PLATE],
     }
 
 
@@ -202,7 +204,7 @@ def _language(model: Language) -> dict[str, Any]:
 def write_blind(work: Path, out: Path) -> None:
     """The no-picture baseline of the run in ``work``, for ``bench/accuracy.py``."""
     model, _ = recipe.trained_language(work, "blind")
-    onnx_files.embedding(model, out / "embed.onnx")
-    onnx_files.decoder(model, out / "decoder.onnx")
+    onnx_export.embedding(model, out / "embed.onnx")
+    onnx_export.decoder(model, out / "decoder.onnx")
     for name in ("embed.onnx", "decoder.onnx"):
         onnx_files.halve(out / name)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from saccade_drawn_world.tiny.tiny_encoder import Encoder, EncoderConfig
-from saccade_drawn_world.tiny.registers import Registers
 from saccade_drawn_world.tiny.encoder_graph import Condensed, Patches
+from saccade_drawn_world.tiny.registers import Registers
+from saccade_drawn_world.tiny.tiny_encoder import Encoder, EncoderConfig
 
 KEPT_PATCHES = 16
 

@@ -119,7 +119,8 @@ class TestRows:
 
     def test_all_of_an_entry_comes_back(self, tmp_path: Path) -> None:
         file = open_file(tmp_path / "spool")
-        full = Entry(9, 0, NOW_MS, NOW_MS + 5, 2, b"\x00\xff", (Asked(3, asking("w\u00fc?")), Asked(4, asking(""))))
+        asked = (Asked(3, asking("w\u00fc?")), Asked(4, asking("", system="Be brief.")))
+        full = Entry(9, 0, NOW_MS, NOW_MS + 5, 2, b"\x00\xff", asked)
         put(file, full)
         with file.transaction():
             assert file.page(1, 1000) == [full]

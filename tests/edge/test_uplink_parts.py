@@ -412,7 +412,9 @@ class Heard:
 
     def __init__(self, outbox: Outbox) -> None:
         self.told: list[object] = []
-        self.hearing = CloudMessageHandler(outbox, self.told.append, ("north", "south"), epoch_unix_ms=0)
+        self.hearing = CloudMessageHandler(
+            outbox, self.told.append, ("north", "south"), epoch_unix_ms=0
+        )
 
     async def __call__(self, **kind: object) -> list[object]:
         self.told.clear()

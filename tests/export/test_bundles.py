@@ -26,6 +26,7 @@ from saccade.packet import unpack
 from saccade.types import Answer, Frame, FrameTokens, View
 from saccade_cloud.assemble import open_answerer, open_engine
 from saccade_drawn_world.crossing.render import render
+from saccade_drawn_world.tiny import onnx_export
 from saccade_drawn_world.training import recipe
 from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.pipeline import FrameResult, Pipeline
@@ -245,7 +246,7 @@ def graph_of(weights: dict[str, npt.NDArray[Any]], path: Path) -> None:
 def test_a_file_forgets_what_it_is_told_to_and_keeps_the_rest(work: Path, tmp_path: Path) -> None:
     model, _ = recipe.trained_language(work)
     path = tmp_path / "projector.onnx"
-    onnx_files.projector(model, PATCHES, path)
+    onnx_export.projector(model, PATCHES, path)
     known = onnx.load(str(path))
     helper.set_model_props(known, {"date": "2026-11-21", "names": "car"})
     onnx.save(known, str(path))
@@ -296,7 +297,7 @@ def test_large_float_weights_are_halved_and_no_others(tmp_path: Path) -> None:
 def test_a_halved_model_is_half_as_large_and_computes_the_same(work: Path, tmp_path: Path) -> None:
     model, _ = recipe.trained_language(work)
     whole, halved = tmp_path / "whole.onnx", tmp_path / "halved.onnx"
-    onnx_files.projector(model, PATCHES, whole)
+    onnx_export.projector(model, PATCHES, whole)
     shutil.copyfile(whole, halved)
     onnx_files.halve(halved)
     assert halved.stat().st_size < 0.6 * whole.stat().st_size

@@ -83,8 +83,8 @@ class PicturePipeline(Pipeline):
     def process(
         self, frame: Frame, *, plan: Plan | None = None, tokens_per_frame: int | None = None
     ) -> FrameResult:
-        """See `Pipeline.process`; ``plan.layers`` is the quality's number. A bound on tokens does not
-        bind: none are sent.
+        """See `Pipeline.process`; ``plan.layers`` is the number of the quality. A bound on tokens
+        does not bind: none are sent.
         """
         plan = plan or self.plan
         watch = Stopwatch()

@@ -228,13 +228,13 @@ class Outbox:
                 self._stored_already(sequence)
             for queued in list(self._queues.packets.values()):
                 self._requeue(queued)
-            queued = self._queues.say_all_again()
+            messages = self._queues.say_all_again()
             newest = max((queued.sequence for queued in self._queues.live), default=0)
         await self._announce(newest)
         async with self._changed:
             self._streaming = True
             self._changed.notify_all()
-        return queued
+        return messages
 
     def suspend(self) -> None:
         """The stream is gone."""

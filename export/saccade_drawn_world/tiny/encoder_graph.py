@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from saccade_drawn_world.tiny.tiny_encoder import Encoder
 from saccade_drawn_world.tiny.registers import Registers
+from saccade_drawn_world.tiny.tiny_encoder import Encoder
 
 
 class Patches(nn.Module):

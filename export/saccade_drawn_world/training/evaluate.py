@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from saccade_drawn_world.crossing.scene_questions import Question, ask
 from saccade_drawn_world.crossing.scene import Scene
+from saccade_drawn_world.crossing.scene_questions import Question, ask
 from saccade_drawn_world.tiny.tiny_language import Language
-from saccade_drawn_world.training.train_language import Batch, Frames, columns
 from saccade_drawn_world.training.packing import BOS, attention_mask, pack, readable
+from saccade_drawn_world.training.train_language import Batch, Frames, columns
 
 LIMIT = 400
 

@@ -16,8 +16,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from saccade_drawn_world.crossing.scene_questions import Question, ask, stepping_stones
 from saccade_drawn_world.crossing.scene import Scene
+from saccade_drawn_world.crossing.scene_questions import Question, ask, stepping_stones
 
 PROMPT = "{question} answer :"
 BOS, EOS = 1, 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from saccade_drawn_world.training import training_loop as loop
+from saccade_drawn_world.training import training_loop
 from saccade_drawn_world.training.shards import FIRST_TRAINING_SEED, write_shard
 
 SHARD = 500  # frames
@@ -22,7 +22,7 @@ def prerender(root: Path, frames: int, workers: int) -> None:
         jobs.append((root / f"shard-{i:05d}", range(first, first + SHARD)))
     with (
         ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool,
-        loop.progress() as bar,
+        training_loop.progress() as bar,
     ):
         task = bar.add_task("render", total=len(jobs), note="")
         for done in as_completed([pool.submit(write_shard, *job) for job in jobs]):

@@ -1,9 +1,9 @@
 """The whole recipe of the demo bundle, stage by stage; every stage resumes where it stopped.
 
-    render -> detector -> see -> answer -> registers -> blind
+    render -> detector -> encoder -> language -> registers -> blind
 
 ``CPU`` is for four cores and took 107 minutes there with nothing else running: render 3.2,
-detector 22.2, see 30.3, answer 39.5 (34 of them training, the rest features and codebooks),
+detector 22.2, encoder 30.3, language 39.5 (34 of them training, the rest features and codebooks),
 registers 8.8, blind 3.1. ``python -m bench.accuracy --bundle`` then said 96.2 % (macro, all
 tokens).
 
@@ -22,15 +22,23 @@ import torch
 from tokenizers import Tokenizer
 
 from saccade_drawn_world.crossing.scene_questions import VOCABULARY
+from saccade_drawn_world.tiny.registers import REGISTERS, Registers
 from saccade_drawn_world.tiny.tiny_encoder import Encoder, EncoderConfig
 from saccade_drawn_world.tiny.tiny_language import Language, LanguageConfig
-from saccade_drawn_world.tiny.registers import REGISTERS, Registers
 from saccade_drawn_world.tiny.tiny_tokenizer import build, slot_ids
-from saccade_drawn_world.training import answer, detector, loop, prerender, samples, see, sending
+from saccade_drawn_world.training import (
+    prerender,
+    sampled_views,
+    sending,
+    train_detector,
+    train_encoder,
+    train_language,
+    training_loop,
+)
 from saccade_drawn_world.training.shards import MAX_CROPS, shard_folders
 
 TOKEN_BOOKS, REGISTER_BOOKS = "tokens.rvq", "registers.rvq"
-STAGES = ("render", "detector", "see", "answer", "registers", "blind")
+STAGES = ("render", "detector", "encoder", "language", "registers", "blind")
 
 
 @dataclass(frozen=True)
@@ -38,10 +46,10 @@ class Recipe:
     """Sizes of one run; minutes are training time of the stage alone."""
 
     frames: int
-    see: loop.Plan
-    answer: loop.Plan
-    registers: loop.Plan
-    blind: loop.Plan
+    encoder: training_loop.Plan
+    language: training_loop.Plan
+    registers: training_loop.Plan
+    blind: training_loop.Plan
     detector_pictures: int
     detector_epochs: int
     detector_batch: int
@@ -62,10 +70,10 @@ class Recipe:
 # on two: sum of its losses 3.8 with 24 views a step, 4.3 with 40.
 CPU = Recipe(
     frames=40_000,
-    see=loop.Plan(minutes=30, batch=6, rate=1e-3),
-    answer=loop.Plan(minutes=34, batch=3, rate=1e-3),
-    registers=loop.Plan(minutes=7, batch=3, rate=8e-4),
-    blind=loop.Plan(minutes=3, batch=3),
+    encoder=training_loop.Plan(minutes=30, batch=6, rate=1e-3),
+    language=training_loop.Plan(minutes=34, batch=3, rate=1e-3),
+    registers=training_loop.Plan(minutes=7, batch=3, rate=8e-4),
+    blind=training_loop.Plan(minutes=3, batch=3),
     detector_pictures=3000,
     detector_epochs=8,
     detector_batch=16,
@@ -77,10 +85,10 @@ GPU = replace(
     CPU,
     frames=100_000,
     device="cuda",
-    see=loop.Plan(minutes=5, batch=128, rate=1.5e-3),
-    answer=loop.Plan(minutes=7, batch=32, rate=1e-3),
-    registers=loop.Plan(minutes=1.5, batch=32, rate=8e-4),
-    blind=loop.Plan(minutes=0.5, batch=32),
+    encoder=training_loop.Plan(minutes=5, batch=128, rate=1.5e-3),
+    language=training_loop.Plan(minutes=7, batch=32, rate=1e-3),
+    registers=training_loop.Plan(minutes=1.5, batch=32, rate=8e-4),
+    blind=training_loop.Plan(minutes=0.5, batch=32),
     detector_epochs=30,
     detector_batch=32,
     detector_hours=0.04,
@@ -91,7 +99,7 @@ RECIPES = {"cpu": CPU, "gpu": GPU}
 def scaled(recipe: Recipe, scale: float) -> Recipe:
     """A smaller (or larger) run of the same shape: fewer frames, shorter stages."""
 
-    def plan(stage: loop.Plan) -> loop.Plan:
+    def plan(stage: training_loop.Plan) -> training_loop.Plan:
         return replace(
             stage,
             minutes=stage.minutes * scale,
@@ -101,8 +109,8 @@ def scaled(recipe: Recipe, scale: float) -> Recipe:
     return replace(
         recipe,
         frames=max(20, round(recipe.frames * scale)),
-        see=plan(recipe.see),
-        answer=plan(recipe.answer),
+        encoder=plan(recipe.encoder),
+        language=plan(recipe.language),
         registers=plan(recipe.registers),
         blind=plan(recipe.blind),
         detector_pictures=max(16, round(recipe.detector_pictures * scale)),
@@ -131,22 +139,22 @@ def new_registers(encoder: EncoderConfig) -> Registers:
 def trained_encoder(work: Path) -> Encoder:
     """The encoder of the run in ``work``."""
     encoder = Encoder(EncoderConfig())
-    encoder.load_state_dict(loop.load(work / "see.pt")["encoder"])
+    encoder.load_state_dict(training_loop.load(work / "encoder.pt")["encoder"])
     return encoder.eval()
 
 
 def trained_registers(work: Path) -> Registers:
     """The registers of the run in ``work``."""
     registers = new_registers(EncoderConfig())
-    registers.load_state_dict(loop.load(work / "registers.pt")["registers"])
+    registers.load_state_dict(training_loop.load(work / "registers.pt")["registers"])
     return registers.eval()
 
 
-def trained_language(work: Path, name: str = "answer") -> tuple[Language, Tokenizer]:
-    """The language side of the run in ``work``: ``answer``, ``registers`` or ``blind``."""
+def trained_language(work: Path, name: str = "language") -> tuple[Language, Tokenizer]:
+    """The language side of the run in ``work``: ``language``, ``registers`` or ``blind``."""
     words = Tokenizer.from_file(str(work / "tokenizer.json"))
     model = new_language(words, EncoderConfig())
-    model.load_state_dict(loop.load(work / f"{name}.pt")["model"])
+    model.load_state_dict(training_loop.load(work / f"{name}.pt")["model"])
     return model.eval(), words
 
 
@@ -157,8 +165,8 @@ def run(recipe: Recipe, work: Path, stages: tuple[str, ...] = STAGES) -> None:
     steps = {
         "render": _render,
         "detector": _detector,
-        "see": _see,
-        "answer": _answer,
+        "encoder": _encoder,
+        "language": _language,
         "registers": _registers,
         "blind": _blind,
     }
@@ -178,9 +186,9 @@ def _render(recipe: Recipe, work: Path) -> None:
 def _detector(recipe: Recipe, work: Path) -> None:
     root = work / "pictures"
     first = 900_000  # neither held-out seeds nor the model's own training seeds
-    detector.write_pictures(root, "train", range(first, first + recipe.detector_pictures))
-    detector.write_pictures(root, "val", range(first - 200, first))
-    detector.train(
+    train_detector.write_pictures(root, "train", range(first, first + recipe.detector_pictures))
+    train_detector.write_pictures(root, "val", range(first - 200, first))
+    train_detector.train(
         root,
         work,
         epochs=recipe.detector_epochs,
@@ -188,67 +196,69 @@ def _detector(recipe: Recipe, work: Path) -> None:
         threads=recipe.threads,
         device=recipe.device,
         hours=recipe.detector_hours,
-        start=recipe.start / detector.BEST if recipe.start else None,
+        start=recipe.start / train_detector.BEST if recipe.start else None,
     )
 
 
-def _see(recipe: Recipe, work: Path) -> None:
-    start = recipe.start / "see.pt" if recipe.start else None
-    see.train(
-        work / "shards", work / "see.pt", recipe.see, recipe.device, start,
+def _encoder(recipe: Recipe, work: Path) -> None:
+    start = recipe.start / "encoder.pt" if recipe.start else None
+    train_encoder.train(
+        work / "shards", work / "encoder.pt", recipe.encoder, recipe.device, start,
         processes=recipe.processes,
     )  # fmt: skip
 
 
-def _answer(recipe: Recipe, work: Path) -> None:
+def _language(recipe: Recipe, work: Path) -> None:
     encoder = trained_encoder(work).to(recipe.device)
-    stamp = str(loop.load(work / "see.pt")["step"])
+    stamp = str(training_loop.load(work / "encoder.pt")["step"])
     folders = shard_folders(work / "shards")
-    made = [answer.cache_features(encoder, f, recipe.device, stamp) for f in folders]
+    made = [train_language.cache_features(encoder, f, recipe.device, stamp) for f in folders]
     if any(made):
         (work / TOKEN_BOOKS).unlink(missing_ok=True)  # they fit features of other weights
-    start = recipe.start / "answer.pt" if recipe.start else None
-    quantiser = sending.quantiser(work / TOKEN_BOOKS, lambda: samples.tokens(work / "shards"))
-    sent = answer.Patches(quantiser, 0.0) if start else answer.Patches(quantiser)
-    _language(recipe, work, "answer", recipe.answer, start, sent)
+    start = recipe.start / "language.pt" if recipe.start else None
+    quantiser = sending.quantiser(work / TOKEN_BOOKS, lambda: sampled_views.tokens(work / "shards"))
+    sent = train_language.Patches(quantiser, 0.0) if start else train_language.Patches(quantiser)
+    _train_language(recipe, work, "language", recipe.language, start, sent)
 
 
 def _registers(recipe: Recipe, work: Path) -> None:
-    steps = loop.load(done)["step"] if (done := work / "registers.pt").exists() else 0
+    steps = training_loop.load(done)["step"] if (done := work / "registers.pt").exists() else 0
     torch.manual_seed(recipe.registers.seed)
     learned = new_registers(EncoderConfig())
-    start = work / "answer.pt"
+    start = work / "language.pt"
     if recipe.start and (recipe.start / "registers.pt").exists():
         start = recipe.start / "registers.pt"
-        learned.load_state_dict(loop.load(start)["registers"])
-    _language(recipe, work, "registers", recipe.registers, start, answer.Condensed(learned))
+        learned.load_state_dict(training_loop.load(start)["registers"])
+    _train_language(
+        recipe, work, "registers", recipe.registers, start, train_language.Condensed(learned)
+    )
     learned.to("cpu").eval()
     shards = work / "shards"
-    if steps != loop.load(work / "registers.pt")["step"]:
+    if steps != training_loop.load(work / "registers.pt")["step"]:
         (work / REGISTER_BOOKS).unlink(missing_ok=True)
-    sending.quantiser(work / REGISTER_BOOKS, lambda: samples.condensed(shards, learned))
+    sending.quantiser(work / REGISTER_BOOKS, lambda: sampled_views.condensed(shards, learned))
 
 
 def _blind(recipe: Recipe, work: Path) -> None:
-    _language(recipe, work, "blind", recipe.blind, None, None)
+    _train_language(recipe, work, "blind", recipe.blind, None, None)
 
 
-def _language(
+def _train_language(
     recipe: Recipe,
     work: Path,
     name: str,
-    plan: loop.Plan,
+    plan: training_loop.Plan,
     start: Path | None,
-    sent: answer.Sender | None,
+    sent: train_language.Sender | None,
 ) -> None:
     words = tokenizer()
     words.save(str(work / "tokenizer.json"))
     torch.manual_seed(plan.seed)
     model = new_language(words, EncoderConfig())
     if start:
-        model.load_state_dict(loop.load(start)["model"])
+        model.load_state_dict(training_loop.load(start)["model"])
     checkpoint = work / f"{name}.pt"
-    answer.train(
+    train_language.train(
         work / "shards", checkpoint, model, words, plan, recipe.device,
         sent=sent, processes=recipe.processes,
     )  # fmt: skip

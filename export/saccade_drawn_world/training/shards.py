@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from saccade.types import Box
-from saccade_edge.views import plan_window, resample
 from saccade_drawn_world.crossing.render import render
 from saccade_drawn_world.crossing.scene import Scene
 from saccade_drawn_world.training.encoder_targets import NAMES, Targets, targets
+from saccade_edge.views import plan_window, resample
 
 VIEW_SIZE = (96, 160)
 GRID = (8, 8)

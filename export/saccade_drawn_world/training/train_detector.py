@@ -13,11 +13,11 @@ from typing import Any
 
 import cv2
 
-from saccade_export import onnx_files
 from saccade_drawn_world.crossing.moving import World
 from saccade_drawn_world.crossing.render import Rendered, render, render_world
 from saccade_drawn_world.crossing.scene import HEIGHT, KINDS, WIDTH, Box, Scene
 from saccade_drawn_world.crossing.traffic import stage
+from saccade_export import onnx_files
 
 PLATE = "plate"
 BEST = Path("detector/weights/best.pt")  # in the folder of a run

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from saccade_drawn_world.tiny.tiny_encoder import Encoder, EncoderConfig
 from saccade_drawn_world.tiny.training_heads import Heads, total
-from saccade_drawn_world.training import training_loop as loop
-from saccade_drawn_world.training.shards import Shard, shard_folders
-from saccade_drawn_world.training.encoder_targets import NAMES
+from saccade_drawn_world.training import training_loop
 from saccade_drawn_world.training.data_parallel import Team, together
+from saccade_drawn_world.training.encoder_targets import NAMES
+from saccade_drawn_world.training.shards import Shard, shard_folders
 
 Array = npt.NDArray[Any]
 
@@ -84,7 +84,7 @@ def augment(views: Tensor, generator: torch.Generator) -> Tensor:
 def train(
     root: Path,
     checkpoint: Path,
-    plan: loop.Plan,
+    plan: training_loop.Plan,
     device: str = "cpu",
     start: Path | None = None,
     *,
@@ -97,7 +97,12 @@ def train(
 
 
 def _train(
-    team: Team, root: Path, checkpoint: Path, plan: loop.Plan, device: str, start: Path | None
+    team: Team,
+    root: Path,
+    checkpoint: Path,
+    plan: training_loop.Plan,
+    device: str,
+    start: Path | None,
 ) -> None:
     torch.manual_seed(plan.seed)
     config = EncoderConfig()
@@ -105,22 +110,22 @@ def _train(
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     heads = Heads(config.dim, config.out, config.stem[-1]).to(device)
     parameters = [*encoder.parameters(), *heads.parameters()]
-    descent = loop.optimizer(parameters, plan)
+    descent = training_loop.optimizer(parameters, plan)
     step, spent = 0, 0.0
     if checkpoint.exists():
-        state = loop.load(checkpoint)
+        state = training_loop.load(checkpoint)
         encoder.load_state_dict(state["encoder"])
         heads.load_state_dict(state["heads"])
         descent.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent_s"]
     elif start:
-        state = loop.load(start)
+        state = training_loop.load(start)
         encoder.load_state_dict(state["encoder"])
         heads.load_state_dict(state["heads"])
-    clock = loop.Clock(plan, spent)
+    clock = training_loop.Clock(plan, spent)
     seed = team.seed(plan.seed + step)
     data = Views(root, seed)
-    batches = loop.prefetch(lambda: data.batch(plan.batch))
+    batches = training_loop.prefetch(lambda: data.batch(plan.batch))
     generator = torch.Generator(device).manual_seed(seed)
 
     def meet() -> None:
@@ -128,15 +133,15 @@ def _train(
 
     def take_step() -> Callable[[], str]:
         losses = _losses(encoder, heads, next(batches), generator, device)
-        loop.descend(total(losses), descent, parameters, plan, meet)
+        training_loop.descend(total(losses), descent, parameters, plan, meet)
         return lambda: " ".join(f"{n} {v.item():.3f}" for n, v in losses.items())
 
     def store(steps: int) -> None:
         state: dict[str, Any] = {"encoder": encoder.state_dict(), "heads": heads.state_dict()}
         state |= {"optimizer": descent.state_dict(), "step": steps, "spent_s": clock.spent_s}
-        loop.save(checkpoint, state)
+        training_loop.save(checkpoint, state)
 
-    loop.run("see", clock, descent, step, take_step, store, silent=not team.leads)
+    training_loop.run("encoder", clock, descent, step, take_step, store, silent=not team.leads)
 
 
 def _losses(

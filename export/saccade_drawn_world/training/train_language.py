@@ -20,14 +20,14 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from saccade_drawn_world.tiny.registers import Registers
 from saccade_drawn_world.tiny.tiny_encoder import Encoder
 from saccade_drawn_world.tiny.tiny_language import Language
-from saccade_drawn_world.tiny.registers import Registers
-from saccade_drawn_world.training import loop, sending
+from saccade_drawn_world.training import sending, training_loop
+from saccade_drawn_world.training.data_parallel import ALONE, Team, together
 from saccade_drawn_world.training.packing import BOS, TextRows, attention_mask, pack, questions_for
 from saccade_drawn_world.training.sending import Quantiser
 from saccade_drawn_world.training.shards import FRAME_SIZE, Shard, shard_folders
-from saccade_drawn_world.training.data_parallel import ALONE, Team, together
 
 F16 = npt.NDArray[np.float16]
 Kept = tuple[Tensor, ...]  # what the projector reads, see `sending.keep`
@@ -208,7 +208,7 @@ class Condensed:
 
 
 def train(
-    root: Path, checkpoint: Path, model: Language, tokenizer: Tokenizer, plan: loop.Plan,
+    root: Path, checkpoint: Path, model: Language, tokenizer: Tokenizer, plan: training_loop.Plan,
     device: str = "cpu", *, sent: Sender | None, processes: int = 1,
 ) -> None:  # fmt: skip
     """Train until ``plan.minutes`` are spent; resumes. ``sent`` None: the no-picture baseline.
@@ -217,7 +217,7 @@ def train(
     """
     size = min(processes, len(shard_folders(root)))
     together(size, _train, root, checkpoint, model, tokenizer, plan, device, sent)
-    state = loop.load(checkpoint)
+    state = training_loop.load(checkpoint)
     for name, module in _modules(model, sent).items():
         module.load_state_dict(state[name])
 
@@ -231,27 +231,29 @@ def _modules(model: Language, sent: Sender | None) -> dict[str, nn.Module]:
 
 def _train(
     team: Team, root: Path, checkpoint: Path, model: Language, tokenizer: Tokenizer,
-    plan: loop.Plan, device: str, sent: Sender | None,
+    plan: training_loop.Plan, device: str, sent: Sender | None,
 ) -> None:  # fmt: skip
     torch.manual_seed(plan.seed + team.rank)
     modules = _modules(model, sent)
     for module in modules.values():
         module.to(device)
     parameters = [p for module in modules.values() for p in module.parameters()]
-    descent = loop.optimizer(parameters, plan)
+    descent = training_loop.optimizer(parameters, plan)
     step, spent = 0, 0.0
     if checkpoint.exists():
-        state = loop.load(checkpoint)
+        state = training_loop.load(checkpoint)
         for name, module in modules.items():
             module.load_state_dict(state[name])
         descent.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent_s"]
-    clock = loop.Clock(plan, spent)
+    clock = training_loop.Clock(plan, spent)
     seed = team.seed(plan.seed + step)
     rng = random.Random(seed)
     frames = Frames(root, tokenizer, seed, team)
     plain_share = sent.plain_share if sent else 0.0
-    batches = loop.prefetch(lambda: frames.batch(plan.batch, all_easy=clock.done < plain_share))
+    batches = training_loop.prefetch(
+        lambda: frames.batch(plan.batch, all_easy=clock.done < plain_share)
+    )
 
     losses: list[float] = []
 
@@ -263,13 +265,15 @@ def _train(
         with torch.autocast(device, dtype=torch.bfloat16):
             kept = sent.draw(batch, clock.done, rng, device) if sent else None
             loss = loss_of(model, batch, kept, device)
-        loop.descend(loss, descent, parameters, plan, meet)
+        training_loop.descend(loss, descent, parameters, plan, meet)
         losses.append(loss.item())
-        return lambda: f"loss {np.mean(losses[-loop.REPORT_STEPS :]):.4f}"
+        return lambda: f"loss {np.mean(losses[-training_loop.REPORT_STEPS :]):.4f}"
 
     def store(steps: int) -> None:
         state = {name: module.state_dict() for name, module in modules.items()}
         state |= {"optimizer": descent.state_dict()}
-        loop.save(checkpoint, {**state, "step": steps, "spent_s": clock.spent_s})
+        training_loop.save(checkpoint, {**state, "step": steps, "spent_s": clock.spent_s})
 
-    loop.run(checkpoint.stem, clock, descent, step, take_step, store, silent=not team.leads)
+    training_loop.run(
+        checkpoint.stem, clock, descent, step, take_step, store, silent=not team.leads
+    )

@@ -25,7 +25,7 @@ def connect(
     ca: str | Path | None = None,
     cert: str | Path | None = None,
     key: str | Path | None = None,
-    token: str | None = None,
+    api_key: str | None = None,
     insecure: bool = False,
     timeout_s: float = TIMEOUT_S,
 ) -> Vision:
@@ -36,11 +36,11 @@ def connect(
 
     ``ca``: a PEM file of the authority that signed the cloud's certificate; ``cert`` and ``key``:
     this client's own, where the cloud asks for one. Without any of them plain text is spoken, to
-    this machine only unless ``insecure``. ``token``: as ``saccade cloud api-key`` has printed it.
+    this machine only unless ``insecure``. ``api_key``: as ``saccade cloud api-key`` has printed it.
     Raises ``ConfigError``; connects later.
     """
     eye = PacketEncoder(bundle, encode or EncodeOptions())
-    return RemoteVision(Link(cloud, ClientTls.of(ca, cert, key), token, insecure, timeout_s), eye)
+    return RemoteVision(Link(cloud, ClientTls.of(ca, cert, key), api_key, insecure, timeout_s), eye)
 
 
 def connect_async(
@@ -51,14 +51,14 @@ def connect_async(
     ca: str | Path | None = None,
     cert: str | Path | None = None,
     key: str | Path | None = None,
-    token: str | None = None,
+    api_key: str | None = None,
     insecure: bool = False,
     timeout_s: float = TIMEOUT_S,
 ) -> AsyncVision:
     """`connect` for asyncio: call it inside the event loop."""
     eye = PacketEncoder(bundle, encode or EncodeOptions())
     return AsyncRemoteVision(
-        Link(cloud, ClientTls.of(ca, cert, key), token, insecure, timeout_s), eye
+        Link(cloud, ClientTls.of(ca, cert, key), api_key, insecure, timeout_s), eye
     )
 
 

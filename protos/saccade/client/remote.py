@@ -46,7 +46,7 @@ class Link:
 
     cloud: str
     tls: ClientTls | None = None
-    token: str | None = None
+    api_key: str | None = None
     insecure: bool = False
     timeout_s: float = TIMEOUT_S
 
@@ -62,12 +62,12 @@ class Link:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Of every call. Raises ``ConfigError`` for a token that no cloud has made."""
-        if self.token is None:
+        """Of every call. Raises ``ConfigError`` for an API key that no cloud has made."""
+        if self.api_key is None:
             return ()
-        if not (self.token and self.token.isascii() and self.token.isprintable()):
-            raise ConfigError("a token is one line of printable ASCII characters")
-        return (("authorization", f"Bearer {self.token}"),)
+        if not (self.api_key and self.api_key.isascii() and self.api_key.isprintable()):
+            raise ConfigError("an API key is one line of printable ASCII characters")
+        return (("authorization", f"Bearer {self.api_key}"),)
 
 
 class RemoteVision(Vision):
