@@ -3,7 +3,7 @@
 A dataclass is its own schema: field names are keys, annotations are types, fields with defaults
 may be absent, and keys that no field names are ignored (a later version may add some). Known
 types: bool, int, float, str, ``tuple[X, ...]``, ``tuple[X, Y, Z]``, ``Mapping[str, X]``,
-``X | None``, `Any` and dataclasses.
+``X | None``, `Any`, dataclasses, and unions of dataclasses whose class variable ``kind`` is a key.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ def _value(hint: Any, data: object, problems: list[str], where: str) -> Any:  # 
     if hint is Any:
         return data
     if origin is types.UnionType:
+        if types.NoneType not in arguments:
+            return _one_of(arguments, data, problems, where)
         return None if data is None else _value(arguments[0], data, problems, where)
     if origin is tuple:
         return _tuple(arguments, data, problems, where)
@@ -61,6 +63,28 @@ def _value(hint: Any, data: object, problems: list[str], where: str) -> Any:  # 
     if dataclasses.is_dataclass(hint):
         return read(hint, data, problems, where)  # type: ignore[arg-type]  # a class, not an instance
     return _scalar(hint, data, problems, where)
+
+
+def _one_of(kinds: tuple[Any, ...], data: object, problems: list[str], where: str) -> object:
+    """The dataclass whose ``kind`` the data states."""
+    by_name = {kind.kind: kind for kind in kinds}
+    stated = data.get("kind") if isinstance(data, dict) else None
+    if not isinstance(stated, str) or stated not in by_name:
+        raise _misfit(problems, f"{where}.kind", f"one of {', '.join(by_name)}", stated)
+    return read(by_name[stated], data, problems, where)
+
+
+def write(value: object) -> Any:  # noqa: ANN401 - JSON
+    """What `read` makes ``value`` of: objects, lists and scalars."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: write(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        kind = getattr(type(value), "kind", None)
+        return {"kind": kind, **fields} if isinstance(kind, str) else fields
+    if isinstance(value, Mapping):
+        return {key: write(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [write(item) for item in value]
+    return value
 
 
 def _scalar(hint: type, data: object, problems: list[str], where: str) -> object:

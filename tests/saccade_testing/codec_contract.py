@@ -17,7 +17,7 @@ from saccade_testing.tokens import DIM, token_set, token_sets
 
 CODECS = every_codec()
 # Of any width for those that take any, and of the tables' width: both run through one contract.
-FRAMES = {"f16": token_sets(), "int8z": token_sets()}
+FRAMES = {"f16": token_sets(), "int8z": token_sets(), "f32": token_sets()}
 
 
 @st.composite

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from saccade.codecs import Codec, Codecs
 from saccade.codecs.f16 import F16
+from saccade.codecs.f32 import F32Codec
 from saccade.codecs.frequencies import Frequencies
 from saccade.codecs.int8z import Int8z
 from saccade.codecs.klt import Klt
@@ -59,7 +60,7 @@ def place_model() -> PlaceModel:
 
 def every_codec(dim: int = DIM) -> Codecs:
     """All that there are, calibrated ones with the tables above."""
-    codecs: list[Codec] = [F16(), Int8z(), Klt(klt_table(dim)), Rvq(rvq_table(dim))]
+    codecs: list[Codec] = [F16(), Int8z(), F32Codec(), Klt(klt_table(dim)), Rvq(rvq_table(dim))]
     return Codecs(codecs)
 
 

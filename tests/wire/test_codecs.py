@@ -39,6 +39,26 @@ class TestF16(CodecContract):
         return np.asarray(magnitudes * 2**-11, np.float32)
 
 
+class TestF32(CodecContract):
+    name = "f32"
+
+    def tolerance(self, features: F32) -> F32:
+        return np.zeros_like(features)
+
+    def test_features_out_of_range_are_not_encoded(self) -> None:
+        """No finite number is out of range."""
+        tokens = token_set([3, 5])
+        tokens.features[1, 2] = 1e30
+        (decoded,) = self.codec.decode(self.codec.encode([tokens]), [SetShape.of(tokens)])
+        assert decoded.features[1, 2] == np.float32(1e30)
+
+    def test_the_smallest_and_largest_numbers_come_back(self) -> None:
+        tokens = token_set([3, 5])
+        tokens.features[0, :4] = [1e-45, -1e-45, 3.4028235e38, -0.0]
+        (decoded,) = self.codec.decode(self.codec.encode([tokens]), [SetShape.of(tokens)])
+        assert decoded.features.tobytes() == tokens.features.tobytes()
+
+
 class TestInt8z(CodecContract):
     name = "int8z"
 
@@ -217,7 +237,7 @@ class TestRegistry:
             codecs.get("klt")
 
     def test_an_unknown_name_lists_the_known(self) -> None:
-        with pytest.raises(CodecError, match="unknown codec 'jpeg', known are: f16, int8z"):
+        with pytest.raises(CodecError, match="unknown codec 'jpeg', known are: f16, int8z, f32"):
             codecs.get("jpeg")
 
     def test_an_unknown_wire_id_is_refused(self) -> None:
@@ -227,7 +247,9 @@ class TestRegistry:
     def test_every_codec_is_found_both_ways(self) -> None:
         known = every_codec()
         assert known.names == codecs.names()
-        for wire_id, name in enumerate(known.names):
+        wire_ids = {"f16": 0, "int8z": 1, "klt": 2, "rvq": 3, "f32": 4}
+        assert wire_ids.keys() == set(known.names)
+        for name, wire_id in wire_ids.items():
             assert known.by_wire_id(wire_id) is known.get(name)
 
 

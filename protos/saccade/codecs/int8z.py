@@ -35,7 +35,10 @@ SCALES = np.array([_EIGHTHS[b % 8] * 2.0 ** (b // 8 - 20) for b in range(256)], 
 LARGEST = float(SCALES[-1]) * 127
 
 _MAGICLESS = zstandard.FORMAT_ZSTD1_MAGICLESS
-_LEVEL = 19  # a frame's few kilobytes take well under a millisecond at any level
+# Small frames take under 10 ms at the highest level. A view of 576 x 1024 takes 400 ms there, and
+# 13 ms at level 9, which gives 19 % more bytes.
+_LEVEL, _LARGE_LEVEL = 19, 9
+_LARGE_BYTES = 1 << 14
 _WINDOW_BYTES = 1 << 20  # smallest bound that any frame within the message limit needs
 
 
@@ -79,7 +82,10 @@ class Int8z:
 
 def _compress(body: bytes) -> bytes:
     parameters = zstandard.ZstdCompressionParameters.from_level(
-        _LEVEL, format=_MAGICLESS, write_content_size=True, write_checksum=False
+        _LEVEL if len(body) <= _LARGE_BYTES else _LARGE_LEVEL,
+        format=_MAGICLESS,
+        write_content_size=True,
+        write_checksum=False,
     )
     return zstandard.ZstdCompressor(compression_params=parameters).compress(body)
 

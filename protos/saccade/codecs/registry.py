@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from saccade.codecs.base import Codec, TableCodec
 from saccade.codecs.f16 import F16
+from saccade.codecs.f32 import F32Codec
 from saccade.codecs.int8z import Int8z
 from saccade.codecs.klt import Klt
 from saccade.codecs.rvq import Rvq
@@ -55,7 +56,7 @@ class Codecs:
         raise CodecError(f"unknown codec id {wire_id}, known are {known}")
 
 
-PLAIN = Codecs((F16(), Int8z()))
+PLAIN = Codecs((F16(), Int8z(), F32Codec()))
 
 
 def names() -> tuple[str, ...]:

@@ -1,0 +1,85 @@
+"""How images and text become the language model's input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+POSITIONS = ("sequential", "mrope", "mrope-interleaved")
+PRUNED_POSITIONS = ("true", "compact")
+ATTENTIONS = ("causal", "bidirectional", "prefix")
+MAX_TEXT_CHARS = 200  # of the texts around images
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """What stands around the tokens of an image.
+
+    ``token``: the string of the placeholder that the chat template writes for an image, and whose
+    id stands at every visual place. ``before`` and ``after``: texts around an image's tokens;
+    ``tile``: the text before each tile, with ``{row}`` and ``{column}`` counted from 1;
+    ``tile_after``: the text after each; ``row_end``: after a row of tiles; ``overview`` and
+    ``overview_after``: around the tile of the whole view; ``alone``: the text before an image that
+    is a single tile, as ``overview`` where it is None.
+
+    ``separator``: the learned vector that stands after each row of the mosaic of tiles, as a name
+    in `PromptSpec.vectors`, or empty. With one, the tiles are written row by row over the mosaic,
+    without padding, and ``separator_alone`` says whether a single tile ends with one, too.
+    """
+
+    token: str
+    before: str = ""
+    after: str = ""
+    tile: str = ""
+    tile_after: str = ""
+    row_end: str = ""
+    overview: str = ""
+    overview_after: str = ""
+    alone: str | None = None
+    separator: str = ""
+    separator_alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSpec:
+    """``chat_template``: a file of Jinja text, rendered in a sandbox with limits of size and time.
+
+    ``positions``: "sequential", or three rows (t, h, w) for "mrope" and "mrope-interleaved".
+    ``pruned_positions``: "true": kept tokens stay at the positions that they have in the whole
+    prompt; "compact": those behind them move up. ``attention``: "causal"; "bidirectional" among the
+    visual tokens of an image (Gemma 3); "prefix": in the whole prompt (PaliGemma).
+
+    ``stop``: tokens that end an answer. ``region_intro``: the text before each image where a frame
+    has several, with ``{number}``, ``{label}`` and ``{place}``; empty: none. ``vectors``: files of
+    learned vectors, float32 little-endian [width], by name. ``bos``: put before the prompt where
+    the template writes none. ``template_args``: further variables of the template.
+    """
+
+    chat_template: str
+    image: ImageSpec
+    stop: tuple[str, ...]
+    positions: str = "sequential"
+    pruned_positions: str = "true"
+    attention: str = "causal"
+    region_intro: str = ""
+    bos: str = ""
+    vectors: Mapping[str, str] = field(default_factory=dict)
+    template_args: Mapping[str, str] = field(default_factory=dict)
+
+    def problems(self) -> list[str]:
+        """A sentence for everything that can't be what it says."""
+        known = {
+            "positions": POSITIONS, "pruned_positions": PRUNED_POSITIONS, "attention": ATTENTIONS,
+        }  # fmt: skip
+        problems = [
+            f"{name} {getattr(self, name)[:40]!r} is unknown, known are: {', '.join(names)}"
+            for name, names in known.items()
+            if getattr(self, name) not in names
+        ]
+        if not self.image.token:
+            problems.append("image.token is empty")
+        if not self.stop or not all(self.stop):
+            problems.append("stop names no token")
+        if self.image.separator and self.image.separator not in self.vectors:
+            problems.append(f"image.separator {self.image.separator[:40]!r} is not in vectors")
+        return problems
