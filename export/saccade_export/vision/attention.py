@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 QUERY_BLOCK = 1024  # 16 heads, 4,096 keys, float32: 0.25 GiB of scores at a time
 SAMPLED_QUERIES = 64
@@ -34,22 +34,3 @@ def received(queries: Tensor, keys: Tensor, scale: float) -> Tensor:
 def spread(count: int, sample: int) -> Tensor:
     """``sample`` of 0..count-1 at even distances, the first half a distance from the start."""
     return ((torch.arange(sample) + 0.5) * count / sample).long()
-
-
-class Pixels(nn.Module):
-    """uint8 [B, H, W, 3] -> float [B, 3, H, W], rescaled and normalised.
-
-    The cast is the graph's first node: TensorRT takes uint8 inputs only so.
-    """
-
-    def __init__(self, scale: float, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.scale = scale
-        self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1), persistent=False)
-        self.mean: Tensor
-        self.std: Tensor
-
-    def forward(self, views: Tensor) -> Tensor:
-        pixels = views.to(self.mean.dtype).permute(0, 3, 1, 2)
-        return (pixels * self.scale - self.mean) / self.std

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from saccade_export.vision.attention import Pixels, attend, received
+from saccade_export.families.base import TowerOutput
+from saccade_export.vision.attention import attend, received
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +84,14 @@ class Windows(nn.Module):
 
 
 class QwenTower(nn.Module):
-    """Views uint8 [B, H, W, 3] -> features [B, T, (1 + L) * D], saliency [B, 1, heads, T], keys.
+    """Pixels [B, 3, H, W] -> features [B, T, (1 + L) * D], saliency [B, 1, heads, T], keys.
 
     ``visual``: transformers' tower, whose weights are used as they are.
     """
 
-    def __init__(self, visual: Any, pixels: Pixels, size: tuple[int, int]) -> None:  # noqa: ANN401 - of transformers
+    def __init__(self, visual: Any, size: tuple[int, int]) -> None:  # noqa: ANN401 - of transformers
         super().__init__()
         config = visual.config
-        self.pixels = pixels
         patch, merge = config.patch_size, config.spatial_merge_size
         self.grid = PatchGrid(size[0] // patch, size[1] // patch, merge)
         self.patches = _still_patches(visual.patch_embed.proj, patch)
@@ -128,8 +128,8 @@ class QwenTower(nn.Module):
         self.sin: Tensor
         self.learned: Tensor
 
-    def forward(self, views: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        patches = self._flat(self.patches(self.pixels(views)).permute(0, 2, 3, 1))
+    def forward(self, pixels: Tensor) -> TowerOutput:
+        patches = self._flat(self.patches(pixels).permute(0, 2, 3, 1))
         rows = torch.index_select(patches, 1, self.order) + self.learned
         last_whole, stacked = max(self.whole), []
         for index, block in enumerate(self.blocks):
@@ -143,7 +143,7 @@ class QwenTower(nn.Module):
             if index in self.deepstack:
                 stacked.append(self._merged(self.deepstack[index], rows))
         features = torch.cat([self._merged(self.merger, rows), *stacked], dim=-1)
-        return features, self._summed(saliency)[:, None], self._keys(shown)
+        return TowerOutput(features, self._summed(saliency)[:, None], self._keys(shown))
 
     def _flat(self, rows: Tensor) -> Tensor:
         """[B, ..., ...] -> [B, N, C]; sizes are constants, so the graph computes no shapes."""

@@ -11,21 +11,22 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from saccade_export.vision.attention import Pixels, attend, received
+from saccade_export.families.base import TowerOutput
+from saccade_export.vision.attention import attend, received
 
 
 class SiglipTower(nn.Module):
-    """Views uint8 [B, S, S, 3] -> features [B, T, D], saliency [B, 1, heads, T], keys [B, T, d].
+    """Pixels [B, 3, S, S] -> features [B, T, D], saliency [B, 1, heads, T], keys [B, T, d].
 
     ``tower``: transformers' ``SiglipVisionModel``; features are those after its last norm.
     ``pool``: side of the square of patches that are averaged into one token, 1 for none.
     """
 
-    def __init__(self, tower: Any, pixels: Pixels, pool: int = 1) -> None:  # noqa: ANN401 - of transformers
+    def __init__(self, tower: Any, pool: int = 1) -> None:  # noqa: ANN401 - of transformers
         super().__init__()
         config = tower.config
         inner = getattr(tower, "vision_model", tower)  # a level that some versions have
-        self.pixels, self.pool = pixels, pool
+        self.pool = pool
         self.patches = inner.embeddings.patch_embedding
         table = inner.embeddings.position_embedding.weight.detach()
         self.register_buffer("positions", table, persistent=False)
@@ -36,8 +37,8 @@ class SiglipTower(nn.Module):
         self.head = self.width // self.heads
         self.scale = self.head**-0.5
 
-    def forward(self, views: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        patches = self.patches(self.pixels(views))
+    def forward(self, pixels: Tensor) -> TowerOutput:
+        patches = self.patches(pixels)
         rows = patches.reshape(-1, self.width, self.side**2).transpose(1, 2) + self.positions
         for index, block in enumerate(self.blocks):
             normed, attention = block.layer_norm1(rows), block.self_attn
@@ -52,7 +53,7 @@ class SiglipTower(nn.Module):
         features = self._pooled(self.norm(rows).transpose(1, 2), self.width)
         attended = self._pooled(saliency, self.heads) * self.pool**2
         keyed = self._pooled(shown.transpose(1, 2), self.head)
-        return features.transpose(1, 2), attended[:, None], keyed.transpose(1, 2)
+        return TowerOutput(features.transpose(1, 2), attended[:, None], keyed.transpose(1, 2))
 
     def _heads(self, rows: Tensor) -> Tensor:
         """[B, N, C] -> [B, H, N, d]."""
