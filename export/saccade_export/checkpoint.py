@@ -21,6 +21,7 @@ from saccade.errors import BundleError
 from saccade_export import safetensors_files
 from saccade_export.safetensors_files import read_json
 
+hf: Any = transformers  # half typed: Any is honest about it
 CONFIG = "config.json"
 PREPROCESSOR = ("preprocessor_config.json", "processor_config.json")
 MAX_CONFIG_BYTES = 4 << 20
@@ -85,21 +86,21 @@ class Checkpoint:
     def tokenizer(self) -> Any:  # noqa: ANN401 - a class of transformers
         """The checkpoint's fast tokenizer."""
         with _readable(self.folder):
-            return transformers.AutoTokenizer.from_pretrained(
+            return hf.AutoTokenizer.from_pretrained(
                 str(self.folder), local_files_only=True, trust_remote_code=False
             )
 
     def image_processor(self) -> Any:  # noqa: ANN401 - a class of transformers
         """The family's own image processor on PIL, which golden tests compare with."""
         with _readable(self.folder):
-            return transformers.AutoImageProcessor.from_pretrained(
+            return hf.AutoImageProcessor.from_pretrained(
                 str(self.folder), local_files_only=True, trust_remote_code=False, backend="pil"
             )
 
     def processor(self) -> Any:  # noqa: ANN401 - a class of transformers
         """The family's own processor: images and text to the whole model's input."""
         with _readable(self.folder):
-            return transformers.AutoProcessor.from_pretrained(
+            return hf.AutoProcessor.from_pretrained(
                 str(self.folder), local_files_only=True, trust_remote_code=False, backend="pil"
             )
 
@@ -124,9 +125,7 @@ class Checkpoint:
     def _class(self) -> Any:  # noqa: ANN401 - a class of transformers
         found = getattr(transformers, self.architectures[0], None)
         if found is None:
-            raise BundleError(
-                f"transformers {transformers.__version__} has no class {self.architectures[0]}"
-            )
+            raise BundleError(f"transformers {hf.__version__} has no class {self.architectures[0]}")
         return found
 
     def _load(self, config: Any, dtype: torch.dtype, optional: tuple[str, ...]) -> nn.Module:  # noqa: ANN401
@@ -159,7 +158,7 @@ def _name(key: Any) -> str:  # noqa: ANN401 - a name, or a tuple that starts wit
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the report of tensors that were left out on purpose, and without its bar."""
-    logs = transformers.logging
+    logs = hf.logging
     level, bar = logs.get_verbosity(), logs.is_progress_bar_enabled()
     logs.set_verbosity_error()
     logs.disable_progress_bar()

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
 
+hf: Any = transformers
 # Enough words for a few merges; any other text is written byte by byte.
 CORPUS = (
     "the picture shows a red car and a bus, what is in region 1? user assistant system",
@@ -27,7 +27,7 @@ SPREAD = 0.2  # of random weights: large enough that next tokens are no ties
 
 def tokenizer(
     special: Sequence[str], bos: str | None = None, eos: str | None = None, **fields: Any
-) -> PreTrainedTokenizerFast:
+) -> Any:
     """A small byte-level BPE tokenizer with these special tokens at the end of its vocabulary.
 
     ``fields``: more of tokenizer_config.json, as ``image_token="<image>"``.
@@ -42,7 +42,7 @@ def tokenizer(
     )
     core.train_from_iterator(CORPUS, trainer)
     core.add_special_tokens(list(special))
-    return PreTrainedTokenizerFast(
+    return hf.PreTrainedTokenizerFast(
         tokenizer_object=core, bos_token=bos, eos_token=eos, pad_token=eos, **fields
     )
 
@@ -59,7 +59,7 @@ def processor_class(kind: str) -> Any:
     members = {
         "check_argument_for_proper_class": check,
         "__init__": base.__init__,  # what a processor is made of is read from its parameters
-        "apply_chat_template": transformers.ProcessorMixin.apply_chat_template,
+        "apply_chat_template": hf.ProcessorMixin.apply_chat_template,
     }
     return type(kind, (base,), members)
 
@@ -69,8 +69,8 @@ def processor(folder: Path) -> Any:
     fields = json.loads((folder / "processor_config.json").read_text())
     kind = processor_class(fields.pop("processor_class"))
     kept = {k: v for k, v in fields.items() if not k.endswith("_processor")}
-    images = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
-    text = transformers.AutoTokenizer.from_pretrained(folder)
+    images = hf.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    text = hf.AutoTokenizer.from_pretrained(folder)
     template = (folder / "chat_template.jinja").read_text()
     more = {"video_processor": None} if "video_processor" in kind.get_attributes() else {}
     made = kind(images, text, chat_template=template, **more, **kept)
@@ -78,7 +78,7 @@ def processor(folder: Path) -> Any:
     return made
 
 
-def randomise(model: torch.nn.Module, seed: int) -> None:
+def randomise(model: Any, seed: int) -> None:
     """Weights that differ from place to place: fresh ones are often zeros and ones, which hide
     mistakes.
     """

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers as hf
+import transformers
 
 from saccade_testing.checkpoint_parts import processor_class, save, tokenizer
 
+hf: Any = transformers  # its annotations of configurations do not fit how they are made
 IMAGE_SIZE, PATCH = 56, 14
 LLAVA_CHAT = (
     "{% for message in messages %}{% if message['role'] != 'system' %}"
