@@ -164,7 +164,7 @@ class Uplink:
         wanted = list(map(as_question, questions))
         for question in wanted:
             question.check(chars=self._limits.question_chars)
-        asked = [OpenQuestion(self._next_id(), packet.sequence, question) for question in questions]
+        asked = [OpenQuestion(self._next_id(), packet.sequence, question) for question in wanted]
         queued = self._queued_packet(packet, asked, priority, live)
         queued.held, queued.point = held, point
         await self._outbox.add(queued)
