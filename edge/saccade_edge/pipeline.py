@@ -60,6 +60,7 @@ class Pipeline:
         self._detector = make_detector(self.settings.detector, bundle, self.settings.runtime)
         self._cutter = Cutter.of(bundle.manifest.encoder)
         self._codecs = codecs.of(bundle)
+        self._codecs.get(self.plan.codec)  # tables that are damaged show at the start
         self.gate = Gate(self.settings.gate)
         self._most_per_view = bundle.manifest.limits.tokens_per_view
         self._watch = Stopwatch()  # of the last look
