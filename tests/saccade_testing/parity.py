@@ -1,0 +1,135 @@
+"""Whole models and engines of all families, pictures and questions for the parity tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+
+from saccade.nouns import F32
+from saccade_cloud.engines.base import EngineLimits, GenerateParams, Prompt
+from saccade_cloud.engines.transformers_engine.engine import CheckpointModel, TransformersEngine
+from saccade_testing import checkpoints
+from saccade_testing.whole_model import WholeModel
+
+STEPS = 32
+# Which families' visual tokens attend to each other, or prompts to the whole of them.
+ATTENTION = {"gemma3": "bidirectional", "paligemma": "prefix"}
+FAMILIES = tuple(checkpoints.FAMILIES)
+# Largest difference of scores, as a share of the largest score.
+TOLERANCE = {torch.float32: 2e-5, torch.float16: 1e-2}
+
+
+@dataclass
+class Families:
+    """Opens each checkpoint once."""
+
+    folder: Path
+    _whole: dict[tuple[str, torch.dtype], WholeModel] = field(default_factory=dict)
+    _engines: dict[tuple[str, torch.dtype], CheckpointModel] = field(default_factory=dict)
+
+    def checkpoint(self, family: str, dtype: torch.dtype = torch.float32) -> Path:
+        folder = self.folder / f"{family}-{str(dtype).removeprefix('torch.')}"
+        if not folder.exists():
+            checkpoints.make(family, folder, dtype=dtype)
+            _never_say_image(folder)
+        return folder
+
+    def whole(self, family: str, dtype: torch.dtype = torch.float32) -> WholeModel:
+        if (family, dtype) not in self._whole:
+            attention = ATTENTION.get(family, "causal")
+            whole = WholeModel(self.checkpoint(family, dtype), attention, dtype)
+            self._whole[family, dtype] = whole
+        return self._whole[family, dtype]
+
+    def engine(self, family: str, dtype: torch.dtype = torch.float32) -> TransformersEngine:
+        """A new engine, for one event loop. One at a time may run of a family."""
+        folder = self.checkpoint(family, dtype)
+        if (family, dtype) not in self._engines:
+            self._engines[family, dtype] = CheckpointModel.open(folder)
+        return TransformersEngine(
+            self._engines[family, dtype],
+            Tokenizer.from_file(str(folder / "tokenizer.json")),
+            stop=(),
+            limits=EngineLimits(max_tokens=2 * STEPS, max_context=4096),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What an engine made of a prompt. ``scores``: [M, V] of a given continuation."""
+
+    ids: list[int]
+    scores: F32
+
+
+def run(
+    engine: TransformersEngine, prompts: Sequence[Prompt], continuations: Sequence[list[int]]
+) -> list[Told]:
+    """All ``prompts`` at once: greedy tokens, and the scores of ``continuations``."""
+
+    async def one(prompt: Prompt, continuation: list[int]) -> Told:
+        ids: list[int] = []
+        async with aclosing(engine.generate(prompt, GenerateParams(STEPS))) as chunks:
+            async for chunk in chunks:
+                ids += chunk.ids
+        return Told(ids, await engine.scores(prompt, continuation))
+
+    async def main() -> list[Told]:
+        try:
+            pairs = zip(prompts, continuations, strict=True)
+            return await asyncio.gather(*(one(prompt, after) for prompt, after in pairs))
+        finally:
+            await engine.close()
+
+    return asyncio.run(main())
+
+
+def assert_close(found: F32, expected: F32, dtype: torch.dtype = torch.float32) -> None:
+    """The same scores, as far as ``dtype`` tells."""
+    allowed = TOLERANCE[dtype] * float(np.abs(expected).max())
+    assert float(np.abs(found - expected).max()) <= allowed
+
+
+def _never_say_image(folder: Path) -> None:
+    """Scores of 0 for the tokens that stand for pictures: a random model might answer with one, and
+    transformers would look for its picture.
+    """
+    config = json.loads((folder / "config.json").read_text())
+    names = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
+    silent = [config[name] for name in names if isinstance(config.get(name), int)]
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    heads = [name for name in tensors if name.endswith("lm_head.weight")]
+    heads = heads or [name for name in tensors if name.endswith("embed_tokens.weight")]
+    for name in heads:
+        tensors[name][[token for token in silent if token < len(tensors[name])]] = 0
+    save_file(tensors, path, {"format": "pt"})
+
+
+def picture(height: int, width: int, seed: int = 0) -> Image.Image:
+    """Coloured blocks with a little noise: something at every scale."""
+    generator = np.random.default_rng([seed, height, width])
+    coarse = generator.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    pixels = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.NEAREST))
+    noise = generator.integers(-12, 13, pixels.shape)
+    return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
+
+
+def turn(role: str, *parts: str | Image.Image) -> dict[str, Any]:
+    """A message of a chat template."""
+    content = [
+        {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
+        for part in parts
+    ]
+    return {"role": role, "content": content}
