@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +16,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from saccade.nouns import F32
+from saccade.turns import FrameReference, Role, Turn
 from saccade_cloud.engines.base import EngineLimits, GenerateParams, Prompt
 from saccade_cloud.engines.transformers_engine.engine import CheckpointModel, TransformersEngine
 from saccade_testing import checkpoints
-from saccade_testing.whole_model import WholeModel
+from saccade_testing.reference_model import Picture, ReferenceModel
 
 STEPS = 32
 # Which families' visual tokens attend to each other, or prompts to the whole of them.
@@ -35,7 +35,7 @@ class Families:
     """Opens each checkpoint once."""
 
     folder: Path
-    _whole: dict[tuple[str, torch.dtype], WholeModel] = field(default_factory=dict)
+    _references: dict[tuple[str, torch.dtype], ReferenceModel] = field(default_factory=dict)
     _engines: dict[tuple[str, torch.dtype], CheckpointModel] = field(default_factory=dict)
 
     def checkpoint(self, family: str, dtype: torch.dtype = torch.float32) -> Path:
@@ -45,12 +45,12 @@ class Families:
             _never_say_image(folder)
         return folder
 
-    def whole(self, family: str, dtype: torch.dtype = torch.float32) -> WholeModel:
-        if (family, dtype) not in self._whole:
+    def reference(self, family: str, dtype: torch.dtype = torch.float32) -> ReferenceModel:
+        if (family, dtype) not in self._references:
             attention = ATTENTION.get(family, "causal")
-            whole = WholeModel(self.checkpoint(family, dtype), attention, dtype)
-            self._whole[family, dtype] = whole
-        return self._whole[family, dtype]
+            reference = ReferenceModel(self.checkpoint(family, dtype), attention, dtype)
+            self._references[family, dtype] = reference
+        return self._references[family, dtype]
 
     def engine(self, family: str, dtype: torch.dtype = torch.float32) -> TransformersEngine:
         """A new engine, for one event loop. One at a time may run of a family."""
@@ -117,19 +117,15 @@ def _never_say_image(folder: Path) -> None:
     save_file(tensors, path, {"format": "pt"})
 
 
-def picture(height: int, width: int, seed: int = 0) -> Image.Image:
+def picture(height: int, width: int, seed: int = 0) -> Picture:
     """Coloured blocks with a little noise: something at every scale."""
     generator = np.random.default_rng([seed, height, width])
     coarse = generator.integers(0, 256, (5, 7, 3), dtype=np.uint8)
     pixels = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.NEAREST))
     noise = generator.integers(-12, 13, pixels.shape)
-    return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
+    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
 
 
-def turn(role: str, *parts: str | Image.Image) -> dict[str, Any]:
-    """A message of a chat template."""
-    content = [
-        {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
-        for part in parts
-    ]
-    return {"role": role, "content": content}
+def turn(role: Role, *parts: str | Picture) -> Turn:
+    """With frames where pictures are."""
+    return Turn(role, tuple(p if isinstance(p, str) else FrameReference() for p in parts))

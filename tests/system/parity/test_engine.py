@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
+from saccade.turns import Turn
 from saccade_testing.parity import (
     FAMILIES,
     STEPS,
@@ -17,21 +16,22 @@ from saccade_testing.parity import (
     run,
     turn,
 )
-from saccade_testing.whole_model import Asked, WholeModel, dropping
+from saccade_testing.reference_model import Asked, Picture, ReferenceModel, dropping
 
 QUESTION = "How many people are there? Grüße, 猫が二匹います。"
 
 
-def usual(whole: WholeModel) -> list[Asked]:
+def usual(reference: ReferenceModel) -> list[Asked]:
     """Several sizes, two turns, a system prompt, several questions about one picture."""
     small, wide, tall = picture(40, 50), picture(60, 190), picture(170, 70)
     return [
-        whole.ask([turn("user", small, QUESTION)], [small]),
-        whole.ask([turn("user", wide, QUESTION)], [wide]),
-        whole.ask([turn("user", wide, "what is in region 1?")], [wide]),
-        whole.ask([turn("user", tall, "red or blue?")], [tall]),
-        whole.ask(
+        reference.ask([turn("user", small, QUESTION)], [small]),
+        reference.ask([turn("user", wide, QUESTION)], [wide]),
+        reference.ask([turn("user", wide, "what is in region 1?")], [wide]),
+        reference.ask([turn("user", tall, "red or blue?")], [tall]),
+        reference.ask(
             [
+                turn("system", "answer in one word"),
                 turn("user", wide, "what is it?"),
                 turn("assistant", "a red car"),
                 turn("user", "and how many?"),
@@ -46,13 +46,13 @@ def usual(whole: WholeModel) -> list[Asked]:
 def test_an_engine_gives_the_whole_models_tokens(
     families: Families, family: str, dtype: torch.dtype
 ) -> None:
-    whole = families.whole(family, dtype)
-    asked = usual(whole)
-    expected = [whole.generate(each, STEPS) for each in asked]
+    reference = families.reference(family, dtype)
+    asked = usual(reference)
+    expected = [reference.generate(each, STEPS) for each in asked]
     assert len({tuple(ids) for ids in expected}) == len(asked), "answers hardly depend on anything"
-    told = run(families.engine(family, dtype), [whole.prompt(each) for each in asked], expected)
+    told = run(families.engine(family, dtype), [reference.prompt(each) for each in asked], expected)
     for each, ids, answer in zip(asked, expected, told, strict=True):
-        assert_close(answer.scores, whole.scores(each, ids), dtype)
+        assert_close(answer.scores, reference.scores(each, ids), dtype)
         assert answer.ids == ids
 
 
@@ -60,23 +60,23 @@ def test_an_engine_gives_the_whole_models_tokens(
 def test_an_engine_gives_the_tokens_of_the_whole_model_with_the_same_kept_tokens(
     families: Families, family: str
 ) -> None:
-    whole = families.whole(family)
+    reference = families.reference(family)
     generator = np.random.default_rng(3)
     asked = []
-    for each in usual(whole):
-        visual = whole.visual(each).places
+    for each in usual(reference):
+        visual = reference.visual(each).places
         lost = generator.choice(visual, len(visual) * 3 // 4, replace=False)
         asked.append(dropping(each, lost))
-    asked.append(dropping(asked[0], whole.visual(asked[0]).places[1:]))
-    asked.append(dropping(asked[1], whole.visual(asked[1]).places[:-1]))
-    expected = [whole.generate(each, STEPS) for each in asked]
-    told = run(families.engine(family), [whole.prompt(each) for each in asked], expected)
+    asked.append(dropping(asked[0], reference.visual(asked[0]).places[1:]))
+    asked.append(dropping(asked[1], reference.visual(asked[1]).places[:-1]))
+    expected = [reference.generate(each, STEPS) for each in asked]
+    told = run(families.engine(family), [reference.prompt(each) for each in asked], expected)
     for each, ids, answer in zip(asked, expected, told, strict=True):
-        assert_close(answer.scores, whole.scores(each, ids))
+        assert_close(answer.scores, reference.scores(each, ids))
         assert answer.ids == ids
 
 
-def several(whole: WholeModel) -> tuple[list[dict[str, Any]], list[Any]]:
+def regions() -> tuple[list[Turn], list[Picture]]:
     images = [picture(90, 120), picture(60, 60, 1), picture(130, 50, 2)]
     told = ("Whole picture:", images[0], "Region 1, car, lower left:", images[1])
     return [turn("user", *told, "Region 2, bus, top:", images[2], QUESTION)], images
@@ -85,11 +85,11 @@ def several(whole: WholeModel) -> tuple[list[dict[str, Any]], list[Any]]:
 @pytest.mark.parametrize("pruned", [False, True], ids=["all tokens", "half the tokens"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_several_pictures_in_a_prompt(families: Families, family: str, pruned: bool) -> None:
-    whole = families.whole(family)
-    asked = whole.ask(*several(whole))
+    reference = families.reference(family)
+    asked = reference.ask(*regions())
     if pruned:
-        asked = dropping(asked, whole.visual(asked).places[::2])
-    expected = whole.generate(asked, STEPS)
-    (told,) = run(families.engine(family), [whole.prompt(asked)], [expected])
-    assert_close(told.scores, whole.scores(asked, expected))
+        asked = dropping(asked, reference.visual(asked).places[::2])
+    expected = reference.generate(asked, STEPS)
+    (told,) = run(families.engine(family), [reference.prompt(asked)], [expected])
+    assert_close(told.scores, reference.scores(asked, expected))
     assert told.ids == expected
