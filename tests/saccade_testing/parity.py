@@ -27,6 +27,7 @@ STEPS = 32
 ATTENTION = {"gemma3": "bidirectional", "paligemma": "prefix"}
 FAMILIES = tuple(checkpoints.FAMILIES)
 # Largest difference of scores, as a share of the largest score.
+TIES = {torch.float32: 0.0, torch.float16: 2e-3}
 TOLERANCE = {torch.float32: 2e-5, torch.float16: 1e-2}
 
 
@@ -93,6 +94,23 @@ def run(
             await engine.close()
 
     return asyncio.run(main())
+
+
+def assert_same(told: Told, expected: list[int], scores: F32, dtype: torch.dtype) -> None:
+    """The same scores and the same tokens. ``scores``: the whole model's of ``expected``.
+
+    Half floats have ties: where the two best scores are equal as far as the format tells, the
+    order of additions decides. There the answers may part, and nowhere else.
+    """
+    assert_close(told.scores, scores, dtype)
+    if told.ids == expected:
+        return
+    parted = next(
+        n for n, pair in enumerate(zip(told.ids, expected, strict=True)) if len({*pair}) > 1
+    )
+    apart = scores[parted][expected[parted]] - scores[parted][told.ids[parted]]
+    allowed = TIES[dtype] * float(np.abs(scores[parted]).max())
+    assert apart <= allowed, f"token {parted}: {told.ids[parted]}, expected {expected[parted]}"
 
 
 def assert_close(found: F32, expected: F32, dtype: torch.dtype = torch.float32) -> None:

@@ -11,7 +11,7 @@ from saccade_testing.parity import (
     FAMILIES,
     STEPS,
     Families,
-    assert_close,
+    assert_same,
     picture,
     run,
     turn,
@@ -47,13 +47,12 @@ def test_an_engine_gives_the_whole_models_tokens(
     families: Families, family: str, dtype: torch.dtype
 ) -> None:
     reference = families.reference(family, dtype)
-    asked = usual(reference)
+    asked = usual(reference)[: 2 if dtype == torch.float16 else None]  # slow on a CPU
     expected = [reference.generate(each, STEPS) for each in asked]
     assert len({tuple(ids) for ids in expected}) == len(asked), "answers hardly depend on anything"
     told = run(families.engine(family, dtype), [reference.prompt(each) for each in asked], expected)
     for each, ids, answer in zip(asked, expected, told, strict=True):
-        assert_close(answer.scores, reference.scores(each, ids), dtype)
-        assert answer.ids == ids
+        assert_same(answer, ids, reference.scores(each, ids), dtype)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -72,8 +71,7 @@ def test_an_engine_gives_the_tokens_of_the_whole_model_with_the_same_kept_tokens
     expected = [reference.generate(each, STEPS) for each in asked]
     told = run(families.engine(family), [reference.prompt(each) for each in asked], expected)
     for each, ids, answer in zip(asked, expected, told, strict=True):
-        assert_close(answer.scores, reference.scores(each, ids))
-        assert answer.ids == ids
+        assert_same(answer, ids, reference.scores(each, ids), torch.float32)
 
 
 def regions() -> tuple[list[Turn], list[Picture]]:
@@ -91,5 +89,4 @@ def test_several_pictures_in_a_prompt(families: Families, family: str, pruned: b
         asked = dropping(asked, reference.visual(asked).places[::2])
     expected = reference.generate(asked, STEPS)
     (told,) = run(families.engine(family), [reference.prompt(asked)], [expected])
-    assert_close(told.scores, reference.scores(asked, expected))
-    assert told.ids == expected
+    assert_same(told, expected, reference.scores(asked, expected), torch.float32)
