@@ -234,7 +234,8 @@ async def _serve_until_signal(
     if store.durable:
         print(options, flush=True)
     for bundle in bundles:
-        print(f"{bundle.manifest.name} is trained for {bundle.manifest.domain}", flush=True)
+        whose = f"{bundle.manifest.name}: " if len(bundles) > 1 else ""
+        print(f"{whose}trained for {bundle.manifest.domain}", flush=True)
     await stopped.wait()
     await server.stop()
 

@@ -48,14 +48,15 @@ class ServedBundles:
     def __iter__(self) -> Iterator[ServedBundle]:
         return iter(self._bundles.values())
 
+    def __str__(self) -> str:
+        return ", ".join(f"{each.name} ({short(each.token_digest)})" for each in self)
+
     def of(self, token_digest: bytes) -> ServedBundle:
         """Raises ``DigestMismatch``, which says what there is."""
         found = self._bundles.get(token_digest)
         if found is None:
-            known = ", ".join(f"{each.name} ({short(each.token_digest)})" for each in self)
             raise DigestMismatch(
-                f"the edge's tokens are those of bundle {short(token_digest)}, "
-                f"the cloud serves {known}"
+                f"the tokens are those of bundle {short(token_digest)}, the cloud serves {self}"
             )
         return found
 

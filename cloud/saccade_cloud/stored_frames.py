@@ -62,8 +62,10 @@ async def frame_of(cloud: CloudContext, device: str, boot: int, sequence: int) -
     try:
         reader = cloud.bundles.of(hello.token_digest).reader
     except DigestMismatch as error:
-        was = short(hello.token_digest)
-        raise QuestionError(f"frame {sequence} is one of bundle {was}: {error.message}") from error
+        raise QuestionError(
+            f"frame {sequence} was coded with bundle {short(hello.token_digest)}, "
+            f"the cloud serves {cloud.bundles}"
+        ) from error
     try:
         packet = tokens_pb2.FramePacket.FromString(record.payload)
         cloud.keys.check(packet, signed_session(hello))

@@ -16,6 +16,7 @@ import pytest
 from saccade.bundle import Bundle
 from saccade.errors import (
     DigestMismatch,
+    Forbidden,
     LimitExceeded,
     QuestionError,
     RemoteError,
@@ -223,7 +224,7 @@ async def fatally(line: Line, error: SaccadeError) -> None:
     await line.context.abort(*to_status(error))
 
 
-@pytest.mark.parametrize("error", [DigestMismatch("another bundle"), VersionMismatch("protocol 9")])
+@pytest.mark.parametrize("error", [Forbidden("another device"), VersionMismatch("protocol 9")])
 @pytest.mark.parametrize("how", ["failure", "status"])
 def test_what_no_retry_can_mend_ends_the_uplink_at_once(
     bundle: Bundle, error: SaccadeError, how: str
@@ -258,7 +259,7 @@ def test_a_welcome_of_another_kind_is_not_accepted(
     async def test() -> None:
         async with scripted_cloud(bundle, lies) as cloud:
             with pytest.raises(error):
-                await Edge(cloud.address, bundle).running
+                await Edge(cloud.address, bundle, patience_s=0.5).running
 
     play(test)
 
