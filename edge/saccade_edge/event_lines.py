@@ -44,9 +44,8 @@ def to_line(event: Event) -> str | None:
         case ConnectionLost(error, retry_in_s):
             waits = "waiting for a bundle: " if isinstance(error, DigestMismatch) else ""
             return f"{waits}{error}; again in {retry_in_s:.1f} s"
-        case CloudBudget(tokens, reason, frames):
-            often = f" and {frames} frames a minute" if frames else ""
-            return f"the cloud asks for at most {tokens or 'any number of'} tokens{often}: {reason}"
+        case CloudBudget(frames, reason):
+            return f"the cloud takes {frames or 'any number of'} frames a minute: {reason}"
         case Summary():
             return _summary_line(event)
         case _:

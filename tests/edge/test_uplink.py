@@ -333,7 +333,7 @@ def test_the_clouds_bound_is_told(bundle: Bundle) -> None:
         async with scripted_cloud(bundle, bounds) as cloud:
             edge = Edge(cloud.address, bundle)
             await edge.until(lambda: len(edge.events) == 2)
-            assert edge.told(CloudBudget) == [CloudBudget(0, "load", 20)]
+            assert edge.told(CloudBudget) == [CloudBudget(20, "load")]
             await edge.end()
 
     play(test)

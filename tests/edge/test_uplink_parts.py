@@ -502,6 +502,6 @@ class TestHearing:
         async def play() -> None:
             hear = Heard(await streaming())
             budget = pb.Budget(reason="busy", frames_per_minute=12)
-            assert await hear(budget=budget) == [CloudBudget(0, "busy", 12)]
+            assert await hear(budget=budget) == [CloudBudget(12, "busy")]
 
         asyncio.run(play())

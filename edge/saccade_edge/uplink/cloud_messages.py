@@ -49,7 +49,7 @@ class CloudMessageHandler:
             await self._refused(message.failure)
         elif kind == "budget":
             budget = message.budget
-            self._tell(CloudBudget(0, budget.reason, budget.frames_per_minute))
+            self._tell(CloudBudget(budget.frames_per_minute, budget.reason))
 
     async def _acknowledged(self, ack: pb.Acknowledgement) -> None:
         queued = await self._outbox.settle(ack.sequence, stored=ack.stored)
