@@ -83,7 +83,7 @@ class AnswerService:
         *,
         engine: str,
         store: Store,
-        board: AnswerBroadcast,
+        broadcast: AnswerBroadcast,
         timeout_s: float,
         wait_s: float,
     ) -> None:

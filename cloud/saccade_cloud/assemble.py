@@ -116,7 +116,7 @@ def _served(
     decoder: FrameDecoder,
     cache: FrameCache,
     store: Store,
-    board: AnswerBroadcast,
+    broadcast: AnswerBroadcast,
 ) -> ServedBundle:
     manifest = bundle.manifest
     limits = replace(
