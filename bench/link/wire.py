@@ -69,7 +69,7 @@ class Wire:
         self._delay_s = shape.delay_s
         self._room = Room(shape.queue_bytes)
         self._queue: deque[_Packet] = deque()
-        self._unacknowledged: deque[_Packet] = deque()
+        self._flight: deque[_Packet] = deque()
         self._head_done_s: float | None = None
         self._free_s = 0.0  # when the packet before was through
         self._open_s = 0.0  # nothing moves before
@@ -127,7 +127,7 @@ class Wire:
             self._timer.cancel()
             self._timer = None
         self._queue.clear()
-        self._unacknowledged.clear()
+        self._flight.clear()
 
     def _enter(self, size: int, deliver: Callable[[], None]) -> None:
         self._queue.append(_Packet(size, self._clock.now(), deliver))
@@ -140,7 +140,7 @@ class Wire:
         while self._queue and self._done_s() <= now:
             self._leave(self._queue.popleft())
         if now >= self._open_s:
-            while self._unacknowledged and self._unacknowledged[0].arrives_s <= now:
+            while self._flight and self._flight[0].arrives_s <= now:
                 self._arrive(self._flight.popleft())
         self._rest()
 
@@ -172,8 +172,8 @@ class Wire:
 
     def _rest(self) -> None:
         due = self._done_s() if self._queue else math.inf
-        if self._unacknowledged:
-            due = min(due, max(self._unacknowledged[0].arrives_s, self._open_s))
+        if self._flight:
+            due = min(due, max(self._flight[0].arrives_s, self._open_s))
         if due == self._timer_s and self._timer:
             return
         if self._timer:

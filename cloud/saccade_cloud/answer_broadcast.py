@@ -12,39 +12,39 @@ Wanted = Callable[[Observation], bool]
 
 
 class AnswerBroadcast:
-    """Answers from now on, to any number of subscribers. Used from one event loop."""
+    """Answers from now on, to any number of watchers. Used from one event loop."""
 
     def __init__(self, backlog: int = 256) -> None:
         self._backlog = backlog
-        self._subscribers: dict[ClosableQueue[Observation], Wanted] = {}
+        self._watchers: dict[ClosableQueue[Observation], Wanted] = {}
 
     @property
-    def subscribers(self) -> int:
-        return len(self._subscribers)
+    def watchers(self) -> int:
+        return len(self._watchers)
 
-    def publish(self, posted: Observation) -> None:
+    def post(self, posted: Observation) -> None:
         """Show ``posted`` to all whom it concerns. Never waits for a slow watcher.
 
         One that is further behind than the backlog gets ``LimitExceeded`` after what it missed
         nothing of: better an error than a gap that nobody sees.
         """
-        for queue, wanted in list(self._subscribers.items()):
-            if wanted(posted) and not queue.offer(posted):
-                del self._subscribers[queue]
-                queue.end(LimitExceeded(f"the watcher fell {self._backlog} answers behind"))
+        for pipe, wanted in list(self._watchers.items()):
+            if wanted(posted) and not pipe.offer(posted):
+                del self._watchers[pipe]
+                pipe.end(LimitExceeded(f"the watcher fell {self._backlog} answers behind"))
 
-    async def subscribe(self, wanted: Wanted) -> AsyncGenerator[Observation, None]:
+    async def watch(self, wanted: Wanted) -> AsyncGenerator[Observation, None]:
         """Every wanted answer from the first step on."""
-        queue: ClosableQueue[Observation] = ClosableQueue(self._backlog)
-        self._subscribers[queue] = wanted
+        pipe: ClosableQueue[Observation] = ClosableQueue(self._backlog)
+        self._watchers[pipe] = wanted
         try:
-            async for posted in queue:
+            async for posted in pipe:
                 yield posted
         finally:
-            self._subscribers.pop(queue, None)
+            self._watchers.pop(pipe, None)
 
     def close(self, reason: SaccadeError) -> None:
         """No more answers: every watcher gets ``reason`` after what it has not read yet."""
-        for queue in self._subscribers:
-            queue.end(reason)
-        self._subscribers.clear()
+        for pipe in self._watchers:
+            pipe.end(reason)
+        self._watchers.clear()

@@ -83,7 +83,7 @@ class AnswerService:
         *,
         engine: str,
         store: Store,
-        broadcast: AnswerBroadcast,
+        board: AnswerBroadcast,
         timeout_s: float,
         wait_s: float,
     ) -> None:

@@ -116,7 +116,7 @@ def _served(
     decoder: FrameDecoder,
     cache: FrameCache,
     store: Store,
-    broadcast: AnswerBroadcast,
+    board: AnswerBroadcast,
 ) -> ServedBundle:
     manifest = bundle.manifest
     limits = replace(

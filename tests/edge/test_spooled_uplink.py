@@ -347,7 +347,7 @@ def test_what_is_added_while_a_stream_begins_is_said_only_once_that_is_written_d
 
             edge.spool.saying = added_meanwhile  # type: ignore[method-assign]
             await edge.until(lambda: edge.told(ConnectionLost) != [])
-            assert edge.spool._worker.file.sent_until == 1
+            assert edge.spool._worker.file.said_until == 1
             assert await edge.end()
             assert edge.told(SpoolReborn) == []
 

@@ -199,7 +199,7 @@ class TestQueues:
         for each in (one, two):
             queues.add(each)
             queues.live.append(each)
-            queues.sent(each)
+            queues.said(each)
         queues.behind.append(one)
         queues.remove(one)
         assert list(queues.packets) == [2]
@@ -220,8 +220,8 @@ class TestQueues:
         queues = Queues()
         for each in (queued(3, 1, 2), queued(1, live=False), queued(2)):
             queues.add(each)
-            queues.sent(each)
-        assert queues.send_all_again() == 4
+            queues.said(each)
+        assert queues.say_all_again() == 4
         assert [p.sequence for p in queues.live] == [3, 2]
         assert [p.sequence for p in queues.behind] == [1]
         assert not queues.asking
@@ -248,7 +248,7 @@ class TestQueues:
         two.settled = True
         queues.behind.append(four)
         one.entry = Entry(1, 0, 0, 0, b"", ())
-        three.entry, three.disk_fault = one.entry, Fate.DISK_FULL
+        three.entry, three.unkept = one.entry, Fate.DISK_FULL
         assert (queues.unsettled, queues.owing, queues.kept) == (1, 1, 1)
 
 
@@ -428,7 +428,7 @@ class TestHearing:
             outbox = await streaming()
             hear = Heard(outbox)
             await outbox.add(queued(1))
-            hear.hearing.sent_s[1] = time.monotonic() - 2.0
+            hear.hearing.said_s[1] = time.monotonic() - 2.0
             ack = pb.Acknowledgement(sequence=1, bytes=77, stored=True, received_unix_ms=5)
             (told,) = await hear(ack=ack)
             assert isinstance(told, Acknowledged)

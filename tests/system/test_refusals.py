@@ -39,8 +39,8 @@ def still_serving(cloud: str, bundle: Bundle, picture: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def good(bundle: Bundle, picture: Path) -> pb.InferRequest:
-    encoded = PacketEncoder(bundle, saccade.EncodeOptions()).see(picture)
-    return infer_request(bundle, encoded, QUESTION, 0)
+    seen = PacketEncoder(bundle, saccade.EncodeOptions()).see(picture)
+    return infer_request(bundle, seen, QUESTION, 0)
 
 
 def refusal(cloud: str, request: pb.InferRequest) -> SaccadeError:

@@ -48,11 +48,8 @@ def measured_points(bundle: Bundle, name: str, frames: Sequence[Frame]) -> list[
     ``agreement`` is accuracy over that of uncompressed pixels.
     """
     codec, manifest = live_codec(name), bundle.manifest
-    frame_encoder = Pipeline(bundle, PipelineSettings())
-    seen = [
-        (frame, frame_encoder.find(frame, Stopwatch(), frame_encoder.plan, _no_overview)[1])
-        for frame in frames
-    ]
+    eye = Pipeline(bundle, PipelineSettings())
+    seen = [(frame, eye.find(frame, Stopwatch(), eye.plan, _no_overview)[1]) for frame in frames]
     whole = TokensByKind.alike(manifest.limits.tokens_per_view)
     return [
         OperatingPoint(

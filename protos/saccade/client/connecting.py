@@ -39,10 +39,8 @@ def connect(
     this machine only unless ``insecure``. ``api_key``: as ``saccade cloud api-key`` has printed it.
     Raises ``ConfigError``; connects later.
     """
-    packet_encoder = PacketEncoder(bundle, encode or EncodeOptions())
-    return RemoteVision(
-        Link(cloud, ClientTls.of(ca, cert, key), api_key, insecure, timeout_s), packet_encoder
-    )
+    eye = PacketEncoder(bundle, encode or EncodeOptions())
+    return RemoteVision(Link(cloud, ClientTls.of(ca, cert, key), api_key, insecure, timeout_s), eye)
 
 
 def connect_async(
@@ -58,9 +56,9 @@ def connect_async(
     timeout_s: float = TIMEOUT_S,
 ) -> AsyncVision:
     """`connect` for asyncio: call it inside the event loop."""
-    packet_encoder = PacketEncoder(bundle, encode or EncodeOptions())
+    eye = PacketEncoder(bundle, encode or EncodeOptions())
     return AsyncRemoteVision(
-        Link(cloud, ClientTls.of(ca, cert, key), api_key, insecure, timeout_s), packet_encoder
+        Link(cloud, ClientTls.of(ca, cert, key), api_key, insecure, timeout_s), eye
     )
 
 

@@ -73,9 +73,9 @@ class Link:
 class RemoteVision(Vision):
     """Connects with the first call, and again after a connection was lost."""
 
-    def __init__(self, link: Link, packet_encoder: PacketEncoder) -> None:
+    def __init__(self, link: Link, eye: PacketEncoder) -> None:
         self._link = link
-        self._packet_encoder = packet_encoder
+        self._eye = eye
         self._metadata = link.metadata
         link.options()  # raises for what cannot be right, before the first call
         self._guard = Guard()
@@ -109,7 +109,7 @@ class RemoteVision(Vision):
             for reply in FleetStub(channel).Ask(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
             ):
-                assembler.add(reply)
+                assembler.hear(reply)
         return assembler.answer_of_camera()
 
     def watch(
@@ -154,8 +154,8 @@ class RemoteVision(Vision):
 
     def _infer(self, image: Pictures, question: Question | str, max_tokens: int) -> Items:
         self._guard.use()
-        asked = self._packet_encoder.asked(image, question, max_tokens)
-        request = infer_request(self._packet_encoder.bundle, asked)
+        asked = self._eye.asked(image, question, max_tokens)
+        request = infer_request(self._eye.bundle, asked)
         assembler = AnswerAssembler(asked.about.camera, asked.timing)
         with self._translating() as channel:
             call = VisionStub(channel).Infer(
@@ -163,7 +163,7 @@ class RemoteVision(Vision):
             )
             try:
                 for reply in call:
-                    if text := assembler.add(reply):
+                    if text := assembler.hear(reply):
                         yield text
             finally:
                 call.cancel()

@@ -34,9 +34,9 @@ from saccade.v1.vision_pb2_grpc import VisionStub
 class AsyncRemoteVision(AsyncVision):
     """Create it inside the event loop. Pictures are encoded in a thread."""
 
-    def __init__(self, link: Link, packet_encoder: PacketEncoder) -> None:
+    def __init__(self, link: Link, eye: PacketEncoder) -> None:
         self._link = link
-        self._packet_encoder = packet_encoder
+        self._eye = eye
         self._metadata = link.metadata
         self._guard = Guard()
         self._channel = _open(link)
@@ -70,7 +70,7 @@ class AsyncRemoteVision(AsyncVision):
             async for reply in self._fleet.Ask(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
             ):
-                assembler.add(reply)
+                assembler.hear(reply)
         return assembler.answer_of_camera()
 
     async def watch(
@@ -114,8 +114,8 @@ class AsyncRemoteVision(AsyncVision):
         self, image: Pictures, question: Question | str, max_tokens: int
     ) -> AsyncItems:
         self._guard.use()
-        asked = await asyncio.to_thread(self._packet_encoder.asked, image, question, max_tokens)
-        request = infer_request(self._packet_encoder.bundle, asked)
+        asked = await asyncio.to_thread(self._eye.asked, image, question, max_tokens)
+        request = infer_request(self._eye.bundle, asked)
         assembler = AnswerAssembler(asked.about.camera, asked.timing)
         async with self._translating():
             call = self._vision.Infer(
@@ -123,7 +123,7 @@ class AsyncRemoteVision(AsyncVision):
             )
             try:
                 async for reply in call:
-                    if text := assembler.add(reply):
+                    if text := assembler.hear(reply):
                         yield text
             finally:
                 call.cancel()
