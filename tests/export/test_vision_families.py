@@ -4,6 +4,7 @@ which sizes.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,8 +102,9 @@ def test_encoder_and_projector_give_the_model_s_own_image_features(family: Famil
 
 
 def test_graphs_equal_the_modules_and_tensorrt_takes_them(family: Family, tmp_path: Path) -> None:
-    buckets = family.adapter.buckets()
-    with WeightsFile(tmp_path / "encoder.data") as weights:
+    every = family.adapter.buckets()
+    buckets = (every[0], every[-1]) if len(every) > 1 else every
+    with closing(WeightsFile(tmp_path / "encoder.data")) as weights:
         for bucket in buckets:
             path = tmp_path / f"{bucket.size[0]}x{bucket.size[1]}.onnx"
             encoder = family.encoder(bucket)
@@ -120,7 +122,7 @@ def test_graphs_equal_the_modules_and_tensorrt_takes_them(family: Family, tmp_pa
 
 def test_half_precision_is_near_and_tensorrt_takes_it(family: Family, tmp_path: Path) -> None:
     bucket = family.adapter.buckets()[-1]
-    with WeightsFile(tmp_path / "encoder.data") as weights:
+    with closing(WeightsFile(tmp_path / "encoder.data")) as weights:
         half = family.encoder(bucket, torch.float16)
         export_encoder(half, bucket.size, tmp_path / "half.onnx", weights, "f16")
     views = noise(bucket.size)
@@ -204,7 +206,10 @@ def test_specs_say_what_the_families_need(family: Family) -> None:
 
 def test_a_processor_that_does_not_fit_the_encoder_is_refused(tmp_path: Path) -> None:
     folder = make("gemma3", tmp_path / "gemma3")
-    images = {"image_processor_type": "Gemma3ImageProcessor", "size": {"height": 99, "width": 112}}
+    images: dict[str, Any] = {
+        "image_processor_type": "Gemma3ImageProcessor",
+        "size": {"height": 99, "width": 112},
+    }
     edit_json(folder / "processor_config.json", image_processor=images)
     with pytest.raises(BundleError, match=r"99.*112"):
         base.adapter(Checkpoint(folder))
