@@ -58,21 +58,21 @@ class EdgeStream:
         self._peer = peer
         self._session = Session(Role.CLOUD)
         self._outbox: ClosableQueue[pb.CloudMessage] = ClosableQueue(OUTBOX_MESSAGES)
-        self._owed: set[asyncio.Task[None]] = set()  # acknowledgements and answers
+        self._pending: set[asyncio.Task[None]] = set()  # acknowledgements and answers
         self._hello: pb.Hello | None = None  # once it was accepted
-        self._tenancy = StreamLimits(hub.quotas, self._outbox.end)
-        self._pledge = FrameRateLimit()
+        self._stream_limits = StreamLimits(hub.quotas, self._outbox.end)
+        self._frame_rate_limit = FrameRateLimit()
 
     async def replies(self) -> AsyncGenerator[pb.CloudMessage, None]:
         """All that the cloud says. Raises what ended the conversation, if it did not end well."""
         serving = self._start(self._serve())
-        serving.add_done_callback(self._said_all)
+        serving.add_done_callback(self._sent_all)
         try:
             async for message in self._outbox:
                 yield message
         finally:
-            await end(serving, *self._owed)
-            self._tenancy.end()
+            await end(serving, *self._pending)
+            self._stream_limits.end()
             self._hub.load.ended(self)
             if self._hello is not None:
                 self._hub.frames.disconnect(self._hello.device, self._hello.cameras)
@@ -83,7 +83,7 @@ class EdgeStream:
             await self._converse(hello)
         except SaccadeError as error:
             if self._session.state is not State.SILENT:
-                await self._say(_failure(error, fatal=True))
+                await self._send(_failure(error, fatal=True))
             raise
 
     async def _greet(self) -> pb.Hello:
@@ -95,7 +95,7 @@ class EdgeStream:
         if self._peer is not None:
             self._peer.check(hello.device)
         check_hello(hello, self._hub.digest)
-        self._tenancy.begin(hello, self._peer)
+        self._stream_limits.begin(hello, self._peer)
         self._hub.frames.connect(hello.device, hello.cameras)
         self._hello = hello
         resume_after, stored = await known(self._hub.store, hello)
@@ -103,7 +103,7 @@ class EdgeStream:
         hello.ClearField("in_doubt")
         hello = self._hello = known_copy(hello)
         reply = welcome(self._hub.digest, self._hub.limits, resume_after, stored)
-        await self._say(pb.CloudMessage(welcome=reply))
+        await self._send(pb.CloudMessage(welcome=reply))
         return hello
 
     async def _converse(self, hello: pb.Hello) -> None:
@@ -117,21 +117,21 @@ class EdgeStream:
                 reading.result()
         finally:
             await end(reading, stopping, bounding)
-            self._owed.discard(bounding)
-        await asyncio.gather(*self._owed)
+            self._pending.discard(bounding)
+        await asyncio.gather(*self._pending)
         if self._hub.stopping.is_set():
             raise Unreachable("the cloud is stopping")
 
     async def _read(self, hello: pb.Hello) -> None:
         async for message in self._messages:
             self._session.receive(message)
-            await self._tenancy.admit(message)
+            await self._stream_limits.admit(message)
             kind = message.WhichOneof("kind")
             if kind == "packet":
                 await self._take(message.packet, hello)
             elif kind == "question":
                 question = known_copy(message.question)
-                self._owed.add(self._start(self._answer(question, hello)))
+                self._pending.add(self._start(self._answer(question, hello)))
             else:
                 return
 
@@ -145,32 +145,32 @@ class EdgeStream:
         try:
             frame = await self._hub.unpack(packet, hello, client_of(hello))
         except (PacketError, LimitExceeded) as error:
-            await self._say(_failure(error, sequence=packet.sequence))
-            await self._tenancy.decoded(time.perf_counter() - began_s)
+            await self._send(_failure(error, sequence=packet.sequence))
+            await self._stream_limits.decoded(time.perf_counter() - began_s)
             return
         self._hub.frames.put(frame)
         await self._store(packet.sequence, frame, hello)
-        await self._tenancy.decoded(frame.timing.stages["decode"] / 1e3)
+        await self._stream_limits.decoded(frame.timing.stages["decode"] / 1e3)
 
     async def _store(self, sequence: int, frame: StoredFrame, hello: pb.Hello) -> None:
-        await self._tenancy.begin_storing()
+        await self._stream_limits.begin_storing()
         try:
             storing = await self._hub.store.put(record_of(frame, hello))
         except BaseException as error:
-            self._tenancy.end_storing()
+            self._stream_limits.end_storing()
             if not isinstance(error, (PacketError, LimitExceeded, StorageError)):
                 raise
-            await self._say(_failure(error, sequence=sequence))
+            await self._send(_failure(error, sequence=sequence))
             return
         # Also where the acknowledgement is cancelled before it begins.
-        storing.add_done_callback(lambda _: self._tenancy.end_storing())
-        self._owed.add(self._start(self._acknowledge(frame, storing)))
+        storing.add_done_callback(lambda _: self._stream_limits.end_storing())
+        self._pending.add(self._start(self._acknowledge(frame, storing)))
 
     async def _acknowledge(self, frame: StoredFrame, storing: asyncio.Future[bool]) -> None:
         try:
             stored = await storing
         except (PacketError, StorageError) as error:
-            await self._say(_failure(error, sequence=frame.tokens.sequence))
+            await self._send(_failure(error, sequence=frame.tokens.sequence))
             return
         ack = pb.Acknowledgement(
             sequence=frame.tokens.sequence,
@@ -178,18 +178,18 @@ class EdgeStream:
             received_unix_ms=frame.received_ns // NS_PER_MS,
             stored=stored,
         )
-        await self._say(pb.CloudMessage(ack=ack))
+        await self._send(pb.CloudMessage(ack=ack))
 
     async def _answer(self, question: pb.Question, hello: pb.Hello) -> None:
         try:
             self._hub.answerer.check_question(question.text)  # before it waits, and takes memory
-            with self._tenancy.question():
-                self._pledge.check(question.sequence, time.monotonic())
+            with self._stream_limits.question():
+                self._frame_rate_limit.check(question.sequence, time.monotonic())
                 await self._answer_in_turn(question, hello)
         except Unreachable:
             raise
         except SaccadeError as error:
-            await self._say(_failure(error, question_id=question.id))
+            await self._send(_failure(error, question_id=question.id))
 
     async def _answer_in_turn(self, question: pb.Question, hello: pb.Hello) -> None:
         load, sequence = self._hub.load, question.sequence
@@ -198,29 +198,29 @@ class EdgeStream:
         )
         try:
             frame = await frame_of(self._hub, hello.device, hello.boot, sequence)
-            answer = self._hub.posted_answer(
+            answer = self._hub.published_answer(
                 frame, question.text, question.max_tokens, number, client_of(hello)
             )
             async with aclosing(answer) as chunks:
                 async for chunk in chunks:
-                    await self._say(_answer_chunk(question, chunk))
+                    await self._send(_answer_chunk(question, chunk))
         finally:
             load.leaves(number)
 
     async def _bound(self) -> None:
         """Tell the edge what the cloud's load allows it, whenever that changes."""
-        said = 0
+        sent = 0
         while self._hub.settings.answer_wait_s:
             await asyncio.sleep(BOUND_EVERY_S)
             now_s = time.monotonic()
             frames, reason = self._hub.load.bound(self, now_s)
-            if frames != said:
-                said = frames
-                self._pledge.tell(frames, now_s)
+            if frames != sent:
+                sent = frames
+                self._frame_rate_limit.set(frames, now_s)
                 budget = pb.Budget(frames_per_minute=frames, reason=reason)
-                await self._say(pb.CloudMessage(budget=budget))
+                await self._send(pb.CloudMessage(budget=budget))
 
-    async def _say(self, message: pb.CloudMessage) -> None:
+    async def _send(self, message: pb.CloudMessage) -> None:
         """Send one message. Raises ``Unreachable`` when the edge leaves its messages unread."""
         self._session.send(message)
         if self._outbox.offer(message):
@@ -237,14 +237,14 @@ class EdgeStream:
         task.add_done_callback(self._done)
         return task
 
-    def _said_all(self, _: asyncio.Task[None]) -> None:
+    def _sent_all(self, _: asyncio.Task[None]) -> None:
         self._outbox.end()
-        self._tenancy.cut_off(self._hub.settings.stalled_timeout_s)
+        self._stream_limits.cut_off(self._hub.settings.stalled_timeout_s)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._owed.discard(task)
+        self._pending.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._tenancy.fail(error)
+            self._stream_limits.fail(error)
 
 
 def client_of(hello: pb.Hello) -> str:

@@ -52,7 +52,7 @@ class Fleet(FleetServicer):
             frame = newest_frame(self._hub.frames, camera)
             if request.HasField("max_age_ms"):
                 check_age(camera, frame, request.max_age_ms)
-            answer = self._hub.posted_answer(
+            answer = self._hub.published_answer(
                 frame, request.question, request.max_tokens, client=caller()
             )
             async with aclosing(answer) as chunks:
@@ -90,7 +90,7 @@ class Fleet(FleetServicer):
             wanted: Wanted = _everything
             if request.camera:
                 wanted = _of_camera(find_camera(self._hub.frames, request.camera))
-            watch = self._hub.board.watch(wanted)
+            watch = self._hub.broadcast.subscribe(wanted)
             async with aclosing(watch) as answers:
                 async for posted in answers:
                     yield _watched(posted)

@@ -63,7 +63,7 @@ class Hub:
     store: Store = field(default_factory=NoStore)
     codecs: Codecs = PLAIN
     domain: str = ""
-    board: AnswerBroadcast = field(default_factory=AnswerBroadcast)
+    broadcast: AnswerBroadcast = field(default_factory=AnswerBroadcast)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     unpacking: ThreadPoolExecutor = field(default_factory=_one_worker)
     quotas: Quotas = field(init=False)
@@ -179,7 +179,7 @@ class Hub:
         async with self.decoding.place(client):
             return await asyncio.get_running_loop().run_in_executor(self.unpacking, work)
 
-    async def posted_answer(
+    async def published_answer(
         self,
         frame: StoredFrame,
         question: str,
@@ -209,7 +209,7 @@ class Hub:
         except StorageError as error:
             path = f"{observed.device}/{observed.camera}"
             log.warning("no history of frame %d of %s: %s", observed.sequence, path, error)
-        self.board.post(observed)
+        self.broadcast.publish(observed)
         ms = (time.perf_counter() - started) * 1e3
         return Timing({"store": ms} if self.store.durable else {})
 

@@ -31,7 +31,7 @@ _MAX_INT64 = (1 << 63) - 1
 
 
 def infer_request(
-    bundle: Bundle, seen: EncodedPicture, question: str, max_tokens: int
+    bundle: Bundle, encoded: EncodedPicture, question: str, max_tokens: int
 ) -> pb.InferRequest:
     """One question about one picture, with all that the cloud needs to understand it.
 
@@ -43,11 +43,11 @@ def infer_request(
         device=host_name(),
         boot=secrets.randbits(64),
         bundle_digest=bundle.digest,
-        cameras=[seen.tokens.camera],
+        cameras=[encoded.tokens.camera],
         epoch_unix_ms=EPOCH_UNIX_MS,
     )
     return pb.InferRequest(
-        hello=hello, packet=seen.packet, question=question, max_tokens=max_tokens
+        hello=hello, packet=encoded.packet, question=question, max_tokens=max_tokens
     )
 
 
@@ -122,17 +122,17 @@ class AnswerAssembler:
         self._texts: list[str] = []
         self._last: pb.InferReply | fleet_pb2.AskReply | None = None
 
-    def hear(self, reply: pb.InferReply | fleet_pb2.AskReply) -> str:
+    def add(self, reply: pb.InferReply | fleet_pb2.AskReply) -> str:
         """The next reply's text."""
         self._texts.append(reply.text)
         if reply.last:
             self._last = reply
         return reply.text
 
-    def answer_about(self, seen: EncodedPicture) -> Answer:
+    def answer_about(self, encoded: EncodedPicture) -> Answer:
         """The whole answer to `infer_request`. Raises ``RemoteError`` if its end is missing."""
-        answer = self._answer(seen.tokens.sequence, seen.packet.ByteSize())
-        return replace(answer, captured_ns=seen.tokens.captured_ns, age_s=self._passed_s)
+        answer = self._answer(encoded.tokens.sequence, encoded.packet.ByteSize())
+        return replace(answer, captured_ns=encoded.tokens.captured_ns, age_s=self._passed_s)
 
     def answer_of_camera(self) -> Answer:
         """The whole answer to an AskRequest. Raises ``RemoteError`` if its end is missing."""

@@ -56,7 +56,9 @@ class PacketEncoder:
             self._codecs = codecs.of(self.bundle)
         return self._codecs
 
-    def asked(self, image: Picture, question: str, max_tokens: int = 0) -> EncodedPicture:
+    def encode_for_question(
+        self, image: Picture, question: str, max_tokens: int = 0
+    ) -> EncodedPicture:
         """A picture that a question is asked about.
 
         Raises ``QuestionError`` (``UnknownWords``, ``NotInFrame``) for one that the cloud would
@@ -66,13 +68,13 @@ class PacketEncoder:
         rules = QuestionRules.of(self.bundle.manifest)
         rules.check(question)
         check_max_tokens(max_tokens)
-        seen = self.see(image)
+        encoded = self.encode(image)
         # The labels of the crops stay here, so this side can say more than the cloud could.
-        rules.check_crops(question, crops_of(seen.tokens.views))
-        return seen
+        rules.check_crops(question, crops_of(encoded.tokens.views))
+        return encoded
 
-    def see(self, image: Picture) -> EncodedPicture:
-        """Raises as ``asked`` does, questions apart."""
+    def encode(self, image: Picture) -> EncodedPicture:
+        """Raises as ``encode_for_question`` does, questions apart."""
         with self._lock:
             if self._encoder is None:
                 self._encoder = open_encoder(self.bundle, self._options)

@@ -72,9 +72,9 @@ class Link:
 class RemoteVision(Vision):
     """Connects with the first call, and again after a connection was lost."""
 
-    def __init__(self, link: Link, eye: PacketEncoder) -> None:
+    def __init__(self, link: Link, packet_encoder: PacketEncoder) -> None:
         self._link = link
-        self._eye = eye
+        self._packet_encoder = packet_encoder
         self._metadata = link.metadata
         link.options()  # raises for what cannot be right, before the first call
         self._guard = Guard()
@@ -101,7 +101,7 @@ class RemoteVision(Vision):
             for reply in FleetStub(channel).Ask(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
             ):
-                assembler.hear(reply)
+                assembler.add(reply)
         return assembler.answer_of_camera()
 
     def watch(
@@ -146,20 +146,20 @@ class RemoteVision(Vision):
 
     def _infer(self, image: Picture, question: str, max_tokens: int) -> Items:
         self._guard.use()
-        seen = self._eye.asked(image, question, max_tokens)
-        request = infer_request(self._eye.bundle, seen, question, max_tokens)
-        assembler = AnswerAssembler(seen.tokens.camera, seen.timing)
+        encoded = self._packet_encoder.encode_for_question(image, question, max_tokens)
+        request = infer_request(self._packet_encoder.bundle, encoded, question, max_tokens)
+        assembler = AnswerAssembler(encoded.tokens.camera, encoded.timing)
         with self._translating() as channel:
             call = VisionStub(channel).Infer(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
             )
             try:
                 for reply in call:
-                    if text := assembler.hear(reply):
+                    if text := assembler.add(reply):
                         yield text
             finally:
                 call.cancel()
-        yield assembler.answer_about(seen)
+        yield assembler.answer_about(encoded)
 
     @contextmanager
     def _translating(self) -> Iterator[grpc.Channel]:

@@ -33,9 +33,9 @@ from saccade.v1.vision_pb2_grpc import VisionStub
 class AsyncRemoteVision(AsyncVision):
     """Create it inside the event loop. Pictures are encoded in a thread."""
 
-    def __init__(self, link: Link, eye: PacketEncoder) -> None:
+    def __init__(self, link: Link, packet_encoder: PacketEncoder) -> None:
         self._link = link
-        self._eye = eye
+        self._packet_encoder = packet_encoder
         self._metadata = link.metadata
         self._guard = Guard()
         self._channel = _open(link)
@@ -62,7 +62,7 @@ class AsyncRemoteVision(AsyncVision):
             async for reply in self._fleet.Ask(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
             ):
-                assembler.hear(reply)
+                assembler.add(reply)
         return assembler.answer_of_camera()
 
     async def watch(
@@ -104,20 +104,22 @@ class AsyncRemoteVision(AsyncVision):
 
     async def _infer(self, image: Picture, question: str, max_tokens: int) -> AsyncItems:
         self._guard.use()
-        seen = await asyncio.to_thread(self._eye.asked, image, question, max_tokens)
-        request = infer_request(self._eye.bundle, seen, question, max_tokens)
-        assembler = AnswerAssembler(seen.tokens.camera, seen.timing)
+        encoded = await asyncio.to_thread(
+            self._packet_encoder.encode_for_question, image, question, max_tokens
+        )
+        request = infer_request(self._packet_encoder.bundle, encoded, question, max_tokens)
+        assembler = AnswerAssembler(encoded.tokens.camera, encoded.timing)
         async with self._translating():
             call = self._vision.Infer(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
             )
             try:
                 async for reply in call:
-                    if text := assembler.hear(reply):
+                    if text := assembler.add(reply):
                         yield text
             finally:
                 call.cancel()
-        yield assembler.answer_about(seen)
+        yield assembler.answer_about(encoded)
 
     @asynccontextmanager
     async def _translating(self) -> AsyncIterator[None]:
