@@ -307,7 +307,7 @@ def test_a_spool_that_was_rolled_back_takes_a_new_boot(bundle: Bundle, tmp_path:
                 await edge.end(retire=True)
             async with spooled_edge(cloud.address, bundle, path) as edge:
                 assert await edge.end()
-                assert "the cloud has packet 4, the spool has said 1" in (
+                assert "the cloud has packet 4, the spool has noted 1" in (
                     edge.told(SpoolReborn)[0].reason
                 )
                 assert edge.spool.identity.boot != old_boot
