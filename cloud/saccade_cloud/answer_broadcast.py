@@ -1,4 +1,4 @@
-"""The board on which every answer appears, for those who watch."""
+"""Every answer, as it is given, to those who watch."""
 
 from __future__ import annotations
 

@@ -195,17 +195,17 @@ class EdgeStream:
         )
         await self._send(pb.CloudMessage(ack=ack))
 
-    async def _answer(self, sent: pb.Question, accepted: _Accepted) -> None:
+    async def _answer(self, asked: pb.Question, accepted: _Accepted) -> None:
         try:
-            question = Question.from_wire(said.turns, said.generation)
+            question = Question.from_wire(asked.turns, asked.generation)
             accepted.bundle.answers.check(question)  # before it waits, and takes memory
             with self._stream_limits.question():
                 self._frame_rate_limit.check(max(question.frames), time.monotonic())
-                await self._answer_in_turn(said.id, question, accepted)
+                await self._answer_in_turn(asked.id, question, accepted)
         except Unreachable:
             raise
         except SaccadeError as error:
-            await self._send(_failure(error, question_id=said.id))
+            await self._send(_failure(error, question_id=asked.id))
 
     async def _answer_in_turn(self, number: int, question: Question, accepted: _Accepted) -> None:
         """``number``: the edge's own of its question."""

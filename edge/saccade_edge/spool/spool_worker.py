@@ -7,7 +7,7 @@ Rules:
 - When the disk is full, each is tried alone, so that a delete that still fits does not wait for a
   packet that does not; after the second failure the others are not tried.
 - A job that must be done (``required``) waits for the next transaction, at most a second: what the
-  cloud has settled costs no fsync of its own. It is kept until the disk takes it; others are on_fault
+  cloud has settled costs no fsync of its own. It is kept until the disk takes it; others are told
   why not.
 - While the disk is in trouble it is tried once a second. Nothing waits for it.
 - A file that turns out to be corrupt is moved aside, and the jobs go to a new one. So they do
@@ -75,7 +75,7 @@ class Worker:
         self._thread.start()
 
     def do(self, job: Job) -> None:
-        """Queue a job. One that is required waits for the next transaction; one that is not is on_fault
+        """Queue a job. One that is required waits for the next transaction; one that is not is told
         at once when the disk is too slow for it.
         """
         if job.required:

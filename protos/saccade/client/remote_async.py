@@ -114,7 +114,9 @@ class AsyncRemoteVision(AsyncVision):
         self, image: Pictures, question: Question | str, max_tokens: int
     ) -> AsyncItems:
         self._guard.use()
-        asked = await asyncio.to_thread(self._packet_encoder.encode_for_question, image, question, max_tokens)
+        asked = await asyncio.to_thread(
+            self._packet_encoder.encode_for_question, image, question, max_tokens
+        )
         request = infer_request(self._packet_encoder.bundle, asked)
         assembler = AnswerAssembler(asked.about.camera, asked.timing)
         async with self._translating():
