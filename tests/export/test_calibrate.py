@@ -23,7 +23,8 @@ from saccade_edge.plan import PipelineSettings
 from saccade_export.calibrate import CalibrationSettings, calibrate
 from saccade_export.crossing.render import render
 from saccade_export.fit_klt import fit_klt, water_level
-from saccade_export.fit_rvq import fit_rvq, k_means
+from saccade_export.clustering import clustered, k_means, mini_batch
+from saccade_export.fit_rvq import fit_rvq
 from saccade_testing.edge_bundle import write_edge_bundle
 from saccade_testing.tokens import token_set
 
