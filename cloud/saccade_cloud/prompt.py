@@ -9,8 +9,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from saccade.errors import BundleError, QuestionError
-from saccade.nouns import F32, I32, ViewTokens
-from saccade.questions import QuestionRules, crops_of, unknown_words
+from saccade.question_rules import QuestionRules, crops_of, unknown_words
+from saccade.types import F32, I32, ViewTokens
 from saccade_cloud.engines.base import I64, Prompt, VisualSpan
 
 VISUAL = "{visual}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from saccade.errors import LimitExceeded
-from saccade.nouns import Grid
+from saccade.types import Grid
 from saccade.v1 import vision_pb2 as pb
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from saccade import codecs, manifest_ranges, schema
 from saccade.bounded_json import shown
 from saccade.codecs.base import MAX_LAYERS
 from saccade.errors import BundleError
-from saccade.nouns import Grid, ViewKind
 from saccade.selection import METHODS
+from saccade.types import Grid, ViewKind
 
 FORMAT = 1
 MAX_DOMAIN_CHARS = 200  # it is shown on one line, and travels with answers

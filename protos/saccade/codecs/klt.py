@@ -25,7 +25,7 @@ from saccade.codecs.klt_levels import I64, MAX_LEVEL, FinerLevels, FirstLevels, 
 from saccade.codecs.klt_table import UNIT_BITS, KltTable
 from saccade.codecs.table_file import Data
 from saccade.errors import CodecError
-from saccade.nouns import F32, TokenSet, ViewKind
+from saccade.types import F32, TokenSet, ViewKind
 
 F64 = npt.NDArray[np.float64]
 

@@ -19,7 +19,7 @@ from saccade.codecs.nearest import Nearest
 from saccade.codecs.rvq_table import MAX_FEATURE, RvqTable, Stage
 from saccade.codecs.table_file import Data
 from saccade.errors import CodecError
-from saccade.nouns import F32, VIEW_KINDS, TokenSet, ViewKind
+from saccade.types import F32, VIEW_KINDS, TokenSet, ViewKind
 
 
 class Rvq:

@@ -21,10 +21,10 @@ import numpy.typing as npt
 from saccade.codecs.frequencies import MAX_SYMBOLS, Frequencies
 from saccade.codecs.klt_table import UNIT_BITS, check_basis
 from saccade.codecs.nearest import Nearest
-from saccade.codecs.places import BUCKETS, MAX_PLACES, PlaceModel
+from saccade.codecs.position_model import BUCKETS, MAX_PLACES, PlaceModel
 from saccade.codecs.table_file import Data, TableReader, TableWriter
 from saccade.errors import BundleError, CodecError
-from saccade.nouns import I32, VIEW_KINDS
+from saccade.types import I32, VIEW_KINDS
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
