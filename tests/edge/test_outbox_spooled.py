@@ -38,7 +38,7 @@ class Edge:
         packet = tokens_pb2.FramePacket(sequence=sequence, layers=[bytes(size)])
         asked = tuple(Asked(self.spool.next_question(), text) for text in questions)
         now_ms = time.time_ns() // 1_000_000
-        entry = Entry(sequence, 0, now_ms, now_ms, 0, packet.SerializeToString(), asked)
+        entry = Entry(sequence, 0, now_ms, now_ms, packet.SerializeToString(), asked)
         queued = QueuedPacket(
             packet,
             {q.id: pb.Question(id=q.id, sequence=sequence, text=q.text) for q in asked},
@@ -175,7 +175,7 @@ def test_bytes_that_are_no_packet_end_as_damaged(tmp_path: Path) -> None:
     async def test(edge: Edge) -> None:
         sequence = edge.spool.next_sequence()
         await edge.spool.put(
-            Entry(sequence, 0, time.time_ns() // 1_000_000, 0, 0, b"\xff" * 9), saying=False
+            Entry(sequence, 0, time.time_ns() // 1_000_000, 0, b"\xff" * 9), saying=False
         )
         edge.spool.release(sequence)
         await edge.outbox.rewind([])

@@ -246,7 +246,7 @@ class TestQueues:
             queues.add(each)
         two.settled = True
         queues.behind.append(four)
-        one.entry = Entry(1, 0, 0, 0, 0, b"", ())
+        one.entry = Entry(1, 0, 0, 0, b"", ())
         three.entry, three.unkept = one.entry, Fate.DISK_FULL
         assert (queues.unsettled, queues.owing, queues.kept) == (1, 1, 1)
 
@@ -254,7 +254,7 @@ class TestQueues:
 def test_a_packet_from_the_spool_is_late_and_has_its_questions() -> None:
     packet = tokens_pb2.FramePacket(sequence=7, layers=[b"abc"])
     raw = packet.SerializeToString()
-    entry = Entry(7, 0, 0, 0, 0, raw, (Asked(4, "who?"), Asked(3, "what?")))
+    entry = Entry(7, 0, 0, 0, raw, (Asked(4, "who?"), Asked(3, "what?")))
     it = QueuedPacket.of(entry)
     assert (it.sequence, it.size, it.live, it.kept) == (7, len(raw), False, True)
     assert it.deadline_s == -math.inf

@@ -24,14 +24,13 @@ def entry(
     sequence: int,
     *questions: str,
     size: int = 100,
-    priority: int = 0,
     captured_unix_ms: int | None = None,
 ) -> Entry:
     """A packet that parses; questions have ids of their own."""
     captured_ms = time.time_ns() // 1_000_000 if captured_unix_ms is None else captured_unix_ms
     packet = tokens_pb2.FramePacket(sequence=sequence, layers=[bytes(size)])
     asked = tuple(Asked(sequence * 10 + i, text) for i, text in enumerate(questions))
-    return Entry(sequence, 0, captured_ms, 0, priority, packet.SerializeToString(), asked)
+    return Entry(sequence, 0, captured_ms, 0, packet.SerializeToString(), asked)
 
 
 def settings(path: Path, **changes: Any) -> SpoolSettings:

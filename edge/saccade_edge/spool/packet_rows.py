@@ -11,14 +11,11 @@ import google_crc32c
 from saccade_edge.spool.spool_types import Asked, Entry
 
 OVERHEAD_BYTES = 100  # of a row and its places in the indexes
-COLUMNS = (
-    "sequence, camera, captured_unix_ms, deadline_unix_ms, priority, packet, questions, crc32c"
-)
+COLUMNS = "sequence, camera, captured_unix_ms, deadline_unix_ms, packet, questions, crc32c"
 INSERT = """
 INSERT INTO packet (
-  sequence, camera, captured_unix_ms, deadline_unix_ms, priority, packet, questions, crc32c,
-  bundle, bytes
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  sequence, camera, captured_unix_ms, deadline_unix_ms, packet, questions, crc32c, bundle, bytes
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -30,7 +27,6 @@ def to_row(entry: Entry, bundle: int) -> tuple[object, ...]:
         entry.camera,
         entry.captured_unix_ms,
         entry.deadline_unix_ms,
-        entry.priority,
         entry.packet,
         questions,
         _checksum(entry.sequence, entry.packet, questions),
@@ -41,13 +37,13 @@ def to_row(entry: Entry, bundle: int) -> tuple[object, ...]:
 
 def from_row(row: tuple[Any, ...]) -> Entry | None:
     """The entry of ``COLUMNS``; None where its checksum is wrong."""
-    sequence, camera, captured_ms, deadline_ms, priority, packet, questions, crc = row
+    sequence, camera, captured_ms, deadline_ms, packet, questions, crc = row
     if not (isinstance(packet, bytes) and isinstance(questions, str)):
         return None
     if _checksum(sequence, packet, questions) != crc:
         return None
     asked = tuple(Asked(number, text) for number, text in json.loads(questions))
-    return Entry(sequence, camera, captured_ms, deadline_ms, priority, packet, asked)
+    return Entry(sequence, camera, captured_ms, deadline_ms, packet, asked)
 
 
 def cost(entry: Entry) -> int:

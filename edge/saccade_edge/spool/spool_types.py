@@ -15,7 +15,6 @@ from pathlib import Path
 from saccade_edge.spool.spool_schema import connect
 
 GIB = 1 << 30
-PRIORITIES = range(4)  # the higher, the longer kept and the sooner sent
 HANDED = "handed"
 CORRUPT_FILES = "corrupt_files"
 REBORN = "reborn"
@@ -80,7 +79,6 @@ class Entry:
     camera: int
     captured_unix_ms: int
     deadline_unix_ms: int
-    priority: int
     packet: bytes
     questions: tuple[Asked, ...] = ()
 

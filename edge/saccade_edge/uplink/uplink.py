@@ -138,16 +138,14 @@ class Uplink:
         packet: tokens_pb2.FramePacket,
         questions: Sequence[str],
         *,
-        priority: int = 0,
         live: bool = True,
         held: bool = False,
         point: int | None = None,
     ) -> None:
         """Hand over a packet and questions about it. Without a spool, and for a recording, this
-        waits for room; with one, until the packet is on disk. ``priority``: of 0..3 in the
-        backlog; not ``live``: it is not for now, but for when the link is idle; ``held``: it is for
-        now, but only if the link, which stands still, is back within the deadline. ``point``: its
-        operating point, for ``PacketSent``.
+        waits for room; with one, until the packet is on disk. Not ``live``: it is not for now, but
+        for when the link is idle; ``held``: it is for now, but only if the link, which stands
+        still, is back within the deadline. ``point``: its operating point, for ``PacketSent``.
 
         Raises ``LimitExceeded`` or ``QuestionError`` for what the cloud would refuse.
         """
@@ -158,7 +156,7 @@ class Uplink:
             pb.Question(id=self._next_id(), sequence=packet.sequence, text=text)
             for text in questions
         ]
-        queued = self._queued_packet(packet, asked, priority, live)
+        queued = self._queued_packet(packet, asked, live)
         queued.held, queued.point = held, point
         await self._outbox.add(queued)
 
@@ -312,7 +310,6 @@ class Uplink:
         self,
         packet: tokens_pb2.FramePacket,
         asked: Sequence[pb.Question],
-        priority: int,
         live: bool,
     ) -> QueuedPacket:
         questions = {question.id: question for question in asked}
@@ -325,7 +322,6 @@ class Uplink:
             camera=packet.camera,
             captured_unix_ms=captured_ms,
             deadline_unix_ms=captured_ms + int(deadline_s * 1e3),
-            priority=priority,
             packet=packet.SerializeToString(),
             questions=tuple(Asked(question.id, question.text) for question in asked),
         )
