@@ -13,7 +13,7 @@ _AT_ONCE = 1 << 24  # distances, so that they take 64 MiB
 # More distances than this in a step (a second or two) are taken in batches.
 _MOST_DISTANCES = 1 << 28
 _BATCH = 4  # points for each centre in a batch
-_BATCHES = 24
+_BATCHES = 16
 _SEED_FEATURES = 16  # the leading components are what first centres are drawn by
 
 
@@ -47,7 +47,7 @@ def mini_batch(points: F64, count: int, generator: np.random.Generator) -> F64:
     first centres are drawn by the leading ones alone.
     """
     start = _some(points, _SEEDED_ON * count, generator)
-    centres = start[_drawn(start[:, :_SEED_FEATURES].copy(), count, generator)]
+    centres = start[_drawn_fast(start[:, :_SEED_FEATURES], count, generator)]
     seen = np.zeros(count)
     for batch in range(_BATCHES):
         if batch == _BATCHES // 2:  # what early batches gave was given by centres that moved since
@@ -84,6 +84,21 @@ def _drawn(points: F64, count: int, generator: np.random.Generator) -> I64:
         drawn.append(int(generator.choice(len(points), p=shares)))
         distances = np.minimum(distances, ((points - points[drawn[-1]]) ** 2).sum(axis=1))
     return np.array(drawn)
+
+
+def _drawn_fast(points: F64, count: int, generator: np.random.Generator) -> I64:
+    """As `_drawn`, with distances from products: rounding may draw a point twice."""
+    norms = (points**2).sum(axis=1)
+    lots = generator.random(count)
+    drawn = np.zeros(count, np.int64)
+    nearest = np.full(len(points), np.inf)
+    for step in range(count):
+        shares = np.cumsum(nearest if step else np.ones(len(points)))
+        last = min(int(shares.searchsorted(lots[step] * shares[-1])), len(points) - 1)
+        drawn[step] = last
+        distances = norms + norms[last] - 2 * (points @ points[last])
+        nearest = np.minimum(nearest, np.maximum(distances, 0))
+    return drawn
 
 
 def _sums(points: F64, nearest: I64, count: int) -> tuple[F64, I64]:
