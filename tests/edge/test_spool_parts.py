@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from saccade.errors import ConfigError
+from saccade.turns import asking
 from saccade_edge.spool import Asked, Entry, Fate, Identity, SpoolReborn, SpoolReport, SpoolSettings
 from saccade_edge.spool.packet_rows import OVERHEAD_BYTES, cost
 from saccade_edge.spool.replacing import move_aside
@@ -111,14 +112,15 @@ class TestFaults:
 class TestRows:
     def test_a_row_costs_its_packet_its_questions_and_a_hundred_bytes(self) -> None:
         plain = Entry(1, 0, 0, 0, b"x" * 50)
-        asked = Entry(1, 0, 0, 0, b"x" * 50, (Asked(7, "wo?"),))
+        asked = Entry(1, 0, 0, 0, b"x" * 50, (Asked(7, asking("wo?")),))
         assert OVERHEAD_BYTES == 100
         assert cost(plain) == 50 + len("[]") + 100
         assert cost(asked) == 50 + len('[[7, "wo?"]]') + 100
 
     def test_all_of_an_entry_comes_back(self, tmp_path: Path) -> None:
         file = open_file(tmp_path / "spool")
-        full = Entry(9, 0, NOW_MS, NOW_MS + 5, b"\x00\xff", (Asked(3, "w\u00fc?"), Asked(4, "")))
+        asked = (Asked(3, asking("w\u00fc?")), Asked(4, asking("", system="Be brief.")))
+        full = Entry(9, 0, NOW_MS, NOW_MS + 5, b"\x00\xff", asked)
         put(file, full)
         with file.transaction():
             assert file.page(1, 1000) == [full]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from saccade.turns import Question
 from saccade_edge.spool.spool_schema import connect
 
 GIB = 1 << 30
@@ -66,7 +67,7 @@ class Asked:
     """A question about a packet."""
 
     id: int
-    text: str
+    question: Question
 
 
 @dataclass(frozen=True, slots=True)
