@@ -22,11 +22,13 @@ from saccade.bundle import Bundle
 from saccade.errors import NotInFrame
 from saccade.limits import Limits
 from saccade.manifest import OperatingPoint, TokensByKind
+from saccade.turns import asking
 from saccade.types import FrameTokens, TokenSet
 from saccade_calibration.teacher_forcing import Likeness, Reference, TeacherForcing
 from saccade_cloud.answering import Answerer
 from saccade_cloud.assemble import open_answerer, open_engine
 from saccade_cloud.engines.base import Engine, Prompt
+from saccade_cloud.frame_cache import ProjectedFrame
 
 T = TypeVar("T")
 
@@ -128,13 +130,13 @@ class Judge:
     async def _references(
         self, frame: FrameTokens, questions: Sequence[str]
     ) -> list[Reference | None]:
-        prompts = [await self._prompt(frame, question) for question in questions]
+        prompts = await self._prompts(frame, questions)
         return await asyncio.gather(*(_if_asked(self._judge.reference, p) for p in prompts))
 
     async def _likenesses(
         self, frame: FrameTokens, questions: Sequence[str], wholes: Sequence[Reference | None]
     ) -> list[Likeness]:
-        prompts = [await self._prompt(frame, question) for question in questions]
+        prompts = await self._prompts(frame, questions)
         return await asyncio.gather(*map(self._likeness, wholes, prompts))
 
     async def _likeness(self, whole: Reference | None, prompt: Prompt | None) -> Likeness:
@@ -144,10 +146,14 @@ class Judge:
             return Likeness(float(same), None, same)
         return await self._judge.likeness(whole, prompt)
 
-    async def _prompt(self, frame: FrameTokens, question: str) -> Prompt | None:
+    async def _prompts(self, frame: FrameTokens, questions: Sequence[str]) -> list[Prompt | None]:
         """None for a question about what the frame does not show."""
+        projected = await self._answerer.project(frame)
+        return [self._prompt(projected, question) for question in questions]
+
+    def _prompt(self, frame: ProjectedFrame, question: str) -> Prompt | None:
         try:
-            return (await self._answerer.prepare(frame, question)).prompt
+            return self._answerer.prepare(asking(question), {0: frame}).prompt
         except NotInFrame:
             return None
 
