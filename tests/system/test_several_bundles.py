@@ -139,5 +139,5 @@ def says_that_it_waits(edge: SpooledEdge) -> None:
     for event in edge.told(ConnectionLost):
         assert isinstance(event.error, DigestMismatch)
         assert str(to_line(event)).startswith("waiting for a bundle: the tokens are those of")
-        status.heard(event)
+        status.on_event(event)
     assert status.waits_for_bundle
