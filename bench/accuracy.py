@@ -28,10 +28,9 @@ from saccade.bundle_files import unlisted_model
 from saccade.nouns import FrameTokens
 from saccade_cloud.answering import Answerer
 from saccade_cloud.assemble import open_answerer, open_engine
-from saccade_cloud.engines.base import GenerateParams
+from saccade_cloud.engines.base import GenerateParams, text_prompt
 from saccade_cloud.engines.decoder import DecoderShape
 from saccade_cloud.engines.onnx import OnnxEngine, OnnxFiles
-from saccade_cloud.prompt import Prompt, TextSegment
 from saccade_cloud.tokenizer_file import open_tokenizer
 from saccade_export.crossing.questions import Question
 
@@ -84,7 +83,7 @@ class Blind:
             tokenizer=open_tokenizer(bundle),
         )
         shape = DecoderShape(language.layers, language.heads, language.head_dim, language.width)
-        self.engine = OnnxEngine(files, shape, eos=language.eos, threads=threads)
+        self.engine = OnnxEngine(files, shape, stop=[language.eos], threads=threads)
         self.tokenizer = open_tokenizer(bundle)
         self.start = self.tokenizer.get_vocab()[language.bos]
         self.template = language.template[-1]
@@ -92,7 +91,7 @@ class Blind:
     async def answer(self, question: str) -> str:
         text = self.template.format(question=question)
         ids = (self.start, *self.tokenizer.encode(text, add_special_tokens=False).ids)
-        prompt = Prompt((TextSegment(ids),))
+        prompt = text_prompt(ids)
         async with aclosing(self.engine.generate(prompt, GenerateParams(24))) as chunks:
             return "".join([chunk.text async for chunk in chunks])
 

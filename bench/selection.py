@@ -33,7 +33,18 @@ from saccade.selection import METHODS, QUOTAS, allot, select
 VIEWS = 5
 DEFAULT = "cls_ensemble"
 STEP_BY_STEP = frozenset(
-    {"apet", "cdpruner", "divprune", "flashvlm", "mmr", "scope", "tome", "vispruner"}
+    {
+        "apet",
+        "cdpruner",
+        "divprune",
+        "flashvlm",
+        "id_selection",
+        "mmr",
+        "mmtok",
+        "scope",
+        "tome",
+        "vispruner",
+    }
 )
 WINDOWS: tuple[Box, ...] = ((0, 0, 1, 1), *((x / 5, 0.2, x / 5 + 0.3, 0.7) for x in range(4)))
 

@@ -13,8 +13,8 @@ from saccade.errors import NotInFrame
 from saccade.limits import check
 from saccade.nouns import Answer, FrameTokens, Timing
 from saccade.replies import mean_and_least
-from saccade_cloud.engines.base import Engine, EngineLimits, GenerateParams, TokenChunk
-from saccade_cloud.prompt import Prompt, PromptBuilder, VisualSegment
+from saccade_cloud.engines.base import Engine, EngineLimits, GenerateParams, Prompt, TokenChunk
+from saccade_cloud.prompt import PromptBuilder, VisualSegment
 from saccade_cloud.reconstruct import Reconstructor
 
 
@@ -78,7 +78,7 @@ class Answerer:
         visual = await self._visual(frame)
         reconstruct_ms = (time.perf_counter() - started) * 1e3
         prompt = self._prompts.build(visual, question)
-        params = GenerateParams(max_tokens or self._engine.limits.max_tokens, client)
+        params = GenerateParams(max_tokens or self._engine.limits.max_tokens, client=client)
         return Prepared(prompt, params, reconstruct_ms)
 
     async def generate(self, prepared: Prepared) -> AsyncGenerator[TokenChunk, None]:

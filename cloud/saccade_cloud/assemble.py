@@ -41,7 +41,7 @@ def open_engine(
             tokenizer=open_tokenizer(bundle),
         ),
         DecoderShape(language.layers, language.heads, language.head_dim, language.width),
-        eos=language.eos,
+        stop=[language.eos],
         limits=replace(
             limits or EngineLimits(),
             max_tokens=language.max_tokens,

@@ -1,28 +1,20 @@
-"""From a question and what the edge saw to a prompt: a row of text and visual segments."""
+"""From a question and what the edge saw to a prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from saccade.errors import BundleError, QuestionError
 from saccade.nouns import F32, I32, ViewTokens
 from saccade.questions import QuestionRules, crops_of, unknown_words
+from saccade_cloud.engines.base import I64, Prompt, VisualSpan
 
 VISUAL = "{visual}"
 QUESTION = "{question}"
-
-
-@dataclass(frozen=True, slots=True)
-class TextSegment:
-    """Token ids of the bundle's vocabulary."""
-
-    ids: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,31 +29,6 @@ class VisualSegment:
 
     def __len__(self) -> int:
         return len(self.embeds)
-
-
-Segment = TextSegment | VisualSegment
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prompt:
-    """What an engine completes."""
-
-    segments: tuple[Segment, ...]
-
-    def __len__(self) -> int:
-        """Positions that the prompt takes in the language model's context."""
-        return sum(len(segment) for segment in self.segments)
-
-    @property
-    def shared_length(self) -> int:
-        """Positions of ``shared``."""
-        return sum(len(segment) for segment in self.shared)
-
-    @property
-    def shared(self) -> tuple[Segment, ...]:
-        """The leading segments that every question about the same frame has in common."""
-        visual = [i for i, s in enumerate(self.segments) if isinstance(s, VisualSegment)]
-        return self.segments[: visual[-1] + 1] if visual else ()
 
 
 class PromptBuilder:
@@ -103,7 +70,17 @@ class PromptBuilder:
     def build(self, visual: VisualSegment, question: str) -> Prompt:
         """The whole prompt. Raises ``QuestionError``."""
         self.check(question)
-        return Prompt(tuple(self._segment(part, visual, question) for part in self._template))
+        parts = [self._ids(part, visual, question) for part in self._template]
+        ids = np.concatenate(parts)
+        at = self._template.index(VISUAL)
+        start = sum(len(part) for part in parts[:at])
+        return Prompt(
+            ids=ids,
+            positions=np.arange(len(ids))[None],
+            next_position=len(ids),
+            spans=(VisualSpan(start, visual.embeds),) if len(visual) else (),
+            shared=start + len(visual),
+        )
 
     @property
     def least_text_tokens(self) -> int:
@@ -118,17 +95,18 @@ class PromptBuilder:
     def _count(self, place: str) -> int:
         return sum(part.count(place) for part in self._template)
 
-    def _segment(self, part: str, visual: VisualSegment, question: str) -> Segment:
+    def _ids(self, part: str, visual: VisualSegment, question: str) -> I64:
         if part == VISUAL:
-            return visual
-        return self._text(part, question)
+            return np.zeros(len(visual), np.int64)
+        return np.array(self._text(part, question), np.int64)
 
-    def _text(self, part: str, question: str) -> TextSegment:
-        special = self._tokenizer.token_to_id(part)
+    def _text(self, part: str, question: str) -> list[int]:
+        special: int | None = self._tokenizer.token_to_id(part)
         if special is not None:
-            return TextSegment((special,))
+            return [special]
         text = part.replace(QUESTION, question)
-        return TextSegment(tuple(self._tokenizer.encode(text, add_special_tokens=False).ids))
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
 
 
 def _unknown_id(tokenizer: Tokenizer) -> int | None:

@@ -7,8 +7,7 @@ import pytest
 
 from saccade_cloud.engines import kv
 from saccade_cloud.engines.kv import Cache
-from saccade_cloud.engines.prefixes import PrefixCaches, prefix_key
-from saccade_cloud.prompt import TextSegment, VisualSegment
+from saccade_cloud.engines.prefixes import PrefixCaches
 
 
 def cache(*rows: list[int], columns: int | None = None) -> Cache:
@@ -77,30 +76,9 @@ def test_the_first_positions_are_the_real_ones(columns: int) -> None:
 
 
 class TestPrefixes:
-    def segment(self, *values: float, at: int = 0) -> VisualSegment:
-        embeds = np.array([values], np.float32)
-        return VisualSegment(embeds, np.full((1, 3), at, np.int32))
-
-    def test_a_key_stands_for_every_bit_of_the_content(self) -> None:
-        contents: list[list[TextSegment | VisualSegment]] = [
-            [],
-            [TextSegment((1, 2))],
-            [TextSegment((1, 3))],
-            [TextSegment((1,)), TextSegment((2,))],
-            [self.segment(1.0, 2.0)],
-            [self.segment(1.0, 2.5)],
-            [self.segment(1.0, 2.0, at=1)],
-            [self.segment(1.0, 2.0), TextSegment((1, 2))],
-            [TextSegment((1, 2)), self.segment(1.0, 2.0)],
-        ]
-        keys = [prefix_key(content) for content in contents]
-        assert len(set(keys)) == len(keys)
-        assert {len(key) for key in keys} == {16}
-        assert prefix_key([self.segment(1.0, 2.0)]) == keys[4]
-
     def test_the_least_recently_used_go_first_and_bytes_are_counted(self) -> None:
         one = cache([1, 2])
-        held = PrefixCaches(3 * one.nbytes)
+        held = PrefixCaches[Cache](3 * one.nbytes)
         for name in (b"a", b"b", b"c"):
             held.put(name, one)
         assert held.nbytes == 3 * one.nbytes
@@ -116,14 +94,14 @@ class TestPrefixes:
 
     def test_one_that_is_there_is_not_counted_twice(self) -> None:
         one = cache([1, 2])
-        held = PrefixCaches(2 * one.nbytes)
+        held = PrefixCaches[Cache](2 * one.nbytes)
         held.put(b"a", one)
         held.put(b"a", cache([5, 6]))
         assert (held.get(b"a"), held.nbytes) == (one, one.nbytes)
 
     def test_one_of_exactly_the_bound_is_kept_and_a_larger_one_is_not(self) -> None:
         one = cache([1, 2])
-        held = PrefixCaches(one.nbytes)
+        held = PrefixCaches[Cache](one.nbytes)
         held.put(b"a", one)
         held.put(b"b", cache([1, 2, 3]))
         assert (held.get(b"a"), held.get(b"b")) == (one, None)
@@ -131,7 +109,7 @@ class TestPrefixes:
         assert (held.get(b"a"), held.nbytes) == (None, one.nbytes // 2)
 
     def test_a_bound_of_nothing_keeps_nothing(self) -> None:
-        held = PrefixCaches(0)
+        held = PrefixCaches[Cache](0)
         held.put(b"a", cache([1]))
         assert (held.enabled, held.nbytes, held.get(b"a")) == (False, 0, None)
         assert PrefixCaches(1).enabled

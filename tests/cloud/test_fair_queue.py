@@ -19,7 +19,7 @@ from saccade_cloud.engines.fair_queue import (
     FairQueue,
 )
 from saccade_cloud.engines.request import Request
-from saccade_cloud.prompt import Prompt, TextSegment, VisualSegment
+from saccade_testing.engine_contract import joined
 
 ROWS = 32
 TOKENS = 4  # of an answer
@@ -29,9 +29,8 @@ STEP = 40  # a decoding step costs about as much as so many positions, whatever 
 def request(client: str, positions: int = 64, frame: int | None = None) -> Request:
     """``frame``: the number in its visual tokens; None: a frame of its own."""
     content = np.full((positions - 8, 1), np.random.default_rng(frame).random(), np.float32)
-    visual = VisualSegment(content, np.zeros((positions - 8, 3), np.int32))
-    prompt = Prompt((visual, TextSegment(tuple(range(8)))))
-    return Request(prompt, GenerateParams(TOKENS, client), lambda _: None)
+    prompt = joined((), content, range(8))
+    return Request(prompt, GenerateParams(TOKENS, client=client), lambda _: None)
 
 
 @dataclass

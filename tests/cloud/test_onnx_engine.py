@@ -9,12 +9,12 @@ import pytest
 from saccade.bundle import Bundle
 from saccade.errors import BundleError, EngineError
 from saccade_cloud.assemble import open_engine
-from saccade_cloud.engines.base import Engine, EngineLimits
+from saccade_cloud.engines.base import Engine, EngineLimits, text_prompt
 from saccade_cloud.engines.decoder import Decoder, DecoderShape
 from saccade_cloud.engines.onnx import OnnxEngine, OnnxFiles
-from saccade_cloud.prompt import Prompt, TextSegment, VisualSegment
+from saccade_cloud.engines.reading import piece_of
 from saccade_cloud.tokenizer_file import open_tokenizer
-from saccade_testing.engine_contract import EngineContract, collect, told
+from saccade_testing.engine_contract import EngineContract, collect, joined, told
 from saccade_testing.tiny_graphs import WIDTH
 
 
@@ -32,7 +32,7 @@ class _OnnxContract(EngineContract):
         return OnnxEngine(
             files_of(self.bundle),
             DecoderShape(language.layers, language.heads, language.head_dim, language.width),
-            eos=language.eos,
+            stop=[language.eos],
             limits=limits,
             prefix_bytes=self.prefix_bytes,
         )
@@ -61,15 +61,15 @@ class TestAnswers:
         contract.bundle, contract.vocab = bundle, language.vocab
         for prompt in contract.prompts(4):
             chunks = contract.run(partial(collect, prompt=prompt, max_tokens=6))
-            rows, logs = decoder.embed_prompt(prompt), []
+            logs: list[float] = []
             for _ in range(6):
-                logits, _ = decoder.forward(rows[None], np.array([len(rows)]), decoder.empty(1))
+                logits, _ = decoder.read([piece_of(prompt, 0, len(prompt))], decoder.empty(1))
                 scores = logits[0].astype(np.float64)
                 best = int(scores.argmax())
                 logs.append(-np.log(np.exp(scores - scores.max()).sum()))
                 if best == files.tokenizer.token_to_id(language.eos):
                     break
-                rows = np.concatenate([rows, decoder.embed_tokens(np.array([[best]]))[0]])
+                prompt = joined((1,), prompt.spans[0].embeds, [*prompt.ids[prompt.shared :], best])
             probability = chunks[-1].probability
             assert probability is not None
             assert probability.mean == pytest.approx(np.exp(np.mean(logs)), rel=1e-4)
@@ -79,8 +79,7 @@ class TestAnswers:
         contract = TestOnnxEngine()
         contract.bundle, contract.vocab = bundle, bundle.manifest.language.vocab
         good = contract.prompts(1)[0]
-        broken = VisualSegment(np.full((5, WIDTH), np.nan, np.float32), np.zeros((5, 3), np.int32))
-        bad = Prompt((good.segments[0], broken, good.segments[2]))
+        bad = joined((1,), np.full((5, WIDTH), np.nan, np.float32), good.ids[good.shared :])
 
         async def work(engine: Engine) -> tuple[object, ...]:
             both = asyncio.gather(
@@ -120,7 +119,7 @@ class TestAnswers:
     def test_a_run_that_fails_fails_its_question_and_no_later_one(self, bundle: Bundle) -> None:
         contract = TestOnnxEngine()
         contract.bundle, contract.vocab = bundle, bundle.manifest.language.vocab
-        impossible = Prompt((TextSegment((contract.vocab + 5,)),))
+        impossible = text_prompt((contract.vocab + 5,))
 
         async def work(engine: Engine) -> int:
             with pytest.raises(EngineError, match=r"embed\.onnx failed"):
@@ -136,17 +135,17 @@ class TestOpening:
         no_graph = bundle.model(bundle.manifest.language.tokenizer)
         wrong = OnnxFiles(files.embedding, no_graph, files.tokenizer)
         with pytest.raises(BundleError, match=r"tokenizer\.json is no ONNX model"):
-            OnnxEngine(wrong, DecoderShape(2, 2, 8, WIDTH), eos="<eos>")
+            OnnxEngine(wrong, DecoderShape(2, 2, 8, WIDTH), stop=["<eos>"])
 
     def test_a_graph_with_fewer_layers_than_stated_is_a_bundle_error(self, bundle: Bundle) -> None:
         with pytest.raises(BundleError, match=r"decoder\.onnx has no input 'past_key_values\.2"):
-            OnnxEngine(files_of(bundle), DecoderShape(3, 2, 8, WIDTH), eos="<eos>")
+            OnnxEngine(files_of(bundle), DecoderShape(3, 2, 8, WIDTH), stop=["<eos>"])
 
     def test_an_end_token_that_is_not_in_the_vocabulary_is_a_bundle_error(
         self, bundle: Bundle
     ) -> None:
         with pytest.raises(BundleError, match="'<end>'"):
-            OnnxEngine(files_of(bundle), DecoderShape(2, 2, 8, WIDTH), eos="<end>")
+            OnnxEngine(files_of(bundle), DecoderShape(2, 2, 8, WIDTH), stop=["<end>"])
 
 
 def files_of(bundle: Bundle) -> OnnxFiles:

@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from saccade.errors import BundleError, QuestionError, UnknownWords
 from saccade.questions import QuestionRules
-from saccade_cloud.prompt import PromptBuilder, TextSegment, VisualSegment
+from saccade_cloud.prompt import PromptBuilder, VisualSegment
 from saccade_cloud.tokenizer_file import parse_tokenizer
 from saccade_testing.tiny_bundle import SPECIALS, write_tokenizer
 
@@ -24,28 +24,27 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 def test_the_template_is_applied_in_order(tokenizer: Tokenizer) -> None:
     prompt = PromptBuilder(tokenizer, TEMPLATE, RULES).build(VISUAL, "What color is the car ?")
-    bos, visual, text = prompt.segments
-    assert bos == TextSegment((SPECIALS.index("<bos>"),))
-    assert visual is VISUAL
-    assert isinstance(text, TextSegment)
-    told = tokenizer.decode(list(text.ids), skip_special_tokens=False)
+    (span,) = prompt.spans
+    assert prompt.ids[0] == SPECIALS.index("<bos>")
+    assert (span.start, span.stop) == (1, 4)
+    assert span.embeds is VISUAL.embeds
+    told = tokenizer.decode(prompt.ids[4:].tolist(), skip_special_tokens=False)
     assert told == "question : what color is the car? answer :"
-    assert len(prompt) == 1 + 3 + len(text)
+    assert prompt.positions.tolist() == [list(range(len(prompt)))]
+    assert prompt.next_position == len(prompt)
 
 
 def test_the_shared_part_ends_with_the_visual_tokens(tokenizer: Tokenizer) -> None:
     builder = PromptBuilder(tokenizer, TEMPLATE, RULES)
     first, second = builder.build(VISUAL, "how many"), builder.build(VISUAL, "is the car red")
-    assert first.shared == second.shared == first.segments[:2]
-    assert first.shared_length == 4
+    assert first.shared == second.shared == 4
+    assert first.ids[:4].tolist() == second.ids[:4].tolist()
 
 
 @pytest.mark.parametrize("special", SPECIALS)
 def test_a_special_token_in_a_question_is_only_text(tokenizer: Tokenizer, special: str) -> None:
     prompt = PromptBuilder(tokenizer, TEMPLATE, RULES).build(VISUAL, f"is it {special} red")
-    text = prompt.segments[-1]
-    assert isinstance(text, TextSegment)
-    assert SPECIALS.index(special) not in text.ids
+    assert SPECIALS.index(special) not in prompt.ids[4:]
 
 
 def test_braces_in_a_question_are_only_text(tokenizer: Tokenizer) -> None:
@@ -53,11 +52,7 @@ def test_braces_in_a_question_are_only_text(tokenizer: Tokenizer) -> None:
     words.add_tokens(["{", "}"])
     builder = PromptBuilder(words, TEMPLATE, RULES)
     prompt = builder.build(VISUAL, "{question} {0} {")
-    assert [type(segment) for segment in prompt.segments] == [
-        TextSegment,
-        VisualSegment,
-        TextSegment,
-    ]
+    assert [(span.start, len(span)) for span in prompt.spans] == [(1, 3)]
 
 
 @pytest.mark.parametrize("question", ["是红色吗", "is 它 red", "¿is it red ?"])

@@ -10,18 +10,19 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import EngineError, SaccadeError
-from saccade_cloud.engines.base import EngineLimits, GenerateParams, TokenChunk
+from saccade_cloud.engines.base import EngineLimits, GenerateParams, Prompt, TokenChunk
 from saccade_cloud.engines.batch import Batch
 from saccade_cloud.engines.decoder import Decoder, DecoderShape
 from saccade_cloud.engines.kv import Cache
 from saccade_cloud.engines.prefixes import PrefixCaches
-from saccade_cloud.engines.request import Decoded, Request
+from saccade_cloud.engines.request import Request
+from saccade_cloud.engines.sampling import Decoded
 from saccade_cloud.engines.scheduler import Scheduler
-from saccade_cloud.prompt import Prompt, TextSegment, VisualSegment
 from saccade_cloud.tokenizer_file import open_tokenizer
+from saccade_testing.engine_contract import joined
 
 
-class Failing(Batch):
+class Failing(Batch[Cache]):
     """Real, but its steps fail while ``broken`` is set, and its cache is damaged then."""
 
     broken = False
@@ -47,8 +48,7 @@ class Answers:
 
 
 def prompt(width: int) -> Prompt:
-    visual = VisualSegment(np.ones((5, width), np.float32), np.zeros((5, 3), np.int32))
-    return Prompt((TextSegment((1,)), visual, TextSegment((5, 6))))
+    return joined((1,), np.ones((5, width), np.float32), (5, 6))
 
 
 @pytest.fixture
@@ -65,13 +65,13 @@ def test_rows_leave_the_batch_after_a_failed_step_and_the_next_question_is_answe
     language = bundle.manifest.language
     tokenizer = open_tokenizer(bundle)
     limits = EngineLimits(max_batch=2)
-    scheduler = Scheduler(batch, tokenizer, -1, limits)  # no end token: answers go to the end
+    scheduler = Scheduler(batch, tokenizer, (), limits)  # no end token: answers go to the end
     thread = threading.Thread(target=scheduler.run)
     batch.broken = True
     failed = [Answers() for _ in range(3)]
     for number, each in enumerate(failed):
         client = f"client-{number}"
-        scheduler.submit(Request(prompt(language.width), GenerateParams(8, client), each))
+        scheduler.submit(Request(prompt(language.width), GenerateParams(8, client=client), each))
     thread.start()
     for each in failed:
         assert each.ended.wait(10)

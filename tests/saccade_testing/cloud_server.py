@@ -19,9 +19,15 @@ from saccade.v1 import vision_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetStub
 from saccade.v1.vision_pb2_grpc import VisionStub
 from saccade_cloud.assemble import open_engine, open_hub
-from saccade_cloud.engines.base import Engine, EngineLimits, GenerateParams, TokenChunk
+from saccade_cloud.engines.base import (
+    Capabilities,
+    Engine,
+    EngineLimits,
+    GenerateParams,
+    Prompt,
+    TokenChunk,
+)
 from saccade_cloud.hub import Hub
-from saccade_cloud.prompt import Prompt
 from saccade_cloud.server import CloudServer
 from saccade_cloud.settings import Address, ServerSettings
 from saccade_cloud.store.opening import MEMORY, open_store
@@ -85,6 +91,10 @@ class GatedEngine:
     def limits(self) -> EngineLimits:
         return self._engine.limits
 
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._engine.capabilities
+
     async def generate(
         self, prompt: Prompt, params: GenerateParams
     ) -> AsyncGenerator[TokenChunk, None]:
@@ -111,6 +121,10 @@ class HeldEngine:
     @property
     def limits(self) -> EngineLimits:
         return self._engine.limits
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._engine.capabilities
 
     async def generate(
         self, prompt: Prompt, params: GenerateParams

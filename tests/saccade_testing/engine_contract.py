@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 import pytest
 
 from saccade.errors import EngineError, LimitExceeded
-from saccade.nouns import Timing
-from saccade_cloud.engines.base import Engine, EngineLimits, GenerateParams, TokenChunk
-from saccade_cloud.prompt import Prompt, TextSegment, VisualSegment
+from saccade.nouns import F32, Timing
+from saccade_cloud.engines.base import (
+    I64,
+    Engine,
+    EngineLimits,
+    GenerateParams,
+    Prompt,
+    TokenChunk,
+    VisualSpan,
+    text_prompt,
+)
 
 T = TypeVar("T")
 TOKENS = 24  # the longest answer that these tests ask for
@@ -52,19 +61,12 @@ class EngineContract:
         generator = np.random.default_rng(7)
         frames = [self.visual(generator, size) for size in (5, 40, 17)]
         return [
-            Prompt(
-                (
-                    TextSegment((1,)),
-                    frames[i % len(frames)],
-                    TextSegment(tuple(generator.integers(4, self.vocab, 2 + i % 9).tolist())),
-                )
-            )
+            joined((1,), frames[i % len(frames)], generator.integers(4, self.vocab, 2 + i % 9))
             for i in range(count)
         ]
 
-    def visual(self, generator: np.random.Generator, count: int) -> VisualSegment:
-        embeds = generator.normal(size=(count, self.width)).astype(np.float32)
-        return VisualSegment(embeds, np.zeros((count, 3), np.int32))
+    def visual(self, generator: np.random.Generator, count: int) -> F32:
+        return generator.normal(size=(count, self.width)).astype(np.float32)
 
     def alone(self, prompt: Prompt) -> list[TokenChunk]:
         return self.run(lambda engine: collect(engine, prompt))
@@ -198,23 +200,92 @@ class EngineContract:
 
         assert told(self.run(work, max_batch=2)) == told(self.alone(slow))
 
+    def test_the_same_seed_draws_the_same_answer_also_in_a_batch(self) -> None:
+        prompts = self.prompts(12)
+
+        async def together(engine: Engine) -> list[list[TokenChunk]]:
+            return await asyncio.gather(
+                *(self.drawn(engine, prompt, seed) for seed, prompt in enumerate(prompts))
+            )
+
+        answers = [told(chunks) for chunks in self.run(together)]
+        for seed, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+            assert told(self.run(partial(self.drawn, prompt=prompt, seed=seed))) == answer
+
+    def test_another_seed_draws_another_answer(self) -> None:
+        prompt = self.prompts(1)[0]
+
+        async def work(engine: Engine) -> set[str]:
+            answers = [await self.drawn(engine, prompt, seed) for seed in range(6)]
+            return {str(told(answer)) for answer in answers}
+
+        assert len(self.run(work)) > 3
+
+    def test_the_least_top_p_draws_the_most_probable_token(self) -> None:
+        prompt = self.prompts(1)[0]
+        params = GenerateParams(TOKENS, temperature=2.0, top_p=1e-9, seed=5)
+        drawn = self.run(lambda engine: collected(engine, prompt, params))
+        assert told(drawn) == told(self.alone(prompt))
+
+    async def drawn(self, engine: Engine, prompt: Prompt, seed: int) -> list[TokenChunk]:
+        params = GenerateParams(8, temperature=8.0, top_p=0.95, seed=seed)
+        return await collected(engine, prompt, params)
+
+    def test_a_stop_text_ends_the_answer_and_is_not_shown(self) -> None:
+        stopped = 0
+        for prompt in self.prompts(10):
+            text, _ = told(self.alone(prompt))
+            stop = text[len(text) // 2 :][:3]
+            if not stop:
+                continue
+            params = GenerateParams(TOKENS, stop=("never there", stop))
+            chunks = self.run(partial(collected, prompt=prompt, params=params))
+            assert told(chunks)[0] == text[: text.index(stop)]
+            assert chunks[-1].finish == "stop"
+            stopped += 1
+        assert stopped > 3
+
+    def test_a_stop_text_that_does_not_come_changes_nothing(self) -> None:
+        for prompt in self.prompts(5):
+            text, ids = told(self.alone(prompt))
+            params = GenerateParams(TOKENS, stop=(text + "x", text[-2:] + "y"))
+            chunks = self.run(partial(collected, prompt=prompt, params=params))
+            assert told(chunks) == (text, ids)
+
+    @pytest.mark.parametrize(
+        "params",
+        [
+            GenerateParams(4, temperature=-0.1),
+            GenerateParams(4, temperature=float("nan")),
+            GenerateParams(4, temperature=float("inf")),
+            GenerateParams(4, top_p=0.0),
+            GenerateParams(4, top_p=1.01),
+            GenerateParams(4, seed=-1),
+            GenerateParams(4, stop=("a",) * 17),
+            GenerateParams(4, stop=("a" * 257,)),
+        ],
+    )
+    def test_impossible_parameters_are_refused(self, params: GenerateParams) -> None:
+        with pytest.raises(LimitExceeded):
+            self.run(lambda engine: collected(engine, self.prompts(1)[0], params))
+
     @pytest.mark.parametrize("max_tokens", [0, -1, TOKENS + 1])
     def test_more_tokens_than_allowed_are_refused(self, max_tokens: int) -> None:
         with pytest.raises(LimitExceeded, match=rf"{max_tokens}.*{TOKENS}"):
             self.run(lambda engine: collect(engine, self.prompts(1)[0], max_tokens))
 
     def test_a_prompt_beyond_the_context_is_refused(self) -> None:
-        prompt = Prompt((self.visual(np.random.default_rng(0), CONTEXT),))
+        prompt = joined((), self.visual(np.random.default_rng(0), CONTEXT), ())
         with pytest.raises(LimitExceeded, match=f"{CONTEXT}"):
             self.alone(prompt)
 
     def test_the_longest_prompt_allowed_is_answered(self) -> None:
-        prompt = Prompt((self.visual(np.random.default_rng(0), CONTEXT - TOKENS),))
+        prompt = joined((), self.visual(np.random.default_rng(0), CONTEXT - TOKENS), ())
         assert self.alone(prompt)
 
     def test_a_prompt_of_nothing_is_refused(self) -> None:
         with pytest.raises(LimitExceeded):
-            self.alone(Prompt(()))
+            self.alone(text_prompt(()))
 
     def test_a_full_queue_refuses_at_once(self) -> None:
         async def work(engine: Engine) -> list[BaseException]:
@@ -250,10 +321,27 @@ class EngineContract:
         assert all(isinstance(error, EngineError) for error in failed)
 
 
+def joined(before: Sequence[int], embeds: F32, after: Sequence[int] | I64) -> Prompt:
+    """Text, visual tokens, text; what stands before ``after`` is shared."""
+    visual = [0] * len(embeds)
+    ids = np.array([*before, *visual, *after], np.int64)
+    return Prompt(
+        ids,
+        np.arange(len(ids))[None],
+        len(ids),
+        (VisualSpan(len(before), embeds),),
+        shared=len(before) + len(embeds),
+    )
+
+
 async def collect(
     engine: Engine, prompt: Prompt, max_tokens: int = TOKENS, client: str = ""
 ) -> list[TokenChunk]:
-    async with aclosing(engine.generate(prompt, GenerateParams(max_tokens, client))) as chunks:
+    return await collected(engine, prompt, GenerateParams(max_tokens, client=client))
+
+
+async def collected(engine: Engine, prompt: Prompt, params: GenerateParams) -> list[TokenChunk]:
+    async with aclosing(engine.generate(prompt, params)) as chunks:
         return [chunk async for chunk in chunks]
 
 

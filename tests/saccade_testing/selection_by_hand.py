@@ -384,10 +384,94 @@ def alive(grid: TokenGrid, budget: int, seed: int, text: F32) -> Expected:
     return Expected(ranked[:budget])
 
 
+def mmtok(grid: TokenGrid, budget: int, seed: int, text: F32) -> Expected:
+    x = rows_of(grid.features)
+    powers = [[math.exp(cos(a, b) / 0.2) for b in x] for a in x]
+    likeness = [[p / math.fsum(row) for p in row] for row in powers]
+    ranked: list[int] = []
+    while len(ranked) < budget:
+        covered = [max((row[j] for j in ranked), default=0.0) for row in likeness]
+        gains = {
+            j: math.fsum(max(0.0, row[j] - c) for row, c in zip(likeness, covered, strict=True))
+            for j in range(len(x))
+            if j not in ranked
+        }
+        ranked.append(falling(gains)[0])
+    return Expected(ranked)
+
+
+def id_selection(grid: TokenGrid, budget: int, seed: int, text: F32) -> Expected:
+    x, scores = rows_of(grid.features), spanned(every(grid))
+    ranked: list[int] = []
+    while len(ranked) < budget:
+        best = falling(scores)[0]
+        ranked.append(best)
+        height = scores.pop(best)
+        for j in scores:
+            suppression = math.exp(-20 * (1 - cos(x[best], x[j])) ** 2)
+            scores[j] = max(0.0, scores[j] - suppression * height)
+    return Expected(ranked)
+
+
+def prunesid(grid: TokenGrid, budget: int, seed: int, text: F32) -> Expected:
+    x, seen = rows_of(grid.features), last(grid)
+    groups = principal_groups(x, max(budget // 4, 1), seed)
+    pairs = [cos(x[i], x[j]) for i in seen for j in seen if i < j]
+    threshold = budget / 32 * math.fsum(pairs) / max(len(pairs), 1)
+    order: list[list[int]] = []
+    survivors: list[int] = []
+    for group in groups:
+        left, kept = falling({i: seen[i] for i in group}), list[int]()
+        while left:
+            kept.append(left.pop(0))
+            left = [j for j in left if cos(x[kept[-1]], x[j]) <= threshold]
+        others = [i for i in falling({i: seen[i] for i in group}) if i not in kept]
+        order.append(kept + others)
+        survivors.append(len(kept))
+    shares = prunesid_shares([len(g) for g in groups], survivors, budget)
+    taken = {
+        i: (r, -seen[i]) for s, g in zip(shares, order, strict=True) for r, i in enumerate(g[:s])
+    }
+    return Expected(sorted(taken, key=lambda i: taken[i]))
+
+
+def principal_groups(x: Sequence[Vector], components: int, seed: int) -> list[list[int]]:
+    """The powers of the matrix that subspace iteration stands for, and the spectrum in what they
+    span.
+    """
+    a = np.array([[1 / (1 + math.exp(-v)) for v in row] for row in x])
+    a = (a - a.mean(axis=1, keepdims=True)).T
+    rank = min(components, len(a))
+    bits = np.random.PCG64(seed)
+    start = [[(int(bits.random_raw()) >> 11) / 2**52 - 1 for _ in range(rank)] for _ in x]
+    basis = np.linalg.svd(a @ np.linalg.matrix_power(a.T @ a, 2) @ start, full_matrices=False)[0]
+    small = basis.T @ a
+    values, vectors = np.linalg.eigh(small @ small.T)
+    weights = np.abs(small.T @ vectors[:, ::-1] / np.sqrt(values[::-1]))
+    groups: list[list[int]] = [[] for _ in range(rank)]
+    for i, row in enumerate(weights):
+        groups[int(row.argmax())].append(i)
+    return groups
+
+
+def prunesid_shares(sizes: list[int], survivors: list[int], budget: int) -> list[int]:
+    most = [min(5 * math.ceil(budget / 64), n) for n in survivors]
+    while sum(most) < budget:
+        most = [min(m + 1, size) for m, size in zip(most, sizes, strict=True)]
+    least = [min(size, 1) for size in sizes]
+    spare, whole = budget - sum(least), sum(survivors)
+    ends = [round(sum(survivors[:n]) * spare / whole) for n in range(len(sizes) + 1)]
+    shares = [min(least[n] + ends[n + 1] - ends[n], most[n]) for n in range(len(sizes))]
+    for n in falling({n: float(count) for n, count in enumerate(survivors)}):
+        shares[n] += min(most[n] - shares[n], budget - sum(shares))
+    return shares
+
+
 BY_HAND: dict[str, Callable[[TokenGrid, int, int, F32], Expected]] = {
     f.__name__: f
     for f in (
         cls_ensemble, cls_topk, random, uniform, pool2d, vispruner, flashvlm, cdpruner, visionzip,
         visionzip_mean, divprune, mmr, scope, apet, prumerge, tome, mustdrop, dpc_knn, alive,
+        mmtok, id_selection, prunesid,
     )
 }  # fmt: skip

@@ -11,8 +11,18 @@ import pytest
 
 from saccade.errors import SelectionError
 from saccade.nouns import TokenGrid
-from saccade.selection import METHODS, TEXT_GUIDED, member_positions, select
+from saccade.selection import (
+    COVERAGE_METHOD,
+    METHODS,
+    NEEDS,
+    TEXT_GUIDED,
+    member_positions,
+    missing,
+    select,
+    usable,
+)
 from saccade.selection.mmr import marginal
+from saccade.selection.prunesid import loadings
 from saccade_testing.selection_by_hand import words
 from saccade_testing.selector_contract import SelectorContract
 from saccade_testing.tokens import token_grid
@@ -228,6 +238,58 @@ class TestAlive(SelectorContract):
         assert kept.order[-2:].tolist() == [7, 9]
 
 
+class TestMmtok(SelectorContract):
+    method = "mmtok"
+
+    def test_one_of_each_kind_is_kept_first(self) -> None:
+        """Three directions, the second of them of most tokens: it covers most."""
+        grid = token_grid(0)
+        kinds = np.repeat([0, 1, 2], [16, 32, 16])
+        grid.features[:] = np.eye(32, dtype=np.float32)[kinds]
+        kept = select(grid, 3, method="mmtok")
+        assert kept.ids[kept.order].tolist()[0] == 16
+        assert kinds[kept.ids].tolist() == [0, 1, 2]
+
+
+class TestIdSelection(SelectorContract):
+    method = "id_selection"
+
+    def test_a_copy_of_a_kept_token_comes_last(self) -> None:
+        grid = token_grid(3)
+        best = int(grid.saliency.mean(axis=1).sum(axis=0).argmax())
+        copy = 0 if best else 1
+        grid.features[copy] = grid.features[best]
+        grid.saliency[:, :, copy] = grid.saliency[:, :, best]
+        ranked = select(grid, 64, method="id_selection")
+        assert copy not in ranked.ids[ranked.order][1:32].tolist()
+
+
+class TestPrunesid(SelectorContract):
+    method = "prunesid"
+    nested = False
+
+    def test_an_encoder_without_saliency_ranks_by_loadings(self) -> None:
+        grid = token_grid(3)
+        bare = TokenGrid(grid.features, np.zeros((0, 4, 64), np.float32), grid.keys, grid.grid)
+        kept = select(bare, 16, method="prunesid")
+        groups = loadings(bare.features, 4, 0)
+        assert set(groups.argmax(axis=1)[kept.ids].tolist()) == {0, 1, 2, 3}
+        strongest = groups.max(axis=1)
+        for group in range(4):
+            members = np.flatnonzero(groups.argmax(axis=1) == group)
+            assert members[strongest[members].argmax()] in kept.ids
+
+    def test_components_are_the_principal_ones(self) -> None:
+        """Where the spectrum falls fast, iteration finds what an exact decomposition finds."""
+        generator = np.random.default_rng(4)
+        parts = generator.normal(size=(64, 4)) * [8, 4, 2, 1] @ generator.normal(size=(4, 48))
+        features = np.asarray(parts / 40, np.float32)
+        centred = 1 / (1 + np.exp(-features.astype(np.float64)))
+        centred -= centred.mean(axis=1, keepdims=True)
+        exact = np.abs(np.linalg.svd(centred)[0][:, :2])
+        np.testing.assert_allclose(loadings(features, 4, 1)[:, :2], exact, atol=1e-3)
+
+
 def test_every_method_is_under_contract() -> None:
     contracts = {c.method for c in SelectorContract.__subclasses__()}
     assert contracts == set(METHODS)
@@ -264,11 +326,48 @@ def test_a_text_that_is_not_finite_is_refused() -> None:
 def test_an_encoder_without_usable_keys_is_refused(method: str) -> None:
     grid = token_grid(3)
     bare = TokenGrid(grid.features, grid.saliency, np.zeros((64, 0), np.float32), grid.grid)
-    with pytest.raises(SelectionError, match="needs keys"):
+    with pytest.raises(
+        SelectionError, match=rf"{method} needs keys, the encoder exports \[64, 0\]"
+    ):
         select(bare, 5, method=method)
     grid.keys[1, 1] = np.inf
     with pytest.raises(SelectionError, match="1 of 512 key values are not finite"):
         select(grid, 5, method=method)
+
+
+def test_every_method_says_what_it_needs() -> None:
+    assert NEEDS.keys() == METHODS.keys()
+    assert missing("visionzip", {"saliency"}) == ("keys",)
+    assert missing("cdpruner", set()) == ()
+
+
+def test_methods_that_need_nothing_run_on_features_alone() -> None:
+    """And the others don't: what a method declares is what it takes."""
+    grid = token_grid(3)
+    bare = TokenGrid(
+        grid.features, np.zeros((0, 0, 64), np.float32), np.zeros((64, 0), np.float32), grid.grid
+    )
+    assert COVERAGE_METHOD in usable(())
+    for method in METHODS:
+        if missing(method, ()):
+            with pytest.raises(SelectionError, match=f"{method} needs .*, the encoder exports"):
+                select(bare, 5, method=method, text=words())
+        else:
+            assert len(select(bare, 5, method=method, text=words()).ids) == 5
+
+
+@pytest.mark.parametrize("what", ["saliency", "keys"])
+def test_a_method_that_declares_no_need_looks_at_nothing_else(what: str) -> None:
+    grid = token_grid(3)
+    if what == "keys":
+        other = TokenGrid(grid.features, grid.saliency, grid.keys[::-1].copy(), grid.grid)
+    else:
+        other = TokenGrid(grid.features, grid.saliency[:, :, ::-1].copy(), grid.keys, grid.grid)
+    for method, needs in NEEDS.items():
+        if what in needs or (method, what) == ("prunesid", "saliency"):
+            continue
+        first, second = (select(g, 9, method=method, text=words()) for g in (grid, other))
+        assert first.ids.tolist() == second.ids.tolist(), method
 
 
 def test_threads_and_processors_change_nothing() -> None:

@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from saccade.nouns import F32
-
-I64 = npt.NDArray[np.int64]
+from saccade_cloud.engines.base import I64
 
 
 @dataclass(frozen=True, slots=True, eq=False)

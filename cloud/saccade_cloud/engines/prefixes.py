@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from typing import Generic
 
-import numpy as np
-
-from saccade_cloud.engines.kv import Cache
-from saccade_cloud.prompt import Segment, TextSegment
+from saccade_cloud.engines.base import Prompt
+from saccade_cloud.engines.reading import CacheT, piece_of
 
 
-class PrefixCaches:
+class PrefixCaches(Generic[CacheT]):
     """The most recently used prefixes, at most ``max_bytes`` of them; 0 keeps none."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._caches: OrderedDict[bytes, Cache] = OrderedDict()
+        self._caches: OrderedDict[bytes, CacheT] = OrderedDict()
 
     @property
     def enabled(self) -> bool:
@@ -32,13 +30,13 @@ class PrefixCaches:
     def nbytes(self) -> int:
         return self._bytes
 
-    def get(self, key: bytes) -> Cache | None:
+    def get(self, key: bytes) -> CacheT | None:
         cache = self._caches.get(key)
         if cache is not None:
             self._caches.move_to_end(key)
         return cache
 
-    def put(self, key: bytes, cache: Cache) -> None:
+    def put(self, key: bytes, cache: CacheT) -> None:
         """Keep ``cache`` (one row), letting go of the oldest ones. Too large: not kept."""
         if key in self._caches or cache.nbytes > self._max_bytes:
             return
@@ -49,15 +47,17 @@ class PrefixCaches:
             self._bytes -= oldest.nbytes
 
 
-def prefix_key(segments: Sequence[Segment]) -> bytes:
-    """16 bytes that stand for the content of ``segments``."""
+def prefix_key(prompt: Prompt) -> bytes:
+    """16 bytes that stand for the content of the prompt's shared places."""
+    shared = piece_of(prompt, 0, prompt.shared)
     digest = hashlib.blake2b(digest_size=16)
-    for segment in segments:
-        if isinstance(segment, TextSegment):
-            digest.update(b"text")
-            digest.update(np.array(segment.ids, np.int64).tobytes())
-        else:
-            digest.update(b"visual")
-            digest.update(segment.embeds.tobytes())
-            digest.update(segment.positions.tobytes())
+    digest.update(repr(shared.positions.shape).encode())
+    digest.update(shared.ids.tobytes())
+    digest.update(shared.positions.tobytes())
+    for span in shared.spans:
+        deepstack = () if span.deepstack is None else span.deepstack.shape
+        digest.update(repr((span.start, span.embeds.shape, deepstack, span.bidirectional)).encode())
+        digest.update(span.embeds.tobytes())
+        if span.deepstack is not None:
+            digest.update(span.deepstack.tobytes())
     return digest.digest()

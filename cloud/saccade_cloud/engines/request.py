@@ -1,4 +1,4 @@
-"""One question on its way through the ONNX engine."""
+"""One question on its way through an engine that batches."""
 
 from __future__ import annotations
 
@@ -6,25 +6,18 @@ import math
 import time
 from collections.abc import Callable, Collection
 from functools import cached_property
-from typing import NamedTuple
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from saccade.errors import EngineError, SaccadeError
 from saccade.nouns import Probability, Timing
-from saccade_cloud.engines.base import Finish, GenerateParams, TokenChunk
+from saccade_cloud.engines.base import Finish, GenerateParams, Prompt, TokenChunk
 from saccade_cloud.engines.prefixes import prefix_key
-from saccade_cloud.prompt import Prompt
+from saccade_cloud.engines.sampling import Decoded, Draw, Forced, draw_of
+from saccade_cloud.engines.stopping import StopTexts
 
 Deliver = Callable[[TokenChunk | SaccadeError], None]
-
-
-class Decoded(NamedTuple):
-    """A token and the logarithm of its probability, 0 at most; NaN from broken scores."""
-
-    token: int
-    log_probability: float
 
 
 class Request:
@@ -34,13 +27,23 @@ class Request:
     error. ``cancelled`` may be set from any thread; nothing is delivered once the engine saw it.
     """
 
-    def __init__(self, prompt: Prompt, params: GenerateParams, deliver: Deliver) -> None:
+    def __init__(
+        self,
+        prompt: Prompt,
+        params: GenerateParams,
+        deliver: Deliver,
+        forced: Forced | None = None,
+    ) -> None:
+        """``forced``: a continuation of ``max_tokens`` tokens, of which none ends it."""
         self.prompt = prompt
         self.client = params.client
         self.deliver = deliver
         self.cancelled = False
+        self.draw: Draw = forced or draw_of(params)
+        self._is_forced = forced is not None
         self.last_id = -1
         self._left = params.max_tokens
+        self._stops = StopTexts(params.stop)
         self._logs: list[float] = []
         self._text = DecodeStream(skip_special_tokens=True)
         self._submitted = time.perf_counter()
@@ -49,18 +52,23 @@ class Request:
     @cached_property
     def prefix_key(self) -> bytes:
         """Stands for the content of the prompt's shared prefix."""
-        return prefix_key(self.prompt.shared)
+        return prefix_key(self.prompt)
+
+    @property
+    def last_position(self) -> int:
+        """Of the token that was decoded last."""
+        return self.prompt.next_position + len(self._logs) - 1
 
     def fresh_positions(self, prefixes: Collection[bytes]) -> int:
         """Positions to be read where those of ``prefixes`` are read already."""
-        shared = self.prompt.shared_length if self.prefix_key in prefixes else 0
+        shared = self.prompt.shared if self.prefix_key in prefixes else 0
         return max(len(self.prompt) - shared, 1)
 
     def admitted(self) -> None:
         """The engine starts to read the prompt."""
         self._admitted = time.perf_counter()
 
-    def accept(self, decoded: Decoded, tokenizer: Tokenizer, eos: int) -> bool:
+    def accept(self, decoded: Decoded, tokenizer: Tokenizer, stops: Collection[int]) -> bool:
         """Deliver the next token; True when it ended the answer, as broken scores do, too."""
         if self.last_id < 0:
             self._first = time.perf_counter()
@@ -69,14 +77,20 @@ class Request:
             self.deliver(EngineError("the language model gave scores that are not numbers"))
             return True
         self._logs.append(decoded.log_probability)
-        if token == eos:
-            self.deliver(self._last((), "", "stop"))
+        if token in stops and not self._is_forced:
+            self.deliver(self._last((), self._stops.rest(), "stop"))
             return True
         self._left -= 1
-        text = self._text.step(tokenizer, token) or ""
-        chunk = TokenChunk((token,), text) if self._left else self._last((token,), text, "length")
+        chunk = self._chunk(token, self._stops.feed(self._text.step(tokenizer, token) or ""))
         self.deliver(chunk)
         return chunk.finish is not None
+
+    def _chunk(self, token: int, text: str) -> TokenChunk:
+        if self._stops.found:
+            return self._last((token,), text, "stop")
+        if not self._left:
+            return self._last((token,), text + self._stops.rest(), "length")
+        return TokenChunk((token,), text)
 
     def _last(self, ids: tuple[int, ...], text: str, finish: Finish) -> TokenChunk:
         mean = math.exp(math.fsum(self._logs) / len(self._logs))

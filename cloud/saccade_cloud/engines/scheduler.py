@@ -5,8 +5,9 @@ One thread runs ``run``; every other method may be called from any thread.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from threading import Condition
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -14,16 +15,24 @@ from saccade.errors import EngineError, LimitExceeded
 from saccade_cloud.engines.base import EngineLimits
 from saccade_cloud.engines.batch import Batch
 from saccade_cloud.engines.fair_queue import FairQueue
-from saccade_cloud.engines.request import Decoded, Request
+from saccade_cloud.engines.request import Request
+from saccade_cloud.engines.sampling import Decoded
 
 
 class Scheduler:
     """Each turn lets newcomers in, then decodes one token of every running answer."""
 
-    def __init__(self, batch: Batch, tokenizer: Tokenizer, eos: int, limits: EngineLimits) -> None:
+    def __init__(
+        self,
+        batch: Batch[Any],
+        tokenizer: Tokenizer,
+        stops: Collection[int],
+        limits: EngineLimits,
+    ) -> None:
+        """``stops``: ids of the tokens that end an answer."""
         self._batch = batch
         self._tokenizer = tokenizer
-        self._eos = eos
+        self._stops = stops
         self._limits = limits
         self._waiting = FairQueue()
         self._newcomers: list[Request] = []  # being read, not yet in the batch
@@ -108,7 +117,7 @@ class Scheduler:
         finished = {
             row
             for row, token in zip(rows, tokens, strict=True)
-            if self._batch.requests[row].accept(token, self._tokenizer, self._eos)
+            if self._batch.requests[row].accept(token, self._tokenizer, self._stops)
         }
         self._keep([row for row in range(len(self._batch)) if row not in finished])
 

@@ -16,10 +16,14 @@ from saccade.selection.cls import cls_ensemble, cls_topk
 from saccade.selection.divprune import divprune
 from saccade.selection.dpc_knn import dpc_knn
 from saccade.selection.flashvlm import flashvlm
+from saccade.selection.id_selection import id_selection
 from saccade.selection.mmr import mmr
+from saccade.selection.mmtok import mmtok
 from saccade.selection.mustdrop import mustdrop
+from saccade.selection.needs import NEEDS, missing
 from saccade.selection.pool2d import pool2d
 from saccade.selection.prumerge import prumerge
+from saccade.selection.prunesid import prunesid
 from saccade.selection.random import random
 from saccade.selection.scope import scope
 from saccade.selection.tome import tome
@@ -47,9 +51,12 @@ METHODS: Mapping[str, Selector] = {
     "mustdrop": mustdrop,
     "dpc_knn": dpc_knn,
     "alive": alive,
+    "mmtok": mmtok,
+    "id_selection": id_selection,
+    "prunesid": prunesid,
 }
 # These rank against a text, which an edge that sends before it is asked does not have.
-TEXT_GUIDED = frozenset({"cdpruner", "flashvlm"})
+TEXT_GUIDED = frozenset(name for name, needs in NEEDS.items() if "text" in needs)
 UNGUIDED = tuple(name for name in METHODS if name not in TEXT_GUIDED)
 
 
@@ -65,8 +72,8 @@ def select(
 
     ``text``: [M, D] float32 features of a text, for the methods in ``TEXT_GUIDED``.
     Raises SelectionError for an unknown method, a budget outside 1..T, a negative seed, a text that
-    is missing or of another shape, features that are not finite, or a grid that the method can't
-    rank.
+    is missing or of another shape, features that are not finite, saliency or keys that the method
+    needs and the encoder does not export, or a grid that the method can't rank.
     """
     selector = METHODS.get(method)
     if selector is None:
@@ -84,7 +91,16 @@ def select(
         _check_text(text, grid.features.shape[1])
     elif method in TEXT_GUIDED:
         raise SelectionError(f"{method} is guided by a text: give its features, [M, D] float32")
+    _check_exports(method, grid)
     return selector(grid, budget, seed=seed, text=text)
+
+
+def _check_exports(method: str, grid: TokenGrid) -> None:
+    exports = {"saliency": grid.saliency, "keys": grid.keys}
+    for what in missing(method, [name for name, array in exports.items() if array.size]):
+        raise SelectionError(
+            f"{method} needs {what}, the encoder exports {list(exports[what].shape)}"
+        )
 
 
 def _check_text(text: F32, dim: int) -> None:
