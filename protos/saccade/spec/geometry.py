@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -278,6 +279,12 @@ class DynamicGrid:
 
 
 AnyGrid = FixedGrid | TiledGrid | DynamicGrid
+
+
+@lru_cache(maxsize=4096)  # a camera's frames are of one size
+def view_layout(geometry: AnyGrid, size: Size, images: int) -> ViewLayout:
+    """``geometry.layout(size, images)``, remembered."""
+    return geometry.layout(size, images)
 
 
 def window_px(frame: Size, window: Box) -> tuple[int, int, int, int]:
