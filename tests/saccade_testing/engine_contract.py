@@ -248,7 +248,7 @@ class EngineContract:
     def test_a_stop_text_that_does_not_come_changes_nothing(self) -> None:
         for prompt in self.prompts(5):
             text, ids = told(self.alone(prompt))
-            params = GenerateParams(TOKENS, stop=(text + "x", text[-2:] + "y"))
+            params = GenerateParams(TOKENS, stop=(text + "\u2603", text[-2:] + "\u2603"))
             chunks = self.run(partial(collected, prompt=prompt, params=params))
             assert told(chunks) == (text, ids)
 

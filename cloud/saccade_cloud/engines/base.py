@@ -45,8 +45,9 @@ class Prompt:
     """What an engine completes: N places, each a token of text or a visual token.
 
     ``ids``: [N] int64; at visual places the image token's, which the vocabulary need not have.
-    ``positions``: [1, N] int64, or [3, N] (t, h, w) for M-RoPE. They ascend, with gaps where tokens
-    were pruned. ``next_position``: of the first generated token; further ones follow by one.
+    ``positions``: [1, N] int64, with gaps where tokens were pruned; [3, N] (t, h, w) for M-RoPE;
+    [3 * K, N] where merged tokens keep the places of K members: K rows of t, K of h, K of w.
+    ``next_position``: of the first generated token; further ones follow by one.
     ``spans``: ascending, without overlap. ``shared``: leading places that every question about the
     same pictures has in common; no span reaches over it. ``prefix_attention``: each token of the
     prompt attends to the whole of it; ``shared`` is 0 then, since all depends on the question.
@@ -78,12 +79,13 @@ def text_prompt(ids: Sequence[int]) -> Prompt:
 class Needs:
     """What prompts of a bundle ask of an engine; all False: text positions that count from 0.
 
-    ``explicit_positions``: positions with gaps. ``mrope``: three positions a token. ``prefix``: see
-    ``Prompt.prefix_attention``.
+    ``explicit_positions``: positions with gaps. ``mrope``: three positions a token. ``members``:
+    three for each of several members of a merged token. ``prefix``: see ``Prompt``.
     """
 
     explicit_positions: bool = False
     mrope: bool = False
+    members: bool = False
     deepstack: bool = False
     bidirectional: bool = False
     prefix: bool = False
@@ -97,6 +99,7 @@ class Capabilities:
     max_context: int
     explicit_positions: bool = False
     mrope: bool = False
+    members: bool = False
     deepstack: bool = False
     bidirectional: bool = False
     prefix: bool = False

@@ -127,6 +127,7 @@ def needs_of(prompt: Prompt, params: GenerateParams) -> Needs:
     return Needs(
         explicit_positions=not (prompt.positions == counted).all(),
         mrope=len(prompt.positions) > 1,
+        members=len(prompt.positions) > 3,
         deepstack=any(span.deepstack is not None for span in prompt.spans),
         bidirectional=any(span.bidirectional for span in prompt.spans),
         prefix=prompt.prefix_attention,

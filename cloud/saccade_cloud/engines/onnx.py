@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from tokenizers import Tokenizer
 
 from saccade.bundle_files import ModelFile
-from saccade.errors import BundleError
 from saccade_cloud.engines.base import Capabilities, EngineLimits
 from saccade_cloud.engines.batched import BatchedEngine
 from saccade_cloud.engines.decoder import Decoder, DecoderShape
+from saccade_cloud.engines.stop_tokens import stop_ids
 
 PREFIX_BYTES = 64 * 1024 * 1024  # about 80 frames of 160 tokens at 5 layers of 128
 
@@ -48,14 +48,3 @@ class OnnxEngine(BatchedEngine):
             capabilities=Capabilities(limits.max_context, explicit_positions=True, sampling=True),
             prefix_bytes=prefix_bytes,
         )
-
-
-def stop_ids(tokenizer: Tokenizer, stop: Sequence[str]) -> frozenset[int]:
-    """Ids of the tokens that end an answer. Raises ``BundleError`` for one that is no token."""
-    ids: set[int] = set()
-    for token in stop:
-        id_ = tokenizer.token_to_id(token)
-        if id_ is None:
-            raise BundleError(f"the tokenizer has no token {token!r}")
-        ids.add(id_)
-    return frozenset(ids)
