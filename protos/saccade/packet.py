@@ -149,10 +149,11 @@ def known_copy(message: M) -> M:
 def _shapes(header: ViewsHeader, limits: Limits, images: int) -> list[SetShape]:
     """Of each view's token set. Raises LimitExceeded for more tokens than its grid has."""
     shapes = []
-    for view, (count, window) in enumerate(zip(header.counts, header.windows, strict=True)):
+    views = zip(header.counts, header.windows, header.kinds, strict=True)
+    for view, (count, window, kind) in enumerate(views):
         grid = limits.layout(header.size, window, images).grid
         check(f"tokens in view {view}", count, math.prod(grid))
-        shapes.append(SetShape(count, limits.dim, grid, header.kinds[view]))
+        shapes.append(SetShape(count, limits.dim, grid, kind))
     return shapes
 
 

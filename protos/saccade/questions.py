@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import SupportsIndex
 
 from saccade.errors import LimitExceeded, NotInFrame, QuestionError, UnknownWords
-from saccade.manifest import CROP, LanguageSpec, Manifest
+from saccade.manifest import CROP, Manifest
 from saccade.nouns import ViewTokens
 from saccade.text import check_question
 
@@ -33,7 +33,7 @@ _MAX_WORD_CHARS = 40  # in a message
 @dataclass(frozen=True)
 class QuestionRules:
     """What a bundle's manifest says about questions. ``chars``: the most that one may have;
-    ``crop_name`` and ``words``: see `saccade.manifest.LanguageSpec`.
+    ``crop_name`` and ``words``: see `saccade.manifest.QuestionSpec`.
     """
 
     chars: int
@@ -43,8 +43,8 @@ class QuestionRules:
     @classmethod
     def of(cls, manifest: Manifest) -> QuestionRules:
         """A bundle's."""
-        language: LanguageSpec = manifest.language
-        return cls(manifest.limits.question_chars, language.crop_name, language.words)
+        questions = manifest.questions
+        return cls(questions.chars, questions.crop_name, questions.words)
 
     def check(self, question: str) -> None:
         """Raises ``QuestionError`` for what is no question, whatever the frame shows, and
