@@ -22,17 +22,17 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from bench.heldout import Eye, Seen, over_the_wire, tokens
+from bench.heldout import EncodedScene, FrameEncoder, over_the_wire, tokens
 from saccade.bundle import Bundle
 from saccade.bundle_files import unlisted_model
-from saccade.nouns import FrameTokens
+from saccade.types import FrameTokens
 from saccade_cloud.answering import Answerer
 from saccade_cloud.assemble import open_answerer, open_engine
 from saccade_cloud.engines.base import GenerateParams, text_prompt
 from saccade_cloud.engines.decoder import DecoderShape
 from saccade_cloud.engines.onnx import OnnxEngine, OnnxFiles
 from saccade_cloud.tokenizer_file import open_tokenizer
-from saccade_export.crossing.questions import Question
+from saccade_drawn_world.crossing.scene_questions import Question
 
 BLIND = Path(__file__).parent / "baselines" / "blind"
 BUDGETS = (32, 16, 8)
@@ -104,7 +104,7 @@ async def ask_all(
 
 async def run_frame(
     number: int,
-    seen: Seen,
+    seen: EncodedScene,
     arms: dict[str, Arm],
     answerer: Answerer,
     blind: Blind,
@@ -123,7 +123,7 @@ async def run_frame(
 
 
 async def variants(
-    seen: Seen, bundle: Bundle, codec: str
+    seen: EncodedScene, bundle: Bundle, codec: str
 ) -> AsyncIterator[tuple[str, FrameTokens, int]]:
     """(arm, tokens as the cloud has them, bytes of the packet)."""
     method = bundle.manifest.selection.method
@@ -134,7 +134,7 @@ async def variants(
     yield "16 at random", *over_the_wire(tokens(seen, 16, "random"), codec, bundle)
 
 
-def add_majority(arm: Arm, results: Sequence[tuple[int, Seen]]) -> None:
+def add_majority(arm: Arm, results: Sequence[tuple[int, EncodedScene]]) -> None:
     """Always the most frequent answer of the test set itself: no guesser does better per kind."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for _, seen in results:
@@ -145,17 +145,19 @@ def add_majority(arm: Arm, results: Sequence[tuple[int, Seen]]) -> None:
             arm.add(number, question, counts[question.kind].most_common(1)[0][0])
 
 
-async def measure(options: argparse.Namespace) -> tuple[dict[str, Arm], list[tuple[int, Seen]]]:
+async def measure(
+    options: argparse.Namespace,
+) -> tuple[dict[str, Arm], list[tuple[int, EncodedScene]]]:
     bundle = Bundle.open(options.bundle)
-    eye = Eye(bundle, options.regions, options.threads)
+    eye = FrameEncoder(bundle, options.regions, options.threads)
     answerer = open_answerer(bundle, open_engine(bundle, threads=options.threads or 1))
     blind = Blind(bundle, options.threads or 1)
     names = ["whole", *(f"{b} of 64" for b in BUDGETS), "16 at random", "no picture", "majority"]
     arms = {name: Arm(name) for name in names}
-    results: list[tuple[int, Seen]] = []
+    results: list[tuple[int, EncodedScene]] = []
     with Progress(transient=True) as bar:
         for number in bar.track(range(options.frames), description="frames"):
-            seen = eye.see(options.first + number)
+            seen = eye.render_and_encode(options.first + number)
             results.append((number, seen))
             await run_frame(number, seen, arms, answerer, blind, bundle, options.codec)
     await answerer.close()

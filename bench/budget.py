@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from bench.budgeting.simulate import Budget, Clip, Outcome, clip_for, reachable, simulate
+from bench.budget_simulation.simulate import Budget, Clip, Outcome, clip_for, reachable, simulate
 from bench.common import table
 from bench.link.oracle import Oracle
 from bench.link.trace import Trace

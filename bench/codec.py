@@ -40,17 +40,17 @@ from saccade.codecs.ids import encode_ids
 from saccade.codecs.klt import Klt
 from saccade.codecs.klt_levels import coarser
 from saccade.codecs.rvq import Rvq
-from saccade.nouns import F32, VIEW_KINDS, Frame, TokenSet, ViewKind, ViewTokens
+from saccade.types import F32, VIEW_KINDS, Frame, TokenSet, ViewKind, ViewTokens
+from saccade_calibration.fit_klt import fit_klt
+from saccade_calibration.fit_rvq import fit_rvq
+from saccade_calibration.fit_usage import fit_usage
+from saccade_calibration.operating_points import first
+from saccade_calibration.sample_views import SampleView, fitted, of_view
+from saccade_drawn_world.crossing.render import render
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.stopwatch import Stopwatch
-from saccade_export.crossing.render import render
-from saccade_export.fit_klt import fit_klt
-from saccade_export.fit_rvq import fit_rvq
-from saccade_export.fit_usage import fit_usage
-from saccade_export.operating_points import first
-from saccade_export.sample import SampleView, fitted, of_view
 
 VIEWS, KEPT = 5, 16
 FIRST_SEED = 40_000
@@ -95,7 +95,7 @@ def demo_frames(bundle: Bundle, count: int) -> tuple[list[SampleView], list[View
     def views() -> Iterator[ViewTokens]:
         for seed in range(FIRST_SEED, FIRST_SEED + 100_000):
             frame = Frame(render(seed).picture, 0, "bench", seed)
-            yield from pipeline.see(frame, Stopwatch()).tokens.views
+            yield from pipeline.encode(frame, Stopwatch()).tokens.views
 
     coming = views()
     fit = [of_view(next(coming)) for _ in range(CALIBRATION_FRAMES * VIEWS)]

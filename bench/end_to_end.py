@@ -23,10 +23,10 @@ from bench.wiretap import FRAME_HEADER_BYTES, MESSAGE_PREFIX_BYTES, Direction, W
 from saccade.bundle import CLIP, Bundle
 from saccade.errors import RemoteError
 from saccade.v1 import vision_pb2 as pb
-from saccade_export.demo.baselines import QUALITY, Sizes, sizes
-from saccade_export.demo.events import Sent, parse
-from saccade_export.demo.pictures import Pictures
-from saccade_export.demo.processes import Process, address_of, running
+from saccade_demo.baselines import QUALITY, Sizes, sizes
+from saccade_demo.clip_frames import Pictures
+from saccade_demo.edge_records import Sent, parse
+from saccade_demo.processes import Process, address_of, running
 
 QUESTION = "how many vehicles are there ?"
 STAGES = (

@@ -23,11 +23,11 @@ from functools import partial
 
 from bench.common import percentile, table
 from bench.process import state_folder
-from bench.simulated.asking import Asker, Outcome, live, shares
+from bench.simulated.asking_devices import Asker, Outcome, live, shares
 from bench.simulated.packets import distinct, packets_of_clip
 from saccade.bundle import Bundle
+from saccade_demo.processes import address_of, running
 from saccade_edge.plan import PipelineSettings
-from saccade_export.demo.processes import address_of, running
 
 QUESTIONS = (
     "how many vehicles are there ?",

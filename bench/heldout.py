@@ -11,17 +11,17 @@ from saccade import codecs
 from saccade import packet as packets
 from saccade.bundle import Bundle
 from saccade.limits import Limits
-from saccade.nouns import Box, Frame, FrameTokens, Region, TokenGrid, View, ViewTokens
 from saccade.selection import select
+from saccade.types import Box, Frame, FrameTokens, Region, TokenGrid, View, ViewTokens
 from saccade.views_header import wire_window
+from saccade_drawn_world.crossing.render import render
+from saccade_drawn_world.crossing.scene import Scene
+from saccade_drawn_world.crossing.scene_questions import Question, ask
 from saccade_edge.detect import make_detector, prioritise
 from saccade_edge.encode import Encoder
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.plan import PipelineSettings, settle
-from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.views import Closeup, Cutter
-from saccade_export.crossing.questions import Question, ask
-from saccade_export.crossing.render import render
-from saccade_export.crossing.scene import Scene
 
 # Training uses seeds from 1,000,000 on, the detector from 899,800; choices made during
 # development were made on 0..799.
@@ -30,7 +30,7 @@ SAME_IOU = 0.5
 
 
 @dataclass(frozen=True)
-class Seen:
+class EncodedScene:
     """One held-out frame. ``subjects[i]``: vehicle index shown in slot i + 1, None where the
     detector saw something else; ``missed``: vehicles that should have had a crop and have none;
     ``plates`` of vehicles with a crop can be read, ``unread`` of them have no close-up.
@@ -47,7 +47,7 @@ class Seen:
     questions: tuple[Question, ...]
 
 
-class Eye:
+class FrameEncoder:
     """The edge's detector and encoder over rendered frames."""
 
     def __init__(
@@ -64,20 +64,20 @@ class Eye:
         self.plan = settle(finder.manifest, every)
         self.detector = make_detector("yolo", finder, runtime) if regions == "detector" else None
 
-    def see(self, seed: int) -> Seen:
+    def render_and_encode(self, seed: int) -> EncodedScene:
         """Render a frame and look at it."""
         rendered = render(seed)
         frame = Frame(rendered.picture, seed * 1_000_000_000, "bench", seed)
-        return self.look(frame, rendered.scene)
+        return self.encode(frame, rendered.scene)
 
-    def look(self, frame: Frame, scene: Scene) -> Seen:
+    def encode(self, frame: Frame, scene: Scene) -> EncodedScene:
         """Detect, cut and encode; ask the frame's questions."""
         crops, closeups = self._regions(frame, scene)
         views = self.cutter.views(frame, crops, closeups)
         subjects = match([r.box for r in crops], scene)
         asked, missed = self._questions(scene, subjects, random.Random(frame.sequence))
         plated = plates_of(subjects, scene)
-        return Seen(
+        return EncodedScene(
             frame=frame,
             scene=scene,
             views=tuple(views),
@@ -142,7 +142,7 @@ def overlap(a: Box, b: Box) -> float:
 
 
 def tokens(
-    seen: Seen, budget: int | Sequence[int], method: str, grids: Sequence[TokenGrid] = ()
+    seen: EncodedScene, budget: int | Sequence[int], method: str, grids: Sequence[TokenGrid] = ()
 ) -> FrameTokens:
     """What an edge would code with ``budget`` tokens of each view, one number for all or each its
     own; ``grids`` where another encoder than the eye's has seen the views.
@@ -181,7 +181,7 @@ def _codecs(bundle: Bundle) -> codecs.Codecs:
     return codecs.of(bundle)
 
 
-def frames(eye: Eye, count: int, first: int = FIRST_SEED) -> Iterator[Seen]:
+def frames(eye: FrameEncoder, count: int, first: int = FIRST_SEED) -> Iterator[EncodedScene]:
     """``count`` held-out frames."""
     for seed in range(first, first + count):
-        yield eye.see(seed)
+        yield eye.render_and_encode(seed)

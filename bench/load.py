@@ -38,8 +38,8 @@ from bench.simulated.cameras import Fate, Shift, live
 from bench.simulated.edges import share
 from bench.simulated.packets import distinct, packets_of_clip
 from saccade.bundle import Bundle
+from saccade_demo.processes import address_of, running
 from saccade_edge.plan import PipelineSettings
-from saccade_export.demo.processes import address_of, running
 
 FPS = 2.0
 DEADLINE_S = 2.0

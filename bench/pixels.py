@@ -17,7 +17,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
-from saccade.nouns import U8
+from saccade.types import U8
 
 Payload = Callable[[bytes], int]
 

@@ -26,9 +26,9 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from bench.heldout import FIRST_SEED, Eye
+from bench.heldout import FIRST_SEED, FrameEncoder
 from bench.rate import plot, report
-from bench.rate.arms import Arm, Sent, Sight, all_arms
+from bench.rate.arms import Arm, EncodedViews, Sent, all_arms
 from bench.rate.results import Result, read, scores
 from saccade.bundle import Bundle
 from saccade.selection import UNGUIDED
@@ -44,8 +44,11 @@ class Bench:
     def __init__(self, folders: Mapping[str, str], methods: Sequence[str]) -> None:
         bundles = {mind: Bundle.open(folder) for mind, folder in folders.items()}
         ours = bundles["ours"]
-        eyes = {mind: Eye(bundle, "detector", 1, finder=ours) for mind, bundle in bundles.items()}
-        self.sight = Sight(eyes)
+        eyes = {
+            mind: FrameEncoder(bundle, "detector", 1, finder=ours)
+            for mind, bundle in bundles.items()
+        }
+        self.encoded = EncodedViews(eyes)
         self._loop = asyncio.new_event_loop()
         self.minds = {
             mind: self._loop.run_until_complete(_mind(bundle)) for mind, bundle in bundles.items()
@@ -57,8 +60,8 @@ class Bench:
         arms = [arm for arm in self.arms if arm.name not in done]
         if not arms:
             return []
-        seen = self.sight.eyes["ours"].see(seed)
-        return [self._result(arm, arm.send(self.sight, seen)) for arm in arms]
+        seen = self.encoded.eyes["ours"].render_and_encode(seed)
+        return [self._result(arm, arm.send(self.encoded, seen)) for arm in arms]
 
     def _result(self, arm: Arm, sent: Sent) -> Result:
         asked = sent.seen.questions

@@ -29,9 +29,9 @@ from bench.common import table
 from saccade.bundle import Bundle
 from saccade.channel import channel_options
 from saccade.v1.vision_pb2_grpc import VisionStub
+from saccade_demo.processes import address_of, running
 from saccade_edge.spool import SpoolEvent
-from saccade_edge.uplink import Connected, Lost, Uplink, UplinkEvent, UplinkSettings
-from saccade_export.demo.processes import address_of, running
+from saccade_edge.uplink import Connected, ConnectionLost, Uplink, UplinkEvent, UplinkSettings
 
 NOBODY = "127.0.0.1:9"
 WARM = 500  # opens before the first look: caches and arenas fill
@@ -80,7 +80,7 @@ async def gated(bundle: Bundle, opens: int) -> None:
 
     def hear(event: UplinkEvent | SpoolEvent) -> None:
         nonlocal failed
-        failed += isinstance(event, Lost)
+        failed += isinstance(event, ConnectionLost)
         if failed >= opens:
             enough.set()
 
@@ -142,7 +142,7 @@ async def half_open(bundle: Bundle, cloud: str, idle_s: float) -> float:
     def hear(event: UplinkEvent | SpoolEvent) -> None:
         if isinstance(event, Connected):
             connected.set()
-        elif isinstance(event, Lost):
+        elif isinstance(event, ConnectionLost):
             lost.set()
 
     async with proxy(cloud, dead) as address:

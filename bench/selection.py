@@ -27,8 +27,8 @@ from functools import partial
 import numpy as np
 
 from bench.common import table
-from saccade.nouns import Box, Grid, TokenGrid
 from saccade.selection import METHODS, QUOTAS, allot, select
+from saccade.types import Box, Grid, TokenGrid
 
 VIEWS = 5
 DEFAULT = "cls_ensemble"

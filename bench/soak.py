@@ -45,7 +45,7 @@ from bench.wiretap import Wiretap
 from saccade import connect_async
 from saccade.bundle import CLIP, Bundle
 from saccade.errors import NotInFrame, RemoteError
-from saccade_export.demo.processes import Process, address_of, running
+from saccade_demo.processes import Process, address_of, running
 
 QUESTIONS = ("how many vehicles are there ?", "what colour is vehicle 1 ?", "is there a bus ?")
 CLIP_S = 24.0
@@ -99,7 +99,7 @@ class Tally:
         kind = record["event"]
         self.frames += kind == "FrameSent"
         self.answers += kind == "FrameAnswered"
-        self.lost += kind == "Lost"
+        self.lost += kind == "ConnectionLost"
         if kind == "Refused" and record["code"] != NotInFrame.code:
             self.refused.append(record["error"])
 
@@ -203,7 +203,7 @@ class Watch:
             if line is None:
                 raise RemoteError(self._both.edge.failure() or "the edge ended before its time")
             self._tally.take(json.loads(line[1]))
-            self._look(at_s)
+            self._process(at_s)
             self._disturb(at_s)
         samples, cuts_s = tuple(self._samples), tuple(self._cuts_s)
         return Soaked(samples, cuts_s, self._tally, self._warm_s, self.from_s)
@@ -212,7 +212,7 @@ class Watch:
         """As long again as growth was measured; only the growth of that time counts then."""
         self.from_s, self.end_s = self.end_s, 2 * self.end_s - self.from_s
 
-    def _look(self, at_s: float) -> None:
+    def _process(self, at_s: float) -> None:
         if at_s >= self._next_s:
             self._next_s = at_s + self._interval_s
             self._samples.append(self._both.sample(at_s, self._tally.answers))

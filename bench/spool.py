@@ -19,8 +19,8 @@ from pathlib import Path
 
 from bench.common import quantiles, table
 from saccade_edge.spool import Entry, Identity, Spool, SpoolSettings
-from saccade_edge.spool.file import SpoolFile
-from saccade_edge.spool.schema import connect
+from saccade_edge.spool.spool_file import SpoolFile
+from saccade_edge.spool.spool_schema import connect
 
 DIGEST = bytes(32)
 

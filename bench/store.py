@@ -33,19 +33,19 @@ import numpy as np
 
 from bench.common import table
 from saccade.bundle import Bundle
-from saccade.nouns import FrameTokens, TokenSet, ViewTokens
 from saccade.packet import pack
 from saccade.session import PROTOCOL
+from saccade.types import FrameTokens, TokenSet, ViewTokens
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
 from saccade.views_header import WHOLE
 from saccade_cloud.assemble import open_engine, open_hub
 from saccade_cloud.server import CloudServer
-from saccade_cloud.settings import Address, ServerSettings
-from saccade_cloud.store.group import BATCH_ROWS
-from saccade_cloud.store.opening import open_database
-from saccade_cloud.store.sql import SqlStore
+from saccade_cloud.server_settings import Address, ServerSettings
+from saccade_cloud.store.group_commit import BATCH_ROWS
+from saccade_cloud.store.sql_store import SqlStore
+from saccade_cloud.store.store_opening import open_database
 
 IN_FLIGHT = 64
 TOKENS = 4  # of 32 features in float16: with its headers a packet of some 300 bytes

@@ -28,12 +28,12 @@ from statistics import median, median_low
 
 from bench.common import percentile, table
 from bench.process import memory, processor_s, state_folder
+from bench.simulated.edge_processes import Fleet, fleet
 from bench.simulated.edges import Crew, Heard
-from bench.simulated.fleet import Fleet, fleet
 from bench.simulated.packets import packets_of_clip
 from saccade.bundle import Bundle
+from saccade_demo.processes import Process, address_of, running
 from saccade_edge.plan import PipelineSettings
-from saccade_export.demo.processes import Process, address_of, running
 
 GOAL_RATE_HZ = 500.0
 RATES_HZ = (GOAL_RATE_HZ, 1000.0, 1500.0, 2000.0, 3000.0)

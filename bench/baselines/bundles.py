@@ -7,9 +7,9 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from saccade.bundle import Manifest
-from saccade_export.assemble import write
-from saccade_export.forms import Form
-from saccade_export.tiny.language import Language
+from saccade_drawn_world.bundle_writing import write
+from saccade_drawn_world.tiny.tiny_language import Language
+from saccade_drawn_world.view_forms import Form
 
 
 def write_arm(

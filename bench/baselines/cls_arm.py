@@ -24,16 +24,16 @@ from torch import Tensor, nn
 
 from bench.baselines.bundles import write_arm
 from saccade.bundle import Manifest
-from saccade_export.forms import Form
-from saccade_export.tiny.encoder import Encoder, EncoderConfig
-from saccade_export.tiny.language import Language
-from saccade_export.training import answer, loop, recipe, sending
+from saccade_drawn_world.tiny.tiny_encoder import Encoder, EncoderConfig
+from saccade_drawn_world.tiny.tiny_language import Language
+from saccade_drawn_world.training import recipe, sending, train_language, training_loop
+from saccade_drawn_world.view_forms import Form
 
 FIRST_LAYER = "projector.up."  # reads tokens of another width than the run's
 ROUNDED_SHARE = 0.5  # of the steps
 
 
-def pooled(batch: answer.Batch) -> answer.Batch:
+def pooled(batch: train_language.Batch) -> train_language.Batch:
     """Views with one token, the CLS vector: features [B, V, 1, dim]."""
     return replace(
         batch, features=batch.cls[:, :, None], scores=torch.zeros_like(batch.cls[..., :1])
@@ -56,47 +56,47 @@ def started(run: Path) -> tuple[Language, Tokenizer]:
     """``run``'s language side with a first layer that knows nothing yet."""
     words = Tokenizer.from_file(str(run / "tokenizer.json"))
     model = new_language(words)
-    weights = loop.load(run / "answer.pt")["model"]
+    weights = training_loop.load(run / "language.pt")["model"]
     known = {name: w for name, w in weights.items() if not name.startswith(FIRST_LAYER)}
     model.load_state_dict({**model.state_dict(), **known})
     return model, words
 
 
-def train(run: Path, out: Path, plan: loop.Plan) -> None:
+def train(run: Path, out: Path, plan: training_loop.Plan) -> None:
     """Teach ``run``'s language side to read CLS vectors; resumes from ``out``."""
     torch.manual_seed(plan.seed)
     model, words = started(run)
     parameters = list(model.train().parameters())
-    descent = loop.optimizer(parameters, plan)
+    descent = training_loop.optimizer(parameters, plan)
     step, spent = 0, 0.0
-    if (out / "answer.pt").exists():
-        state = loop.load(out / "answer.pt")
+    if (out / "language.pt").exists():
+        state = training_loop.load(out / "language.pt")
         model.load_state_dict(state["model"])
         descent.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent_s"]
-    clock, rng = loop.Clock(plan, spent), random.Random(plan.seed + step)
-    frames = answer.Frames(run / "shards", words, plan.seed + step)
-    batches = loop.prefetch(lambda: pooled(frames.batch(plan.batch)))
+    clock, rng = training_loop.Clock(plan, spent), random.Random(plan.seed + step)
+    frames = train_language.Frames(run / "shards", words, plan.seed + step)
+    batches = training_loop.prefetch(lambda: pooled(frames.batch(plan.batch)))
     losses: list[float] = []
 
     def take_step() -> Callable[[], str]:
         loss = _loss(model, next(batches), rng.random() < ROUNDED_SHARE)
-        loop.descend(loss, descent, parameters, plan)
+        training_loop.descend(loss, descent, parameters, plan)
         losses.append(loss.item())
-        return lambda: f"loss {np.mean(losses[-loop.REPORT_STEPS :]):.4f}"
+        return lambda: f"loss {np.mean(losses[-training_loop.REPORT_STEPS :]):.4f}"
 
     def store(steps: int) -> None:
         state = {"model": model.state_dict(), "optimizer": descent.state_dict()}
-        loop.save(out / "answer.pt", {**state, "step": steps, "spent_s": clock.spent_s})
+        training_loop.save(out / "language.pt", {**state, "step": steps, "spent_s": clock.spent_s})
 
-    loop.run("cls", clock, descent, step, take_step, store)
+    training_loop.run("cls", clock, descent, step, take_step, store)
 
 
-def _loss(model: Language, batch: answer.Batch, coarse: bool) -> Tensor:
+def _loss(model: Language, batch: train_language.Batch, coarse: bool) -> Tensor:
     seen = replace(batch, features=rounded(batch.features)) if coarse else batch
     kept = sending.keep(seen, [1] * batch.kinds.shape[1], by_score=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        return answer.loss_of(model, seen, kept, "cpu")
+        return train_language.loss_of(model, seen, kept, "cpu")
 
 
 class Glancing(nn.Module):
@@ -117,7 +117,7 @@ def write_bundle(out: Path, bundle: Path) -> Manifest:
     encoder = recipe.trained_encoder(out)
     words = Tokenizer.from_file(str(out / "tokenizer.json"))
     model = new_language(words)
-    model.load_state_dict(loop.load(out / "answer.pt")["model"])
+    model.load_state_dict(training_loop.load(out / "language.pt")["model"])
     form = Form(
         name="crossing-cls",
         tokens="the CLS vector of each view",
@@ -142,9 +142,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
-    for name in ("tokenizer.json", "see.pt"):
+    for name in ("tokenizer.json", "encoder.pt"):
         shutil.copyfile(options.run / name, options.out / name)
-    train(options.run, options.out, loop.Plan(minutes=options.minutes, batch=16, rate=1e-3))
+    train(
+        options.run, options.out, training_loop.Plan(minutes=options.minutes, batch=16, rate=1e-3)
+    )
     if options.bundle:
         write_bundle(options.out, options.bundle)
 

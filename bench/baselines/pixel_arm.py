@@ -28,11 +28,11 @@ from torch import Tensor
 from bench.baselines.bundles import write_arm
 from bench.pixels import PictureCodec, codecs, cut, decode, mosaic
 from saccade.bundle import Manifest
-from saccade_export import forms
-from saccade_export.tiny.encoder import Encoder
-from saccade_export.tiny.language import Language
-from saccade_export.training import answer, loop, recipe, sending
-from saccade_export.training.shards import VIEW_SIZE, Shard, shard_folders
+from saccade_drawn_world import view_forms as forms
+from saccade_drawn_world.tiny.tiny_encoder import Encoder
+from saccade_drawn_world.tiny.tiny_language import Language
+from saccade_drawn_world.training import recipe, sending, train_language, training_loop
+from saccade_drawn_world.training.shards import VIEW_SIZE, Shard, shard_folders
 
 FRAMES = 500  # of each shard
 BUDGETS = (64, 32, 32, 16)  # tokens a view: what need not be sent need not be pruned
@@ -67,7 +67,7 @@ def _fast(codec: PictureCodec) -> PictureCodec:
     return replace(codec, options=FAST.get(codec.name, codec.options))
 
 
-class Spoiled(answer.Frames):
+class Spoiled(train_language.Frames):
     """``Frames`` whose features are pictures: uint8 [V, 96, 160, 3]."""
 
     def __init__(self, shards: Path, spoiled: Path, words: Tokenizer, seed: int) -> None:
@@ -87,43 +87,43 @@ class Spoiled(answer.Frames):
             self.by_views.setdefault(shown, []).append((len(self.shards) - 1, i))
 
 
-def train(run: Path, out: Path, spoiled: Path, plan: loop.Plan, device: str) -> None:
+def train(run: Path, out: Path, spoiled: Path, plan: training_loop.Plan, device: str) -> None:
     """Fine-tune ``run``'s encoder and language side together; resumes from ``out``."""
     torch.manual_seed(plan.seed)
     model, words = recipe.trained_language(run)
     encoder = recipe.trained_encoder(run)
     parameters = [*encoder.train().parameters(), *model.train().parameters()]
-    descent = loop.optimizer(parameters, plan)
+    descent = training_loop.optimizer(parameters, plan)
     step, spent = 0, 0.0
     if (out / "both.pt").exists():
-        state = loop.load(out / "both.pt")
+        state = training_loop.load(out / "both.pt")
         encoder.load_state_dict(state["encoder"])
         model.load_state_dict(state["model"])
         descent.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent_s"]
     encoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.to(device)
-    clock, rng = loop.Clock(plan, spent), random.Random(plan.seed + step)
+    clock, rng = training_loop.Clock(plan, spent), random.Random(plan.seed + step)
     frames = Spoiled(run / "shards", spoiled, words, plan.seed + step)
-    batches = loop.prefetch(lambda: frames.batch(plan.batch))
+    batches = training_loop.prefetch(lambda: frames.batch(plan.batch))
 
     def take_step() -> Callable[[], str]:
         loss = _loss(encoder, model, next(batches), rng.choice(BUDGETS), device)
-        loop.descend(loss, descent, parameters, plan)
+        training_loop.descend(loss, descent, parameters, plan)
         return lambda: f"loss {loss.item():.4f}"
 
     def store(steps: int) -> None:
         state: dict[str, Any] = {"encoder": encoder.state_dict(), "model": model.state_dict()}
         state |= {"optimizer": descent.state_dict(), "step": steps, "spent_s": clock.spent_s}
-        loop.save(out / "both.pt", state)
-        loop.save(out / "see.pt", {"encoder": state["encoder"], "step": steps})
-        loop.save(out / "answer.pt", {"model": state["model"], "step": steps})
+        training_loop.save(out / "both.pt", state)
+        training_loop.save(out / "encoder.pt", {"encoder": state["encoder"], "step": steps})
+        training_loop.save(out / "language.pt", {"model": state["model"], "step": steps})
 
-    loop.run("pixels", clock, descent, step, take_step, store)
+    training_loop.run("pixels", clock, descent, step, take_step, store)
 
 
 def _loss(
-    encoder: Encoder, model: Language, batch: answer.Batch, budget: int, device: str
+    encoder: Encoder, model: Language, batch: train_language.Batch, budget: int, device: str
 ) -> Tensor:
     """The batch's features are pictures [B, V, H, W, 3]; encode them, then ask as always."""
     pictures = batch.features.to(device)
@@ -137,7 +137,7 @@ def _loss(
             scores=torch.unflatten(saliency.detach().mean(2).sum(1), 0, shape).float().cpu(),
         )
         kept = sending.keep(seen, [budget] * shape[1], by_score=True)
-        return answer.loss_of(model, seen, kept, device)
+        return train_language.loss_of(model, seen, kept, device)
 
 
 def write_bundle(out: Path, bundle: Path) -> Manifest:
@@ -167,7 +167,7 @@ def main() -> None:
     targets = [options.out / "spoiled" / source.name for source in sources]
     with ProcessPoolExecutor(options.threads) as pool:
         list(pool.map(spoil, sources, targets))
-    plan = loop.Plan(minutes=options.minutes, batch=12, rate=5e-4)
+    plan = training_loop.Plan(minutes=options.minutes, batch=12, rate=5e-4)
     train(options.run, options.out, options.out / "spoiled", plan, options.device)
     if options.bundle:
         write_bundle(options.out, options.bundle)

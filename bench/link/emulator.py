@@ -4,7 +4,7 @@
 
 Its first line says where it listens. SIGINT or SIGTERM ends it; its last line is JSON: what has
 passed. With ``--commands`` it takes events from its standard input, a line each, as
-`bench.link.events` writes them. docs/results/links.md says what it emulates and what it does not.
+`bench.link.link_events` writes them. docs/results/links.md says what it emulates and what not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bench.link.events import parse, parse_timed, read_schedule
+from bench.link.link_events import parse, parse_timed, read_schedule
 from bench.link.proxy import LinkProxy, downlink_of
 from bench.link.trace_files import shipped, trace_of
 from bench.link.wire import QUEUE_BYTES, Shape

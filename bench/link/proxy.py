@@ -16,12 +16,12 @@ from typing import Any
 
 from bench.link.clock import Clock
 from bench.link.connection import Connection, Fate, Lane, close, is_alone, prepare
-from bench.link.events import Event, Sides, Ways
+from bench.link.link_events import Event, Sides, Ways
 from bench.link.trace import Trace
 from bench.link.wire import Shape, Wire
 from saccade.errors import ConfigError
 from saccade.tasks import end
-from saccade_cloud.settings import Address
+from saccade_cloud.server_settings import Address
 
 DOWN_TIMES_UP = 10.0
 MAX_CONNECTIONS = 4096

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from bench.link.events import parse
+from bench.link.link_events import parse
 from bench.link.proxy import LinkProxy
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class RunningLink:
         self.address = proxy.address
 
     def do(self, line: str) -> None:
-        """An event now, as `bench.link.events` writes it. Raises ``ConfigError``."""
+        """An event now, as `bench.link.link_events` writes it. Raises ``ConfigError``."""
         event = parse(line)
 
         async def apply() -> None:

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from bench.heldout import Eye, Seen, over_the_wire, tokens
+from bench.heldout import EncodedScene, FrameEncoder, over_the_wire, tokens
 from bench.pixels import PictureCodec, codecs, cut, decode, mosaic
 from saccade.manifest import Manifest, OperatingPoint
-from saccade.nouns import U8, Frame, FrameTokens, TokenGrid
 from saccade.selection import QUOTAS, allot
+from saccade.types import U8, Frame, FrameTokens, TokenGrid
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import ViewsHeader, wire_window
-from saccade_export.operating_points import reduce
+from saccade_calibration.operating_points import reduce
 
 METHODS_AT = (8, 16, 32)  # of 64 tokens
 QUOTAS_AT = (4, 8, 16)  # on average
@@ -32,20 +32,20 @@ VIEW_SHARE = 0.5  # of a view's sides, where it is down-sampled
 class Sent:
     """``seen``: with the questions that fit what the cloud has; ``payload``: see ``Result``."""
 
-    seen: Seen
+    seen: EncodedScene
     frame: FrameTokens
     bytes: int
     payload: int
 
 
 @dataclass
-class Sight:
+class EncodedViews:
     """The bundles' eyes by name: "ours" is what the edge has, others have other weights."""
 
-    eyes: dict[str, Eye]
+    eyes: dict[str, FrameEncoder]
     _grids: dict[tuple[int, str], list[TokenGrid]] = field(default_factory=dict)
 
-    def grids(self, seen: Seen, who: str) -> list[TokenGrid]:
+    def grids(self, seen: EncodedScene, who: str) -> list[TokenGrid]:
         """What another bundle's encoder makes of the same views."""
         key = (seen.frame.sequence, who)
         if key not in self._grids:
@@ -61,14 +61,14 @@ class Arm:
     name: str
     family: str
     mind: str
-    send: Callable[[Sight, Seen], Sent]
+    send: Callable[[EncodedViews, EncodedScene], Sent]
 
 
 def whole_arm(mind: str) -> Arm:
     """All tokens in float32: what the mind knows from uncompressed pixels."""
 
-    def send(sight: Sight, seen: Seen) -> Sent:
-        frame = _all_tokens(sight, seen, mind)
+    def send(encoded: EncodedViews, seen: EncodedScene) -> Sent:
+        frame = _all_tokens(encoded, seen, mind)
         size = sum(view.tokens.features.nbytes for view in frame.views)
         return Sent(seen, frame, size, size)
 
@@ -78,9 +78,9 @@ def whole_arm(mind: str) -> Arm:
 def method_arm(method: str, budget: int, codec: str, layers: int | None) -> Arm:
     """Our tokens, ``budget`` of each view chosen by ``method``."""
 
-    def send(sight: Sight, seen: Seen) -> Sent:
+    def send(encoded: EncodedViews, seen: EncodedScene) -> Sent:
         kept = tokens(seen, budget, method)
-        frame, size = over_the_wire(kept, codec, sight.eyes["ours"].bundle, layers)
+        frame, size = over_the_wire(kept, codec, encoded.eyes["ours"].bundle, layers)
         return Sent(seen, frame, size, size)
 
     return Arm(f"{method} {budget}, {codec}", f"{method}, {codec}", "ours", send)
@@ -89,8 +89,8 @@ def method_arm(method: str, budget: int, codec: str, layers: int | None) -> Arm:
 def quota_arm(quota: str, budget: int, codec: str, layers: int | None) -> Arm:
     """Our tokens, ``budget`` a view on average, shared by ``quota``."""
 
-    def send(sight: Sight, seen: Seen) -> Sent:
-        bundle = sight.eyes["ours"].bundle
+    def send(encoded: EncodedViews, seen: EncodedScene) -> Sent:
+        bundle = encoded.eyes["ours"].bundle
         windows = [view.window for view in seen.views]
         counts = allot(seen.grids, windows, budget * len(windows), method=quota)
         kept = tokens(seen, counts, bundle.manifest.selection.method)
@@ -103,13 +103,13 @@ def quota_arm(quota: str, budget: int, codec: str, layers: int | None) -> Arm:
 def document_arm(near: int, own: OperatingPoint) -> Arm:
     """The bundle's own point but for its close-ups, of which ``near`` tokens are sent; 0: none."""
 
-    def send(sight: Sight, seen: Seen) -> Sent:
-        whole = _all_tokens(sight, seen, "ours")
+    def send(encoded: EncodedViews, seen: EncodedScene) -> Sent:
+        whole = _all_tokens(encoded, seen, "ours")
         if not near:
             views = tuple(view for view in whole.views if view.closeup_of is None)
             whole = replace(whole, views=views)
         kept = reduce(whole, own.crops, replace(own.tokens, closeup=max(near, 1)))
-        bundle = sight.eyes["ours"].bundle
+        bundle = encoded.eyes["ours"].bundle
         frame, size = over_the_wire(kept, own.codec, bundle, own.layers)
         return Sent(seen, frame, size, size)
 
@@ -119,8 +119,8 @@ def document_arm(near: int, own: OperatingPoint) -> Arm:
 def halved_arm(budget: int, codec: str, layers: int | None) -> Arm:
     """Views down-sampled before they are encoded, then evenly spread tokens."""
 
-    def send(sight: Sight, seen: Seen) -> Sent:
-        eye = sight.eyes["ours"]
+    def send(encoded: EncodedViews, seen: EncodedScene) -> Sent:
+        eye = encoded.eyes["ours"]
         views = tuple(replace(v, picture=_blurred(v.picture)) for v in seen.views)
         kept = tokens(seen, budget, "uniform", eye.encoder.encode(views))
         frame, size = over_the_wire(kept, codec, eye.bundle, layers)
@@ -132,9 +132,9 @@ def halved_arm(budget: int, codec: str, layers: int | None) -> Arm:
 def point_arm(mind: str, number: int, point: OperatingPoint) -> Arm:
     """An operating point of a bundle."""
 
-    def send(sight: Sight, seen: Seen) -> Sent:
-        kept = reduce(_all_tokens(sight, seen, mind), point.crops, point.tokens)
-        bundle = sight.eyes[mind].bundle
+    def send(encoded: EncodedViews, seen: EncodedScene) -> Sent:
+        kept = reduce(_all_tokens(encoded, seen, mind), point.crops, point.tokens)
+        bundle = encoded.eyes[mind].bundle
         frame, size = over_the_wire(kept, point.codec, bundle, point.layers)
         return Sent(seen, frame, size, size)
 
@@ -144,10 +144,10 @@ def point_arm(mind: str, number: int, point: OperatingPoint) -> Arm:
 def vector_arm(codec: str) -> Arm:
     """One pooled vector of each view, as published edge-cloud schemes send it."""
 
-    def send(sight: Sight, seen: Seen) -> Sent:
-        whole = _all_tokens(sight, seen, "cls")
+    def send(encoded: EncodedViews, seen: EncodedScene) -> Sent:
+        whole = _all_tokens(encoded, seen, "cls")
         frame, size = over_the_wire(
-            whole, "f16" if codec == "f32" else codec, sight.eyes["cls"].bundle
+            whole, "f16" if codec == "f32" else codec, encoded.eyes["cls"].bundle
         )
         if codec == "f32":  # as f16, with two more bytes a number and nothing lost
             numbers = sum(view.tokens.features.size for view in whole.views)
@@ -161,7 +161,7 @@ def views_arm(codec: PictureCodec, quality: int, *, one_file: bool, share: float
     """The same views as pictures, in one file or one file each, at ``share`` of their sides."""
     how = ("mosaic" if one_file else "crops") + ("" if share == 1 else f" at {share:g}")
 
-    def send(sight: Sight, seen: Seen) -> Sent:
+    def send(encoded: EncodedViews, seen: EncodedScene) -> Sent:
         views = [_scaled(view.picture, share) for view in seen.views]
         files = [codec.encode(v, quality) for v in ([mosaic(views)] if one_file else views)]
         pictures = [decode(data) for data in files]
@@ -169,7 +169,7 @@ def views_arm(codec: PictureCodec, quality: int, *, one_file: bool, share: float
         height, width = seen.views[0].picture.shape[:2]
         shown = [_resized(picture, (width, height)) for picture in back]
         pictured = tuple(replace(v, picture=p) for v, p in zip(seen.views, shown, strict=True))
-        grids = sight.eyes["pixels"].encoder.encode(pictured)
+        grids = encoded.eyes["pixels"].encoder.encode(pictured)
         header = _header(seen).to_bytes()
         message = pb.FramePacket(sequence=seen.frame.sequence, views=header, layers=files)
         extra = sum(len(f) - codec.payload(f) for f in files)
@@ -182,12 +182,12 @@ def views_arm(codec: PictureCodec, quality: int, *, one_file: bool, share: float
 def frame_arm(codec: PictureCodec, quality: int, share: float) -> Arm:
     """The whole frame at ``share`` of its size; the cloud detects, crops and encodes."""
 
-    def send(sight: Sight, seen: Seen) -> Sent:
+    def send(encoded: EncodedViews, seen: EncodedScene) -> Sent:
         data = codec.encode(_scaled(seen.frame.picture, share), quality)
         height, width = seen.frame.size
         back = _resized(decode(data), (width, height))
         frame = Frame(back, seen.frame.captured_ns, seen.frame.camera, seen.frame.sequence)
-        there = sight.eyes["pixels"].look(frame, seen.scene)
+        there = encoded.eyes["pixels"].encode(frame, seen.scene)
         message = pb.FramePacket(sequence=frame.sequence, layers=[data])
         kept = tokens(there, len(there.grids[0].features), "uniform")
         payload = message.ByteSize() - len(data) + codec.payload(data)
@@ -197,10 +197,10 @@ def frame_arm(codec: PictureCodec, quality: int, share: float) -> Arm:
     return Arm(f"{codec.name} {size} q{quality}", f"{codec.name} {size}", "pixels", send)
 
 
-def _all_tokens(sight: Sight, seen: Seen, mind: str) -> FrameTokens:
+def _all_tokens(encoded: EncodedViews, seen: EncodedScene, mind: str) -> FrameTokens:
     """Ranked by the bundle's own method, so that fewer of them are the first of them."""
-    grids = seen.grids if mind == "ours" else sight.grids(seen, mind)
-    method = sight.eyes[mind].bundle.manifest.selection.method
+    grids = seen.grids if mind == "ours" else encoded.grids(seen, mind)
+    method = encoded.eyes[mind].bundle.manifest.selection.method
     return tokens(seen, len(grids[0].features), method, grids)
 
 
@@ -223,7 +223,7 @@ def _resized(picture: U8, size: tuple[int, int]) -> U8:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _header(seen: Seen) -> ViewsHeader:
+def _header(seen: EncodedScene) -> ViewsHeader:
     """Where the crops were looking: both sides pay for it alike."""
     height, width = seen.frame.size
     windows = [

@@ -19,23 +19,23 @@ import numpy as np
 
 from saccade.bundle import Bundle
 from saccade.errors import NotInFrame
-from saccade.nouns import Frame, Timing
 from saccade.tasks import end
+from saccade.types import Frame, Timing
 from saccade.v1 import tokens_pb2
-from saccade_edge.allowance import Allowance, usual_policy
 from saccade_edge.budget import BudgetSettings
-from saccade_edge.events import Event, FrameAnswered, FrameSent, FrameSpooled
-from saccade_edge.feed import Feed, Taken
+from saccade_edge.frame_loop import FrameLoop
+from saccade_edge.frame_thread import FrameThread, TakenFrame
+from saccade_edge.frame_tracker import FrameTracker
 from saccade_edge.gate import Verdict
-from saccade_edge.intake import Intake
-from saccade_edge.ledger import Ledger
-from saccade_edge.pipeline import Look
+from saccade_edge.periodic_tasks import PeriodicTasks
+from saccade_edge.pipeline import FrameResult
 from saccade_edge.plan import PipelineSettings, Plan
 from saccade_edge.spool import Spool, SpoolEvent, SpoolSettings
-from saccade_edge.standing import Standing
-from saccade_edge.tending import Tending
+from saccade_edge.status_report import StatusReport
 from saccade_edge.uplink import Connected, Uplink, UplinkEvent, UplinkSettings
-from saccade_edge.uplink.events import Refused
+from saccade_edge.uplink.uplink_events import Refused
+from saccade_edge.watch_budget import WatchBudget, usual_policy
+from saccade_edge.watch_events import Event, FrameAnswered, FrameSent, FrameSpooled
 
 CAMERA = "camera"
 CONNECT_S = 60.0
@@ -108,15 +108,15 @@ class _Edge:
         self.told: dict[int, tuple[float, bool, list[float]]] = {}
         turn = number % len(shift.questions)
         asked = (shift.questions[turn:] + shift.questions[:turn])[: shift.asked]
-        self._ledger = Ledger(self._show, len(asked))
+        self._ledger = FrameTracker(self._show, len(asked))
         self._spool = spool
         interval_s = 1 / shift.fps if live else BudgetSettings().interval_s
         budget = BudgetSettings(usual_policy(live=False, point=None), interval_s=interval_s)
-        self._allowance = Allowance(bundle.manifest, PipelineSettings(), CAMERA, budget)
+        self._allowance = WatchBudget(bundle.manifest, PipelineSettings(), CAMERA, budget)
         settings = UplinkSettings(shift.cloud, f"edge-{number}", (CAMERA,), live=live)
         self._uplink = Uplink(settings, bundle, self._hear, spool)
         self.feed = _Premade(shift, number, self._uplink, spool)
-        self._intake = Intake(
+        self._intake = FrameLoop(
             self.feed,
             self._uplink,
             self._allowance,
@@ -125,8 +125,8 @@ class _Edge:
             waits=not live,
             spooled=spool is not None,
         )
-        standing = Standing({})
-        self._tending = Tending(self._uplink, self._allowance, self._ledger, standing, spool)
+        standing = StatusReport({})
+        self._tending = PeriodicTasks(self._uplink, self._allowance, self._ledger, standing, spool)
 
     @classmethod
     async def open(cls, shift: Shift, bundle: Bundle, number: int, folder: Path) -> _Edge:
@@ -158,7 +158,7 @@ class _Edge:
 
     def _show(self, event: Event) -> None:
         if isinstance(event, (FrameSent, FrameSpooled)):
-            frame, decision = event.look.frame, event.decision
+            frame, decision = event.result.frame, event.decision
             at_once = decision is None or decision.live or decision.held
             self.told.setdefault(frame.sequence, (frame.captured_ns / 1e9, at_once, []))
         elif isinstance(event, FrameAnswered) and event.answer.sequence in self.told:
@@ -171,7 +171,7 @@ class _Edge:
         return isinstance(refused.error, NotInFrame) and refused.sequence in self.told
 
 
-class _Premade(Feed):
+class _Premade(FrameThread):
     """Frames whose ``captured_ns`` is of the monotonic clock, without a picture."""
 
     def __init__(self, shift: Shift, number: int, uplink: Uplink, spool: Spool | None) -> None:
@@ -190,7 +190,7 @@ class _Premade(Feed):
     def begin(self, at_s: float) -> None:
         self._began_s.set_result(at_s)
 
-    async def next(self) -> Taken | None:
+    async def next(self) -> TakenFrame | None:
         at_s = await self._began_s
         if self._shift.fps:
             at_s += (self._turn + self._phase) / self._shift.fps
@@ -198,12 +198,14 @@ class _Premade(Feed):
         else:
             at_s = time.monotonic()
         self._turn += 1
-        return Taken(Frame(NO_PICTURE, round(at_s * 1e9), CAMERA, self._sequence()), at_s)
+        return TakenFrame(Frame(NO_PICTURE, round(at_s * 1e9), CAMERA, self._sequence()), at_s)
 
-    async def look(self, frame: Frame, plan: Plan | None, tokens_per_frame: int | None) -> Look:
+    async def process(
+        self, frame: Frame, plan: Plan | None, tokens_per_frame: int | None
+    ) -> FrameResult:
         packet = tokens_pb2.FramePacket.FromString(next(self._packets))
         age_s = time.monotonic() - frame.captured_ns / 1e9
         captured_ms = round((time.time() - age_s) * 1e3)
         packet.sequence = frame.sequence
         packet.captured_ms = captured_ms - self._uplink.identity.epoch_unix_ms
-        return Look(frame, Verdict("key", "first", 0.0), Timing({}), packet=packet)
+        return FrameResult(frame, Verdict("key", "first", 0.0), Timing({}), packet=packet)

@@ -24,7 +24,7 @@ from saccade.v1.vision_pb2_grpc import VisionServicer, add_VisionServicer_to_ser
 from saccade_cloud.descriptors import allow_descriptors
 from saccade_cloud.handshake import welcome
 from saccade_cloud.server import ENVELOPE_BYTES
-from saccade_cloud.settings import channel_options
+from saccade_cloud.server_settings import channel_options
 
 
 class Echo(VisionServicer):

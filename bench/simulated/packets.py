@@ -11,13 +11,13 @@ import numpy as np
 from saccade import codecs
 from saccade.bundle import CLIP, Bundle
 from saccade.limits import Limits
-from saccade.nouns import TokenSet
 from saccade.packet import pack, unpack
+from saccade.types import TokenSet
 from saccade.v1 import tokens_pb2
 from saccade_edge.gate import GateSettings
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.source import open_source
 
 FPS = 1.0  # neighbouring frames show the same vehicles; a second apart their number differs
@@ -30,7 +30,7 @@ def packets_of_clip(bundle: Bundle, count: int, settings: PipelineSettings) -> l
     made: list[bytes] = []
     with open_source(str(bundle.folder / CLIP), "camera", fps=FPS) as source:
         for frame in source:
-            packet = pipeline.look(frame).packet
+            packet = pipeline.process(frame).packet
             assert packet is not None, "a gate of 0 skips nothing"
             made.append(packet.SerializeToString())
             if len(made) == count:

@@ -1,10 +1,10 @@
 """Who may call what, decided by a call's headers alone.
 
 - Health is open: who watches a cloud needs no secret, and it says nothing else.
-- ``Vision.Connect`` is for devices: `saccade_cloud.identity` decides, by certificate. The address
-  for applications has none of them.
-- Everything else, reflection and what is added later included, is for applications: they show a
-  token. A cloud that knows devices by certificate but has no tokens serves no application; only
+- ``Vision.Connect`` is for devices: `saccade_cloud.peer_identity` decides, by certificate. The
+  address for applications has none of them.
+- Everything else, reflection and what is added later included, is for applications: they show an
+  API key. A cloud that knows devices by certificate but has no keys serves no application; only
   one that has neither, on its own machine or by ``--insecure``, is open to all.
 """
 
@@ -16,9 +16,9 @@ from contextvars import ContextVar
 from enum import Enum
 
 from saccade.errors import Forbidden, Unauthenticated
-from saccade_cloud.tokens import Tokens
+from saccade_cloud.api_keys import ApiKeys
 
-# Who asked what, by the token's name.
+# Who asked what, by the API key's name.
 log = logging.getLogger("saccade.access")
 
 CONNECT = "/saccade.v1.Vision/Connect"
@@ -43,17 +43,17 @@ class Kind(Enum):
 
 
 class Access:
-    """``tokens`` None: this cloud has none. ``certified``: it knows devices by certificate.
+    """``api_keys`` None: this cloud has none. ``certified``: it knows devices by certificate.
     ``devices``: whether they are served at this address.
     """
 
-    def __init__(self, tokens: Tokens | None, *, certified: bool, devices: bool = True) -> None:
-        self._tokens = tokens
+    def __init__(self, api_keys: ApiKeys | None, *, certified: bool, devices: bool = True) -> None:
+        self._api_keys = api_keys
         self._certified = certified
         self.devices = devices
 
     def check(self, method: str, metadata: Mapping[str, str | bytes]) -> tuple[Kind, str]:
-        """The kind of a call, and the token's name, "" without one.
+        """The kind of a call, and the API key's name, "" without one.
 
         Raises ``Unauthenticated`` or ``Forbidden``.
         """
@@ -63,7 +63,7 @@ class Access:
             if not self.devices:
                 raise Unauthenticated(
                     "edges show a certificate to this cloud, at the address that asks for one; "
-                    "a token is for applications"
+                    "an API key is for applications"
                 )
             return Kind.DEVICE, ""
         return Kind.APPLICATION, self._application(method, metadata)
@@ -71,14 +71,14 @@ class Access:
     def _application(self, method: str, metadata: Mapping[str, str | bytes]) -> str:
         if self._tokens is None:
             if self._certified:
-                raise Forbidden("this cloud has no tokens, and so serves no applications")
+                raise Forbidden("this cloud has no API keys, and so serves no applications")
             return ""
         said = metadata.get("authorization")
-        scheme, _, token = said.partition(" ") if isinstance(said, str) else ("", "", "")
+        scheme, _, api_key = said.partition(" ") if isinstance(said, str) else ("", "", "")
         if scheme.lower() != "bearer":
-            raise Unauthenticated("this cloud asks applications for a token, and none was given")
-        name = self._tokens.name_of(token.strip())
+            raise Unauthenticated("this cloud asks applications for an API key, and none was given")
+        name = self._api_keys.name_of(api_key.strip())
         if name is None:
-            raise Unauthenticated("the token is not one of this cloud's")
+            raise Unauthenticated("the API key is not one of this cloud's")
         log.info("%s calls %s", name, method)
         return name

@@ -4,7 +4,7 @@ A call is refused by its headers where they suffice. The others wait among `Arri
 first message. From then on a call has a place of its kind, so that no kind takes another's:
 
 - health: ``Check`` is answered at once and needs none; ``Watch`` has few, and ends after a while;
-- applications: a share of theirs for each token, or for each connection where there are no tokens;
+- applications: a share of theirs for each API key, or for each connection where there are no keys;
 - devices: after their hello, `saccade_cloud.quotas`.
 
 Messages are parsed here. gRPC would log a traceback for bytes that are no message.
@@ -25,11 +25,11 @@ from saccade.errors import RemoteError, SaccadeError
 from saccade.tasks import next_or_none
 from saccade_cloud.access import CALLER, Access, Kind
 from saccade_cloud.arrivals import Arrivals
+from saccade_cloud.call_errors import translated
 from saccade_cloud.health import WATCH
-from saccade_cloud.places import Places
-from saccade_cloud.refusals import REFUSALS
-from saccade_cloud.settings import ServerSettings
-from saccade_cloud.translate import translated
+from saccade_cloud.refusal_counts import REFUSALS
+from saccade_cloud.server_settings import ServerSettings
+from saccade_cloud.shared_places import SharedPlaces
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Messages = AsyncGenerator[Any, None]
@@ -45,11 +45,13 @@ class Shares:
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
-        self.applications = Places(
+        self.applications = SharedPlaces(
             "calls at once", settings.application_calls, settings.calls_of_one_application
         )
-        self.watches = Places("health watches", settings.health_watches, settings.health_watches)
-        self.feeds = Places(
+        self.watches = SharedPlaces(
+            "health watches", settings.health_watches, settings.health_watches
+        )
+        self.feeds = SharedPlaces(
             "watches", settings.application_calls, settings.watches_of_one_application
         )
 

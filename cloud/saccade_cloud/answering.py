@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from saccade.answer_probability import mean_and_least
 from saccade.errors import NotInFrame
 from saccade.limits import check
-from saccade.nouns import Answer, FrameTokens, Timing
-from saccade.replies import mean_and_least
+from saccade.types import Answer, FrameTokens, Timing
 from saccade_cloud.engines.base import Engine, EngineLimits, GenerateParams, Prompt, TokenChunk
 from saccade_cloud.prompt import PromptBuilder, VisualSegment
 from saccade_cloud.reconstruct import Reconstructor

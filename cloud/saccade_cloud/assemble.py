@@ -7,7 +7,7 @@ from dataclasses import replace
 from saccade import codecs
 from saccade.bundle import Bundle
 from saccade.limits import Limits
-from saccade.questions import QuestionRules
+from saccade.question_rules import QuestionRules
 from saccade_cloud.answering import Answerer
 from saccade_cloud.engines.base import Engine, EngineLimits
 from saccade_cloud.engines.decoder import DecoderShape
@@ -16,9 +16,9 @@ from saccade_cloud.hub import Hub
 from saccade_cloud.memory_frames import MemoryFrames
 from saccade_cloud.prompt import PromptBuilder
 from saccade_cloud.reconstruct import Reconstructor
-from saccade_cloud.settings import ServerSettings
+from saccade_cloud.server_settings import ServerSettings
 from saccade_cloud.store.base import Store
-from saccade_cloud.store.nothing import NoStore
+from saccade_cloud.store.no_store import NoStore
 from saccade_cloud.tokenizer_file import open_tokenizer
 
 

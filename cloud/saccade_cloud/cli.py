@@ -14,20 +14,20 @@ from saccade.files import write_private
 from saccade.logs import log_to_stderr
 from saccade.paths import expand
 from saccade.tasks import ending_signals
+from saccade_cloud.api_keys import add_api_key
 from saccade_cloud.assemble import open_engine, open_hub
 from saccade_cloud.descriptors import allow_descriptors
 from saccade_cloud.health_cli import register_health
 from saccade_cloud.quotas import Quota
 from saccade_cloud.server import CloudServer
-from saccade_cloud.settings import Address, ServerSettings
-from saccade_cloud.store.cli import (
+from saccade_cloud.server_settings import Address, ServerSettings
+from saccade_cloud.server_tls import ServerTls
+from saccade_cloud.store.store_cli import (
     StoreOptions,
     register_store,
     size_in_bytes,
     store_options,
 )
-from saccade_cloud.tls import ServerTls
-from saccade_cloud.tokens import add_token
 
 # How long a thread that computes keeps the interpreter from the event loop. Python's 5 ms, at every
 # step of every message, add up: with 0.5 ms a busy cloud answers 40 % more questions.
@@ -56,16 +56,18 @@ def register(parser: argparse.ArgumentParser) -> None:
     _add_security(serve)
     serve.add_argument("--verbose", action="store_true", help="log refused calls too")
     serve.set_defaults(run=_serve)
-    token = commands.add_parser("token", help="make a token for an application, print it once")
-    token.add_argument("name", metavar="NAME", help="whose it is, as the log shows it")
-    token.add_argument(
-        "--tokens", required=True, metavar="FILE", help="where the cloud finds its hash"
+    api_key = commands.add_parser(
+        "api-key", help="make an API key for an application, print it once"
     )
-    token.add_argument(
+    api_key.add_argument("name", metavar="NAME", help="whose it is, as the log shows it")
+    api_key.add_argument(
+        "--api-keys", required=True, metavar="FILE", help="where the cloud finds its hash"
+    )
+    api_key.add_argument(
         "--out", metavar="FILE",
         help="write it to this new file, which only you may read (default: print it)",
     )  # fmt: skip
-    token.set_defaults(run=_token)
+    api_key.set_defaults(run=_api_key)
     register_store(commands)
     register_health(commands)
 
@@ -93,9 +95,13 @@ def _add_security(serve: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--tls-client-ca", metavar="FILE", help="PEM of the authority that signs devices"
     )
-    serve.add_argument("--tokens", metavar="FILE", help="of applications: see saccade cloud token")
     serve.add_argument(
-        "--apps", metavar="HOST:PORT", help="where applications need no certificate, only a token"
+        "--api-keys", metavar="FILE", help="of applications: see saccade cloud api-key"
+    )
+    serve.add_argument(
+        "--apps",
+        metavar="HOST:PORT",
+        help="where applications need no certificate, only an API key",
     )
     quota = Quota()
     serve.add_argument(
@@ -133,7 +139,7 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         insecure=arguments.insecure,
         tls=ServerTls.of(arguments.tls_cert, arguments.tls_key, arguments.tls_client_ca),
         apps=Address.parse(arguments.apps) if arguments.apps else None,
-        tokens=expand(arguments.tokens) if arguments.tokens else None,
+        api_keys=expand(arguments.api_keys) if arguments.api_keys else None,
         quota=Quota(messages_per_s=arguments.device_messages, bytes_per_s=arguments.device_bytes),
         frames_per_camera=arguments.frames,
         frame_bytes=arguments.frame_bytes,
@@ -143,16 +149,16 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
     )
 
 
-def _token(arguments: argparse.Namespace) -> int:
-    """The token alone on standard output, for ``TOKEN=$(saccade cloud token ...)``."""
-    path = expand(arguments.tokens)
+def _api_key(arguments: argparse.Namespace) -> int:
+    """The key alone on standard output, for ``KEY=$(saccade cloud api-key ...)``."""
+    path = expand(arguments.api_keys)
     if arguments.out:
         out = expand(arguments.out)
-        write_private(out, lambda: add_token(path, arguments.name) + "\n", "the token")
+        write_private(out, lambda: add_api_key(path, arguments.name) + "\n", "the API key")
     else:
-        print(add_token(path, arguments.name))
+        print(add_api_key(path, arguments.name))
     print(
-        f"{path} has its hash, and a cloud that serves with --tokens {path} knows it from now on; "
+        f"{path} has its hash; a cloud that serves with --api-keys {path} knows it from now on; "
         "it is not shown again",
         file=sys.stderr,
     )

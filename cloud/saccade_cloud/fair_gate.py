@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from saccade_cloud.places import Places
+from saccade_cloud.shared_places import SharedPlaces
 
 
 class FairGate:
@@ -16,7 +16,7 @@ class FairGate:
     A client's own keep their order. Nobody is refused: who is outside waits.
     """
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: SharedPlaces) -> None:
         self._places = places
         # Clients in the order of their turns.
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}

@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from saccade.errors import Unreachable
 from saccade.tasks import within
-from saccade_cloud.translate import translated
+from saccade_cloud.call_errors import translated
 
 WATCH = "/grpc.health.v1.Health/Watch"
 

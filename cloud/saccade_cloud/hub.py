@@ -14,22 +14,22 @@ from functools import partial
 from saccade.codecs import PLAIN, Codecs
 from saccade.errors import LimitExceeded, StorageError
 from saccade.limits import Limits
-from saccade.nouns import FrameTokens, Timing
 from saccade.packet import unpack, used_part
 from saccade.tasks import next_or_none, within
+from saccade.types import FrameTokens, Timing
 from saccade.v1 import tokens_pb2, vision_pb2
+from saccade_cloud.answer_broadcast import AnswerBroadcast
 from saccade_cloud.answering import Answerer
-from saccade_cloud.board import AnswerBoard
+from saccade_cloud.cloud_load import Load
 from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.fair_gate import FairGate
-from saccade_cloud.frames import CodedTokens, FrameStore, StoredFrame
-from saccade_cloud.load import Load
-from saccade_cloud.places import Places
+from saccade_cloud.frame_store import CodedTokens, FrameStore, StoredFrame
 from saccade_cloud.quotas import Quotas
-from saccade_cloud.settings import ServerSettings
+from saccade_cloud.server_settings import ServerSettings
+from saccade_cloud.shared_places import SharedPlaces
 from saccade_cloud.store.base import Store
-from saccade_cloud.store.nothing import NoStore
-from saccade_cloud.store.nouns import Observation
+from saccade_cloud.store.no_store import NoStore
+from saccade_cloud.store.store_types import Observation
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Hub:
     store: Store = field(default_factory=NoStore)
     codecs: Codecs = PLAIN
     domain: str = ""
-    board: AnswerBoard = field(default_factory=AnswerBoard)
+    board: AnswerBroadcast = field(default_factory=AnswerBroadcast)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     unpacking: ThreadPoolExecutor = field(default_factory=_one_worker)
     quotas: Quotas = field(init=False)
@@ -78,11 +78,11 @@ class Hub:
         object.__setattr__(
             self, "quotas", Quotas(settings.quota, settings.streams, settings.max_cameras)
         )
-        places = Places("questions", engine.max_waiting + engine.max_batch, IN_WORK_OF_ONE)
+        places = SharedPlaces("questions", engine.max_waiting + engine.max_batch, IN_WORK_OF_ONE)
         object.__setattr__(self, "working", FairGate(places))
-        object.__setattr__(self, "preparing", FairGate(Places("questions", 1, 1)))
-        object.__setattr__(self, "decoding", FairGate(Places("packets", 1, 1)))
-        object.__setattr__(self, "taking", FairGate(Places("packets", MOST_TAKING, 1)))
+        object.__setattr__(self, "preparing", FairGate(SharedPlaces("questions", 1, 1)))
+        object.__setattr__(self, "decoding", FairGate(SharedPlaces("packets", 1, 1)))
+        object.__setattr__(self, "taking", FairGate(SharedPlaces("packets", MOST_TAKING, 1)))
         object.__setattr__(self, "load", Load(self.settings.answer_wait_s))
 
     async def unpack(

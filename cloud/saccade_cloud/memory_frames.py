@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from saccade.errors import LimitExceeded
-from saccade_cloud.frames import CameraState, StoredFrame
+from saccade_cloud.frame_store import CameraState, StoredFrame
 
 Identity = tuple[str, int, int]
 

@@ -16,10 +16,10 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from saccade.errors import BundleError, QuestionError
-from saccade.nouns import F32, Box, ViewTokens
-from saccade.questions import QuestionRules, crops_of, unknown_words
+from saccade.question_rules import QuestionRules, crops_of, unknown_words
 from saccade.spec import PromptSpec
 from saccade.turns import FrameReference, Question, Turn
+from saccade.types import F32, Box, ViewTokens
 from saccade_cloud.chat_template import ChatTemplate
 from saccade_cloud.engines.base import I64, Prompt, VisualSpan
 from saccade_cloud.positions import Positions, TextRun, VisualRun, positions

@@ -4,8 +4,8 @@ Streams: a device that comes back is let in, and its oldest stream ends. The old
 connection that died without a word, which the server only notices after its keepalive; refusing
 the new one would lock out the living for the sake of the dead.
 
-Places: streams and names of cameras are few for the whole cloud. No device takes more than its
-share of them (see `saccade_cloud.places`), whatever it opens.
+SharedPlaces: streams and names of cameras are few for the whole cloud. No device takes more than
+its share of them (see `saccade_cloud.shared_places`), whatever it opens.
 
 Rates: who sends more, or packets that take longer to decode, is read more slowly. Nothing is
 refused: HTTP/2 then holds the device's own writes, and no one else's.
@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from saccade.errors import LimitExceeded
-from saccade_cloud.places import Places
+from saccade_cloud.shared_places import SharedPlaces
 
 log = logging.getLogger(__name__)
 
@@ -114,8 +114,8 @@ class Quotas:
         self._quota = quota
         self._clock = clock
         self._devices: dict[str, Device] = {}
-        self._streams = Places("streams", streams, quota.streams)
-        self._cameras = Places("cameras", cameras, quota.cameras)
+        self._streams = SharedPlaces("streams", streams, quota.streams)
+        self._cameras = SharedPlaces("cameras", cameras, quota.cameras)
         self.slowed = 0
 
     def enter(self, device: str, cameras: Sequence[str], displace: Callable[[str], None]) -> Stream:

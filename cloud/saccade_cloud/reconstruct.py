@@ -12,9 +12,9 @@ import numpy.typing as npt
 from saccade.bundle_files import ModelFile
 from saccade.errors import EngineError, PacketError
 from saccade.limits import Limits, check
-from saccade.nouns import F32, I32, FrameTokens, Grid, ViewTokens
+from saccade.types import F32, I32, FrameTokens, Grid, ViewTokens
+from saccade_cloud.onnx_graph import Graph
 from saccade_cloud.prompt import VisualSegment
-from saccade_cloud.runtime import Graph
 
 
 class Reconstructor:

@@ -19,15 +19,15 @@ from saccade.v1.fleet_pb2_grpc import add_FleetServicer_to_server
 from saccade.v1.vision_pb2_grpc import add_VisionServicer_to_server
 from saccade_cloud.access import Access
 from saccade_cloud.admission import Admission, Shares
+from saccade_cloud.api_keys import ApiKeys
 from saccade_cloud.arrivals import Arrivals
-from saccade_cloud.fleet import Fleet
+from saccade_cloud.fleet_service import Fleet
 from saccade_cloud.health import Health
 from saccade_cloud.hub import Hub
-from saccade_cloud.refusals import hear_grpc
-from saccade_cloud.settings import Address, ServerSettings, channel_options
-from saccade_cloud.tokens import Tokens
+from saccade_cloud.refusal_counts import hear_grpc
+from saccade_cloud.server_settings import Address, ServerSettings, channel_options
 from saccade_cloud.unregistered import new_server
-from saccade_cloud.vision import Vision
+from saccade_cloud.vision_service import Vision
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +53,11 @@ class CloudServer:
         self._apps: Address | None = None
         self._health = Health(SERVICES, settings.health_watch_s)
         self._shares = Shares(settings)
-        tokens = None if settings.tokens is None else Tokens(settings.tokens)
-        self._devices_server = self._server(Access(tokens, certified=settings.certified))
+        api_keys = None if settings.api_keys is None else ApiKeys(settings.api_keys)
+        self._devices_server = self._server(Access(api_keys, certified=settings.certified))
         self._apps_server = None
         if settings.apps is not None:
-            access = Access(tokens, certified=settings.certified, devices=False)
+            access = Access(api_keys, certified=settings.certified, devices=False)
             self._apps_server = self._server(access)
 
     @property

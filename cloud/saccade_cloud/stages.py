@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saccade.nouns import Timing
+from saccade.types import Timing
 from saccade.v1 import vision_pb2 as pb
 
 

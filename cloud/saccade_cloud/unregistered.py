@@ -19,7 +19,7 @@ import grpc
 from grpc._cython import cygrpc as _untyped
 from grpc.aio import _server as _aio
 
-from saccade_cloud.refusals import REFUSALS
+from saccade_cloud.refusal_counts import REFUSALS
 
 cygrpc = cast("Any", _untyped)
 _PARTS = ("_schedule_rpc_coro", "_handle_rpc", "_MethodResolver")

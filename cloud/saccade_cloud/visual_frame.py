@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from saccade.nouns import F32, I32, Box, Grid, ViewKind
 from saccade.spec import ImageSpec, ViewLayout
+from saccade.types import F32, I32, Box, Grid, ViewKind
 
 I64 = npt.NDArray[np.int64]
 
@@ -20,7 +20,7 @@ class VisualImage:
 
     ``ids``: [K] int32, ascending places in ``layout.grid``. ``embeds``: [K, D] float32.
     ``deepstack``: [L, K, D] float32, None where the bundle has none. ``owners``: see
-    `saccade.nouns.TokenSet`. ``window``: of the frame, 0..1.
+    `saccade.types.TokenSet`. ``window``: of the frame, 0..1.
     """
 
     layout: ViewLayout

@@ -22,21 +22,21 @@ from saccade.paths import expand, state_folder
 from saccade.redaction import remember
 from saccade.selection import QUOTAS, UNGUIDED
 from saccade.text import file_name, host_name
-from saccade_edge.allowance import usual_policy
 from saccade_edge.budget import POLICIES, BudgetSettings
 from saccade_edge.daemon import DEADLINE_S, WatchSettings, run
 from saccade_edge.detect import DETECTOR_HELP, DETECTORS
-from saccade_edge.events import Event
+from saccade_edge.event_lines import spool_record, to_line, to_record
 from saccade_edge.gate import GateSettings
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.report import spool_record, to_line, to_record
-from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.source import is_camera
 from saccade_edge.source.uri import with_credentials
 from saccade_edge.spool import SpoolSettings
-from saccade_edge.spool.inspect import look_into, report_lines
-from saccade_edge.standing import status_lines
-from saccade_edge.status import beside, named, present_all, read_status
+from saccade_edge.spool.spool_inspection import look_into, report_lines
+from saccade_edge.status_file import beside, named, present_all, read_status
+from saccade_edge.status_report import status_lines
+from saccade_edge.watch_budget import usual_policy
+from saccade_edge.watch_events import Event
 
 CAMERA = "camera"
 # Where systemd keeps the state of a service with ``StateDirectory=saccade``.

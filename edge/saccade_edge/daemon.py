@@ -4,7 +4,8 @@ Without a spool, when the cloud or the link is slow, the loop waits before it ta
 a camera then gives its newest, a file waits. With one only a file waits: a camera's frames go to
 the spool.
 
-A program that watches something else, or decides otherwise, gives `Watch` or `run` its own `Parts`.
+A program that watches something else, or decides otherwise, gives `Watch` or `run` its own
+`WatchParts`.
 """
 
 from __future__ import annotations
@@ -20,26 +21,26 @@ from threadpoolctl import threadpool_limits
 
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError
-from saccade.questions import QuestionRules
+from saccade.question_rules import QuestionRules
 from saccade.redaction import redact
 from saccade.tasks import end, ending_signals, first_done
 from saccade.text import check_name, host_name
 from saccade.tls import ClientTls
-from saccade_edge.allowance import Allowance, usual_policy
 from saccade_edge.budget import BudgetSettings, Policy
-from saccade_edge.events import Event, Summary
-from saccade_edge.feed import Feed
+from saccade_edge.frame_loop import FrameLoop
+from saccade_edge.frame_thread import FrameThread
+from saccade_edge.frame_tracker import FrameTracker
 from saccade_edge.gate import GateSettings
-from saccade_edge.intake import Intake
-from saccade_edge.ledger import Ledger
-from saccade_edge.parts import USUAL, Parts
+from saccade_edge.periodic_tasks import PeriodicTasks
 from saccade_edge.plan import PipelineSettings
 from saccade_edge.source import Source, open_source
 from saccade_edge.spool import Spool, SpoolEvent, SpoolFault, SpoolSettings, SpoolTroubled
-from saccade_edge.standing import Standing
-from saccade_edge.status import check_status
-from saccade_edge.tending import Tending
-from saccade_edge.uplink import Owed, Uplink, UplinkEvent, UplinkSettings
+from saccade_edge.status_file import check_status
+from saccade_edge.status_report import StatusReport
+from saccade_edge.uplink import Outstanding, Uplink, UplinkEvent, UplinkSettings
+from saccade_edge.watch_budget import WatchBudget, usual_policy
+from saccade_edge.watch_events import Event, Summary
+from saccade_edge.watch_parts import DEFAULT_PARTS, WatchParts
 
 # How long a recording's owner waits for a cloud that is not there; cameras wait for ever.
 FILE_PATIENCE_S = 30.0
@@ -88,7 +89,7 @@ def run(
     bundle: Bundle,
     settings: WatchSettings,
     show: Callable[[Event], None],
-    parts: Parts = USUAL,
+    parts: WatchParts = DEFAULT_PARTS,
 ) -> Summary:
     """Watch until the source ends; SIGINT, SIGTERM or SIGHUP ends it early, a second at once."""
     # Coding a frame multiplies small matrices: on a box with other work, BLAS threads that wait for
@@ -98,7 +99,7 @@ def run(
 
 
 async def _run_until_signal(
-    bundle: Bundle, settings: WatchSettings, show: Callable[[Event], None], parts: Parts
+    bundle: Bundle, settings: WatchSettings, show: Callable[[Event], None], parts: WatchParts
 ) -> Summary:
     watch = Watch(bundle, settings, show, parts)
     loop = asyncio.get_running_loop()
@@ -120,7 +121,7 @@ class Watch:
         bundle: Bundle,
         settings: WatchSettings,
         show: Callable[[Event], None],
-        parts: Parts = USUAL,
+        parts: WatchParts = DEFAULT_PARTS,
     ) -> None:
         """Raises ``ConfigError`` or ``LimitExceeded`` for unusable names, ``QuestionError``."""
         for name in (settings.device, settings.camera):
@@ -132,11 +133,11 @@ class Watch:
         self._settings = settings
         self._show = show
         self._parts = parts
-        self._ledger = Ledger(show, len(settings.questions), bundle.manifest.domain)
+        self._ledger = FrameTracker(show, len(settings.questions), bundle.manifest.domain)
         self._stopped = asyncio.Event()
         self._hurried = asyncio.Event()
         self._settled = False
-        self._owed = Owed()
+        self._owed = Outstanding()
 
     def stop(self) -> None:
         """Take no more frames and finish; a second call does not wait for the last answers."""
@@ -199,7 +200,7 @@ class Watch:
         """Watch ``source``, and note what the cloud settled."""
         settings = self._settings
         allowance = self._allowed(source.live)
-        standing = Standing(_about(settings), lambda: source.camera_state)
+        standing = StatusReport(_about(settings), lambda: source.camera_state)
 
         def hear(event: UplinkEvent | SpoolEvent) -> None:
             allowance.heard(event)
@@ -216,8 +217,8 @@ class Watch:
                 camera_index=identity.cameras.index(settings.camera),
             )
             pipeline = self._parts.pipeline(self._bundle, stages)
-            feed = Feed(source, pipeline, spool.next_sequence if spool else None)
-            intake = Intake(
+            feed = FrameThread(source, pipeline, spool.next_sequence if spool else None)
+            intake = FrameLoop(
                 feed,
                 uplink,
                 allowance,
@@ -227,7 +228,7 @@ class Watch:
                 spooled=spool is not None,
             )
             told = {path for path in (settings.status, settings.listed) if path is not None}
-            tending = Tending(uplink, allowance, self._ledger, standing, spool, told)
+            tending = PeriodicTasks(uplink, allowance, self._ledger, standing, spool, told)
             try:
                 await self._watch(intake, uplink, tending)
             finally:
@@ -237,8 +238,8 @@ class Watch:
             self._settled, self._owed = uplink.settled, uplink.owed
             uplink.abandon()
 
-    async def _watch(self, intake: Intake, uplink: Uplink, tending: Tending) -> None:
-        """Feed, then finish, while the uplink talks."""
+    async def _watch(self, intake: FrameLoop, uplink: Uplink, tending: PeriodicTasks) -> None:
+        """Take frames, then finish, while the uplink talks."""
         talking = asyncio.ensure_future(uplink.run())
         feeding = asyncio.ensure_future(intake.run())
         minding = asyncio.ensure_future(tending.run())
@@ -269,9 +270,11 @@ class Watch:
         finally:
             await end(finishing, hurrying)
 
-    def _allowed(self, live: bool) -> Allowance:
+    def _allowed(self, live: bool) -> WatchBudget:
         settings = self._settings
-        asked = settings.budget is not None or self._parts.controller is not USUAL.controller
+        asked = (
+            settings.budget is not None or self._parts.controller is not DEFAULT_PARTS.controller
+        )
         point = settings.pipeline.point
         budget = settings.budget or BudgetSettings(
             usual_policy(live=live, point=point),
@@ -279,7 +282,7 @@ class Watch:
             settings.deadline_s,
             interval_s=1 / settings.fps if settings.fps else BudgetSettings().interval_s,
         )
-        return Allowance(
+        return WatchBudget(
             self._bundle.manifest,
             settings.pipeline,
             settings.camera,

@@ -8,8 +8,8 @@ import numpy as np
 
 from saccade.bundle import Bundle
 from saccade.errors import BundleError
-from saccade.nouns import F32, TokenGrid, View
-from saccade_edge.runtime import Model, RuntimeSettings
+from saccade.types import F32, TokenGrid, View
+from saccade_edge.onnx_model import Model, RuntimeSettings
 
 
 class Encoder:

@@ -14,7 +14,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from saccade.nouns import F32, Frame
+from saccade.types import F32, Frame
 
 CELL_PX = 4
 GRID = (12, 20)  # cells, rows and columns

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from saccade import codecs
 from saccade import packet as packets
 from saccade.bundle import Bundle
-from saccade.nouns import Box, Frame, FrameTokens, Region, Timing, TokenGrid, View, ViewTokens
 from saccade.selection import allot, select
+from saccade.types import Box, Frame, FrameTokens, Region, Timing, TokenGrid, View, ViewTokens
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import wire_window
 from saccade_edge.detect import make_detector, prioritise
@@ -25,7 +25,7 @@ from saccade_edge.views import Cutter
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class EncodedFrame:
     """What was seen in a frame: ``views[i]`` was encoded to ``tokens.views[i]``."""
 
     regions: tuple[Region, ...]
@@ -34,13 +34,13 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """One frame's outcome; ``sight`` and ``packet`` are None where the gate skipped it."""
+class FrameResult:
+    """One frame's outcome; ``encoded`` and ``packet`` are None where the gate skipped it."""
 
     frame: Frame
     verdict: Verdict
     timing: Timing
-    sight: Sight | None = None
+    encoded: EncodedFrame | None = None
     packet: pb.FramePacket | None = None
 
 
@@ -69,9 +69,9 @@ class Pipeline:
         """The stage that the last `look` came to: where it failed, if it did."""
         return self._watch.last
 
-    def look(
+    def process(
         self, frame: Frame, *, plan: Plan | None = None, tokens_per_frame: int | None = None
-    ) -> Look:
+    ) -> FrameResult:
         """The frame's packet, or nothing where it shows nothing new.
 
         ``plan``: of this frame, from its budget; None: the settings'. ``tokens_per_frame``: a
@@ -80,37 +80,37 @@ class Pipeline:
         Raises what the stages raise, `stage` says which; the gate then forgets the frame.
         """
         try:
-            return self._look(frame, plan or self.plan, tokens_per_frame)
+            return self._process(frame, plan or self.plan, tokens_per_frame)
         except BaseException:
             self.gate.take_back()
             raise
 
-    def _look(self, frame: Frame, plan: Plan, tokens_per_frame: int | None) -> Look:
+    def _process(self, frame: Frame, plan: Plan, tokens_per_frame: int | None) -> FrameResult:
         self._watch = watch = Stopwatch()
         with watch.stage("gate"):
             verdict = self.gate.judge(frame)
         if verdict.kind == "skip":
-            return Look(frame, verdict, watch.timing())
-        sight = self.see(frame, watch, plan=plan, tokens_per_frame=tokens_per_frame)
+            return FrameResult(frame, verdict, watch.timing())
+        encoded = self.encode(frame, watch, plan=plan, tokens_per_frame=tokens_per_frame)
         with watch.stage("code"):
             packet = packets.pack(
-                sight.tokens,
+                encoded.tokens,
                 plan.codec,
                 epoch_unix_ms=self.settings.epoch_unix_ms,
                 camera_index=self.settings.camera_index,
                 codecs=self._codecs,
                 layers=plan.layers,
             )
-        return Look(frame, verdict, watch.timing(), sight, packet)
+        return FrameResult(frame, verdict, watch.timing(), encoded, packet)
 
-    def see(
+    def encode(
         self,
         frame: Frame,
         watch: Stopwatch,
         *,
         plan: Plan | None = None,
         tokens_per_frame: int | None = None,
-    ) -> Sight:
+    ) -> EncodedFrame:
         """The frame's tokens, whether or not they are new."""
         plan = plan or self.plan
         overview = _Overview(self, frame, watch)
@@ -120,7 +120,7 @@ class Pipeline:
         with watch.stage("select"):
             budgets = self._budgets(plan, views, grids, tokens_per_frame)
             tokens = _select(frame, plan, views, grids, budgets)
-        return Sight(tuple(regions), tuple(views), tokens)
+        return EncodedFrame(tuple(regions), tuple(views), tokens)
 
     def find(
         self, frame: Frame, watch: Stopwatch, plan: Plan, overview: Callable[[], TokenGrid]

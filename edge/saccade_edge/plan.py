@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from saccade.codecs.base import MAX_LAYERS
 from saccade.errors import ConfigError
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
-from saccade.nouns import Region, ViewKind
 from saccade.selection import QUOTAS, UNGUIDED
+from saccade.types import Region, ViewKind
 from saccade_edge.gate import GateSettings
-from saccade_edge.runtime import RuntimeSettings
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.views import Closeup, holder
 
 # The codec where neither the user nor an operating point says one, if the bundle has it.

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from saccade.nouns import Timing
+from saccade.types import Timing
 
 
 class Stopwatch:

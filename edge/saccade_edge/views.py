@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from saccade.manifest import EncoderSpec
-from saccade.nouns import U8, Box, Frame, Region, View
+from saccade.types import U8, Box, Frame, Region, View
 
 
 def plan_window(

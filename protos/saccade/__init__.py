@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         local_async,
     )
     from saccade.errors import SaccadeError
-    from saccade.nouns import Answer, Timing
+    from saccade.types import Answer, Timing
 
 __all__ = [
     "Answer",
@@ -36,8 +36,8 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
-    "Answer": "saccade.nouns",
-    "Timing": "saccade.nouns",
+    "Answer": "saccade.types",
+    "Timing": "saccade.types",
     "SaccadeError": "saccade.errors",
 }
 

@@ -10,8 +10,8 @@ from typing import Any
 from saccade import client, tls
 from saccade.errors import ConfigError
 from saccade.files import read_private
-from saccade.nouns import Answer
 from saccade.paths import expand
+from saccade.types import Answer
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     tls.add_arguments(parser)
     parser.add_argument(
-        "--token-file", metavar="FILE", help="with the token that the cloud asks applications for"
+        "--api-key-file",
+        metavar="FILE",
+        help="with the API key that the cloud asks applications for",
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--stream", action="store_true", help="print the answer as it comes")
@@ -106,15 +108,15 @@ def _open(arguments: argparse.Namespace) -> client.Vision:
         ca=arguments.tls_ca,
         cert=arguments.tls_cert,
         key=arguments.tls_key,
-        token=_token(arguments.token_file),
+        api_key=_api_key(arguments.api_key_file),
         insecure=arguments.insecure,
         timeout_s=arguments.timeout,
     )
 
 
-def _token(path: str | None) -> str | None:
+def _api_key(path: str | None) -> str | None:
     """A file and not a word of the command line, which every user of the machine can read."""
-    return None if path is None else read_private(expand(path), "the token", 4096).strip()
+    return None if path is None else read_private(expand(path), "the API key", 4096).strip()
 
 
 def _record(answer: Answer) -> dict[str, Any]:

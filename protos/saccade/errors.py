@@ -1,7 +1,7 @@
 """Every error that Saccade raises on purpose, each with a code that survives the wire.
 
 Messages are one line and carry the values: "received 70 tokens, the budget allows 64".
-How a code becomes a gRPC status and back is in `saccade.status`.
+How a code becomes a gRPC status and back is in `saccade.wire_errors`.
 """
 
 from __future__ import annotations

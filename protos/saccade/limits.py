@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from saccade.errors import LimitExceeded
-from saccade.nouns import Box
 from saccade.spec import AnyGrid, FixedGrid, ViewLayout, view_layout, window_px
+from saccade.types import Box
 from saccade.v1 import vision_pb2 as pb
 
 if TYPE_CHECKING:

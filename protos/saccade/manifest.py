@@ -12,8 +12,8 @@ from typing import Any
 from saccade import manifest_ranges, schema
 from saccade.bounded_json import shown
 from saccade.errors import BundleError
-from saccade.nouns import ViewKind
 from saccade.spec import EncoderSpec, LanguageSpec, PromptSpec
+from saccade.types import ViewKind
 
 FORMAT = 2
 MAX_DOMAIN_CHARS = 200  # it is shown on one line, and travels with answers

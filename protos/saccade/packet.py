@@ -26,7 +26,7 @@ from saccade.codecs.base import MAX_LAYERS
 from saccade.codecs.owners import decode_owners, encode_owners
 from saccade.errors import PacketError
 from saccade.limits import Limits, check
-from saccade.nouns import FrameTokens, TokenSet, ViewTokens
+from saccade.types import FrameTokens, TokenSet, ViewTokens
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import ViewsHeader
 

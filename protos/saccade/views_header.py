@@ -28,7 +28,7 @@ from itertools import accumulate
 
 from saccade.errors import PacketError
 from saccade.limits import Limits, check
-from saccade.nouns import Box, ViewKind, view_kinds
+from saccade.types import Box, ViewKind, view_kinds
 
 MAX_SIDE_PX = 65_535
 STEPS = 255  # windows are whole numbers of 1/255 of the frame

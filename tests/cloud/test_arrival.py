@@ -18,14 +18,14 @@ import pytest
 from google.protobuf.message import Message
 
 from saccade.bundle import Bundle, write_manifest
-from saccade.nouns import FrameTokens
 from saccade.packet import pack
+from saccade.types import FrameTokens
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade_cloud.assemble import open_engine
 from saccade_cloud.memory_frames import MemoryFrames
 from saccade_cloud.quotas import Quota
-from saccade_cloud.settings import ServerSettings
+from saccade_cloud.server_settings import ServerSettings
 from saccade_testing.cloud_server import (
     QUICK,
     EdgeEnd,

@@ -9,13 +9,13 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.limits import Limits
-from saccade.nouns import FrameTokens
 from saccade.packet import unpack
+from saccade.types import FrameTokens
 from saccade.v1 import vision_pb2 as pb
 from saccade_cloud.assemble import open_engine
 from saccade_cloud.engines.base import Engine
-from saccade_cloud.local import LocalCloud
-from saccade_cloud.settings import ServerSettings
+from saccade_cloud.local_cloud import LocalCloud
+from saccade_cloud.server_settings import ServerSettings
 from saccade_testing.cloud_server import (
     QUICK,
     EdgeEnd,

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from saccade.errors import LimitExceeded
 from saccade_cloud.fair_gate import FairGate
-from saccade_cloud.places import Places
+from saccade_cloud.shared_places import SharedPlaces
 
 
 class TestPlaces:
     @pytest.mark.parametrize("greedy", [1, 2, 20, 200])
     def test_however_many_take_all_they_can_a_newcomer_has_a_place(self, greedy: int) -> None:
-        places = Places("cameras", 2048, 64)
+        places = SharedPlaces("cameras", 2048, 64)
         for number in range(greedy):
             holder = f"greedy-{number}"
             while places.fits(holder, places.held(holder) + 1):
@@ -27,21 +27,21 @@ class TestPlaces:
             places.hold(f"newcomer-{number}", 1)
 
     def test_none_holds_more_than_the_most(self) -> None:
-        places = Places("cameras", 2048, 64)
+        places = SharedPlaces("cameras", 2048, 64)
         places.hold("a", 64)
         with pytest.raises(LimitExceeded, match="65 cameras of a: its share of 2048 is 64 now"):
             places.hold("a", 65)
         assert (places.held("a"), places.used) == (64, 64)
 
     def test_what_is_given_back_is_free_again(self) -> None:
-        places = Places("calls", 4, 4)
+        places = SharedPlaces("calls", 4, 4)
         for _ in range(100):
             with places.one("a"):
                 assert places.used == 1
         assert places.used == 0
 
     def test_fewer_than_before_is_never_refused(self) -> None:
-        places = Places("calls", 32, 8)
+        places = SharedPlaces("calls", 32, 8)
         places.hold("a", 5)
         for number in range(20):
             places.hold(f"other-{number}", 1)
@@ -52,7 +52,7 @@ class TestPlaces:
 
     @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 40)), max_size=200))
     def test_no_more_are_held_than_there_are(self, wanted: list[tuple[str, int]]) -> None:
-        places, held = Places("calls", 32, 20), Counter[str]()
+        places, held = SharedPlaces("calls", 32, 20), Counter[str]()
         for holder, count in wanted:
             if places.fits(holder, count):
                 places.hold(holder, count)
@@ -62,7 +62,7 @@ class TestPlaces:
 
 
 def gate(most: int, of_one: int) -> FairGate:
-    return FairGate(Places("questions", most, of_one))
+    return FairGate(SharedPlaces("questions", most, of_one))
 
 
 class TestGate:
@@ -85,7 +85,7 @@ class TestGate:
         """Also in the instant between its turn and its next step."""
 
         async def main() -> None:
-            places = Places("questions", 1, 1)
+            places = SharedPlaces("questions", 1, 1)
             narrow = FairGate(places)
 
             async def go(client: str) -> None:
@@ -106,7 +106,7 @@ class TestGate:
 
     def test_who_is_cancelled_as_another_leaves_takes_no_place(self) -> None:
         async def main() -> None:
-            places = Places("questions", 1, 1)
+            places = SharedPlaces("questions", 1, 1)
             narrow = FairGate(places)
             inside = narrow.place("a")
             await inside.__aenter__()

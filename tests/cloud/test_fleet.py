@@ -15,9 +15,9 @@ from saccade import codecs
 from saccade.bundle import Bundle
 from saccade.errors import NotInFrame, StaleFrame
 from saccade.packet import pack
-from saccade.questions import crops_of
-from saccade.status import from_rpc
+from saccade.question_rules import crops_of
 from saccade.v1 import fleet_pb2 as pb
+from saccade.wire_errors import from_rpc
 from saccade_cloud.assemble import open_engine
 from saccade_testing.cloud_server import (
     EdgeEnd,

@@ -11,7 +11,7 @@ from saccade.bundle import Bundle, read_fields, write_manifest
 from saccade.bundle_files import ListedFile, ModelFile, measure, unlisted_model
 from saccade.errors import BundleError, DigestMismatch
 from saccade_cloud.assemble import open_engine
-from saccade_cloud.runtime import Graph
+from saccade_cloud.onnx_graph import Graph
 from saccade_testing.external_models import ELSEWHERE, VALUES, model, save, tensor
 from saccade_testing.tiny_bundle import write_bundle
 

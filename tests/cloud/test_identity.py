@@ -26,9 +26,9 @@ from saccade.v1 import fleet_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetStub
 from saccade.v1.vision_pb2_grpc import VisionStub
-from saccade_cloud.settings import Address, ServerSettings
-from saccade_cloud.tls import ServerTls
-from saccade_cloud.tokens import add_token
+from saccade_cloud.api_keys import add_api_key
+from saccade_cloud.server_settings import Address, ServerSettings
+from saccade_cloud.server_tls import ServerTls
 from saccade_testing.certificates import Authority
 from saccade_testing.cloud_server import (
     QUICK,
@@ -47,20 +47,20 @@ UNKNOWN = grpc.StatusCode.UNAUTHENTICATED
 
 
 @pytest.fixture
-def tokens(tmp_path: Path) -> Path:
-    return tmp_path / "tokens.txt"
+def api_keys(tmp_path: Path) -> Path:
+    return tmp_path / "api-keys.txt"
 
 
 @pytest.fixture
-def token(tokens: Path) -> str:
-    return add_token(tokens, "dashboard")
+def api_key(api_keys: Path) -> str:
+    return add_api_key(api_keys, "dashboard")
 
 
 @pytest.fixture
-def settings(authority: Authority, tokens: Path, token: str) -> ServerSettings:
-    """Devices by certificate, applications by token, at an address of their own too."""
-    assert token
-    return replace(QUICK, tls=ServerTls(*authority.server), tokens=tokens, apps=HERE)
+def settings(authority: Authority, api_keys: Path, api_key: str) -> ServerSettings:
+    """Devices by certificate, applications by API key, at an address of their own too."""
+    assert api_key
+    return replace(QUICK, tls=ServerTls(*authority.server), api_keys=api_keys, apps=HERE)
 
 
 def run(bundle: Bundle, work: Work, settings: ServerSettings, tls: ClientTls) -> None:
@@ -100,8 +100,8 @@ def fleet(channel: grpc.aio.Channel) -> Any:
     return FleetStub(channel)
 
 
-def bearer(token: str) -> tuple[tuple[str, str], ...]:
-    return (("authorization", f"Bearer {token}"),)
+def bearer(api_key: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {api_key}"),)
 
 
 class TestDevices:
@@ -235,12 +235,12 @@ class TestDevices:
 
 
 class TestApplications:
-    def test_a_token_is_what_an_application_needs(
+    def test_an_api_key_is_what_an_application_needs(
         self,
         bundle: Bundle,
         settings: ServerSettings,
         authority: Authority,
-        token: str,
+        api_key: str,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         async def work(served: Served) -> None:
@@ -249,18 +249,18 @@ class TestApplications:
                 calls = fleet(channel)
                 for metadata, says in (
                     ((), "none was given"),
-                    ((("authorization", token),), "none was given"),
-                    (bearer(token[:-1]), "not one of this cloud's"),
+                    ((("authorization", api_key),), "none was given"),
+                    (bearer(api_key[:-1]), "not one of this cloud's"),
                     (bearer(""), "not one of this cloud's"),
-                    ((("authorization", "Basic " + token),), "none was given"),
+                    ((("authorization", "Basic " + api_key),), "none was given"),
                 ):
                     status, details = await refusal(calls.ListCameras(request, metadata=metadata))
                     assert (status, says in details) == (UNKNOWN, True), details
-                assert token not in caplog.text
-                assert await calls.ListCameras(request, metadata=bearer(token))
+                assert api_key not in caplog.text
+                assert await calls.ListCameras(request, metadata=bearer(api_key))
                 asked = pb.InferRequest(hello=hello(bundle), packet=packet(), question="how many")
                 vision: Any = VisionStub(channel)
-                replies = [r async for r in vision.Infer(asked, metadata=bearer(token))]
+                replies = [r async for r in vision.Infer(asked, metadata=bearer(api_key))]
                 assert replies[-1].last
 
         with caplog.at_level(logging.INFO, "saccade.access"):
@@ -268,7 +268,7 @@ class TestApplications:
         assert "dashboard calls /saccade.v1.Fleet/ListCameras" in caplog.text
 
     def test_a_devices_certificate_alone_is_not_enough(
-        self, bundle: Bundle, settings: ServerSettings, authority: Authority, token: str
+        self, bundle: Bundle, settings: ServerSettings, authority: Authority, api_key: str
     ) -> None:
         async def work(served: Served) -> None:
             request = fleet_pb2.ListCamerasRequest()
@@ -277,35 +277,35 @@ class TestApplications:
             assert (await refusal(watch.read()))[0] is UNKNOWN
             asked = pb.InferRequest(hello=hello(bundle), packet=packet(), question="how many")
             assert (await refusal(served.vision.Infer(asked).read()))[0] is UNKNOWN
-            assert await served.fleet.ListCameras(request, metadata=bearer(token))
+            assert await served.fleet.ListCameras(request, metadata=bearer(api_key))
 
         run(bundle, work, settings, authority.device())
 
-    def test_a_token_alone_opens_no_stream_of_a_device(
-        self, bundle: Bundle, settings: ServerSettings, authority: Authority, token: str
+    def test_an_api_key_alone_opens_no_stream_of_a_device(
+        self, bundle: Bundle, settings: ServerSettings, authority: Authority, api_key: str
     ) -> None:
         async def work(served: Served) -> None:
             async with channel_to(str(served.server.apps), authority.trusting()) as channel:
                 stub: Any = VisionStub(channel)
-                call = stub.Connect(metadata=bearer(token))
+                call = stub.Connect(metadata=bearer(api_key))
                 status, details = await refusal(call.read())
-                assert (status, "a token is for applications" in details) == (UNKNOWN, True)
+                assert (status, "an API key is for applications" in details) == (UNKNOWN, True)
 
         run(bundle, work, settings, authority.device())
 
-    def test_without_tokens_a_cloud_of_devices_serves_no_application(
+    def test_without_api_keys_a_cloud_of_devices_serves_no_application(
         self, bundle: Bundle, settings: ServerSettings, authority: Authority
     ) -> None:
         async def work(served: Served) -> None:
             status, details = await refusal(
                 served.fleet.ListCameras(fleet_pb2.ListCamerasRequest())
             )
-            assert (status, "has no tokens" in details) == (DENIED, True)
+            assert (status, "has no API keys" in details) == (DENIED, True)
 
-        run(bundle, work, replace(settings, tokens=None, apps=None), authority.device())
+        run(bundle, work, replace(settings, api_keys=None, apps=None), authority.device())
 
     def test_health_is_open_and_reflection_is_not(
-        self, bundle: Bundle, settings: ServerSettings, authority: Authority, token: str
+        self, bundle: Bundle, settings: ServerSettings, authority: Authority, api_key: str
     ) -> None:
         async def work(served: Served) -> None:
             async with channel_to(str(served.server.apps), authority.trusting()) as channel:
@@ -316,30 +316,30 @@ class TestApplications:
                 reflection: Any = reflection_pb2_grpc.ServerReflectionStub(untyped)
                 call = reflection.ServerReflectionInfo()
                 assert (await refusal(call.read()))[0] is UNKNOWN
-                call = reflection.ServerReflectionInfo(metadata=bearer(token))
+                call = reflection.ServerReflectionInfo(metadata=bearer(api_key))
                 await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
                 assert (await call.read()).list_services_response.service
 
         run(bundle, work, settings, authority.device())
 
-    def test_tokens_come_and_go_while_the_cloud_runs(
+    def test_api_keys_come_and_go_while_the_cloud_runs(
         self,
         bundle: Bundle,
         settings: ServerSettings,
         authority: Authority,
-        tokens: Path,
-        token: str,
+        api_keys: Path,
+        api_key: str,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         async def work(served: Served) -> None:
             request = fleet_pb2.ListCamerasRequest()
-            second = add_token(tokens, "phone")
+            second = add_api_key(api_keys, "phone")
             assert await served.fleet.ListCameras(request, metadata=bearer(second))
-            kept = [line for line in tokens.read_text().splitlines() if "phone" in line]
-            tokens.write_text("# the dashboard's is revoked\n" + "\n".join(kept) + "\n")
-            call = served.fleet.ListCameras(request, metadata=bearer(token))
+            kept = [line for line in api_keys.read_text().splitlines() if "phone" in line]
+            api_keys.write_text("# the dashboard's is revoked\n" + "\n".join(kept) + "\n")
+            call = served.fleet.ListCameras(request, metadata=bearer(api_key))
             assert (await refusal(call))[0] is UNKNOWN
-            tokens.write_text("this is no file of tokens\n")
+            api_keys.write_text("this is no file of API keys\n")
             assert await served.fleet.ListCameras(request, metadata=bearer(second))
             assert "line 1: not a new name and a SHA-256" in caplog.text
 
@@ -397,7 +397,7 @@ class TestRenewal:
 class TestRules:
     @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "cloud.example"])
     def test_beyond_this_machine_devices_are_known_by_certificate(
-        self, authority: Authority, tokens: Path, host: str
+        self, authority: Authority, api_keys: Path, host: str
     ) -> None:
         far = replace(QUICK, address=Address.parse(f"{host}:0"))
         half = replace(ServerTls(*authority.server), client_ca=None)
@@ -408,14 +408,14 @@ class TestRules:
         replace(far, tls=half, insecure=True).check()
         replace(far, tls=ServerTls(*authority.server)).check()
 
-    def test_applications_have_an_address_only_with_certificates_and_tokens(
-        self, authority: Authority, tokens: Path
+    def test_applications_have_an_address_only_with_certificates_and_api_keys(
+        self, authority: Authority, api_keys: Path
     ) -> None:
         for changes in (
             {},
             {"tls": ServerTls(*authority.server)},
-            {"tokens": tokens},
-            {"tls": replace(ServerTls(*authority.server), client_ca=None), "tokens": tokens},
+            {"api_keys": api_keys},
+            {"tls": replace(ServerTls(*authority.server), client_ca=None), "api_keys": api_keys},
         ):
             with pytest.raises(ConfigError, match="would be open to all"):
                 replace(QUICK, apps=HERE, insecure=True, **changes).check()

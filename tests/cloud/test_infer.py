@@ -9,8 +9,8 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import CodecError, DigestMismatch, PacketError, QuestionError, SaccadeError
-from saccade.status import from_rpc
 from saccade.v1 import vision_pb2 as pb
+from saccade.wire_errors import from_rpc
 from saccade_cloud.assemble import open_engine
 from saccade_testing.cloud_server import (
     GatedEngine,

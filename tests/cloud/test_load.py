@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from saccade.bundle import Bundle
 from saccade_cloud.assemble import open_engine
-from saccade_cloud.load import MOST_UP, STEPS, UP_S, Load
+from saccade_cloud.cloud_load import MOST_UP, STEPS, UP_S, Load
 from saccade_testing.cloud_server import QUICK, EdgeEnd, HeldEngine, packet, question, serving
 
 LADDER = [*STEPS, 0]

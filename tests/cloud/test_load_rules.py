@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from saccade_cloud.load import ASKED_S, DOWN_S, MOST_UP, STEPS, UP_S, UPDATE_S, WINDOW_S, Load
+from saccade_cloud.cloud_load import ASKED_S, DOWN_S, MOST_UP, STEPS, UP_S, UPDATE_S, WINDOW_S, Load
 
 # ISO 3, series R20, one decade.
 R20 = (10, 11.2, 12.5, 14, 16, 18, 20, 22.4, 25, 28, 31.5, 35.5, 40, 45, 50, 56, 63, 71, 80, 90)

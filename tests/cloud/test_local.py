@@ -7,7 +7,7 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import EngineError, QuestionError
-from saccade_cloud.local import LocalCloud
+from saccade_cloud.local_cloud import LocalCloud
 from saccade_testing.tokens import usual_frame
 
 FRAME = usual_frame()

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from saccade.errors import LimitExceeded
-from saccade.nouns import Timing
+from saccade.types import Timing
 from saccade.v1 import vision_pb2
-from saccade_cloud.frames import CodedTokens, StoredFrame
+from saccade_cloud.frame_store import CodedTokens, StoredFrame
 from saccade_cloud.memory_frames import MemoryFrames
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saccade.nouns import F32
+from saccade.types import F32
 from saccade_cloud.engines import kv
 from saccade_cloud.engines.base import Prompt, text_prompt
 from saccade_cloud.engines.kv import Cache

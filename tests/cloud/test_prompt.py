@@ -5,7 +5,7 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from saccade.errors import BundleError, QuestionError, UnknownWords
-from saccade.questions import QuestionRules
+from saccade.question_rules import QuestionRules
 from saccade_cloud.prompt import PromptBuilder, VisualSegment
 from saccade_cloud.tokenizer_file import parse_tokenizer
 from saccade_testing.tiny_bundle import SPECIALS, write_tokenizer

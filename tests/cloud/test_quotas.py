@@ -20,14 +20,14 @@ import pytest
 from saccade.bundle import Bundle
 from saccade.errors import LimitExceeded
 from saccade.v1 import vision_pb2 as pb
-from saccade_cloud import tenancy
+from saccade_cloud import stream_limits as tenancy
 from saccade_cloud.assemble import open_engine
 from saccade_cloud.quotas import BURST_S, Bucket, Quota, Quotas
-from saccade_cloud.settings import ServerSettings
+from saccade_cloud.server_settings import ServerSettings
+from saccade_cloud.server_tls import ServerTls
 from saccade_cloud.store.base import Store
-from saccade_cloud.store.nothing import NoStore
-from saccade_cloud.store.nouns import PacketRecord
-from saccade_cloud.tls import ServerTls
+from saccade_cloud.store.no_store import NoStore
+from saccade_cloud.store.store_types import PacketRecord
 from saccade_testing.certificates import Authority
 from saccade_testing.cloud_server import (
     QUICK,

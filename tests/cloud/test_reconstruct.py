@@ -9,7 +9,7 @@ from saccade.bundle import Bundle
 from saccade.bundle_files import ModelFile
 from saccade.errors import BundleError, EngineError, LimitExceeded, PacketError
 from saccade.limits import Limits
-from saccade.nouns import FrameTokens
+from saccade.types import FrameTokens
 from saccade_cloud.reconstruct import Reconstructor, positions
 from saccade_testing.tiny_graphs import WIDTH
 from saccade_testing.tokens import DIM, GRID, frame_tokens, token_set, usual_frame

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from saccade_cloud.refusals import REFUSALS, hear_grpc
+from saccade_cloud.refusal_counts import REFUSALS, hear_grpc
 
 GRPC = logging.getLogger("grpc._cython.cygrpc")
 
 
 @pytest.mark.parametrize(
     ("source", "shown"),
-    [("src/python/grpcio/grpc/_cython/server.pyx", 0), ("saccade_cloud/fleet.py", 1)],
+    [("src/python/grpcio/grpc/_cython/server.pyx", 0), ("saccade_cloud/fleet_service.py", 1)],
 )
 def test_an_assertion_inside_grpc_is_a_broken_call_and_one_of_ours_a_defect(
     source: str, shown: int, caplog: pytest.LogCaptureFixture

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from saccade_cloud.places import RESERVE, SHARE
 from saccade_cloud.quotas import BURST_S, Quota
-from saccade_cloud.settings import (
+from saccade_cloud.server_settings import (
     CALLS_OF_ONE_CONNECTION,
     HANDSHAKE_MS,
     IDLE_MS,
     ServerSettings,
 )
+from saccade_cloud.shared_places import RESERVE, SHARE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "security.md"
 

@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError
-from saccade_cloud.settings import Address, ServerSettings
+from saccade_cloud.server_settings import Address, ServerSettings
 from saccade_testing.cloud_server import QUICK, Served, serving
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

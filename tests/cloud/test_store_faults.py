@@ -19,11 +19,11 @@ import pytest
 from sqlalchemy import event
 
 from saccade.errors import StorageError
-from saccade_cloud.store.group import WAITING_ROWS, GroupCommit
-from saccade_cloud.store.nouns import PacketRecord
-from saccade_cloud.store.opening import open_database
+from saccade_cloud.store.group_commit import WAITING_ROWS, GroupCommit
 from saccade_cloud.store.retention import Retention
-from saccade_cloud.store.sql import SqlStore
+from saccade_cloud.store.sql_store import SqlStore
+from saccade_cloud.store.store_opening import open_database
+from saccade_cloud.store.store_types import PacketRecord
 from saccade_testing.cloud_server import until
 from saccade_testing.disks import fill, small_disk
 from saccade_testing.store_contract import FACTS, history, locked, noted, put, record
@@ -238,8 +238,8 @@ async def filled_and_emptied(store: SqlStore, ballast: Path) -> None:
 # Puts packets in waves and says each sequence once its commit is acknowledged.
 WRITER = """
 import asyncio, os, sys
-from saccade_cloud.store.opening import open_database
-from saccade_cloud.store.sql import SqlStore
+from saccade_cloud.store.store_opening import open_database
+from saccade_cloud.store.sql_store import SqlStore
 from saccade_testing.cloud_server import until
 from saccade_testing.store_contract import FACTS, record
 

@@ -15,9 +15,9 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError, StorageError
-from saccade_cloud.store.failures import AGAIN_S, FailureLog
-from saccade_cloud.store.opening import open_database
-from saccade_cloud.store.sql import SqlStore
+from saccade_cloud.store.failure_log import AGAIN_S, FailureLog
+from saccade_cloud.store.sql_store import SqlStore
+from saccade_cloud.store.store_opening import open_database
 from saccade_testing.cloud_server import EdgeEnd, Served, packet, question, serving
 from saccade_testing.disks import small_disk
 from saccade_testing.store_contract import FACTS, put, record

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from saccade.errors import ConfigError
+from saccade_cloud.api_keys import add_api_key, read_api_keys
 from saccade_cloud.store.migrations import NEWEST
-from saccade_cloud.store.opening import open_database, open_store
-from saccade_cloud.tokens import add_token, read_tokens
+from saccade_cloud.store.store_opening import open_database, open_store
 from saccade_testing.foreign_files import DATABASES, FILES, NO_FILES, beside, snapshot, text
 from saccade_testing.postgres_server import missing, postgres_server
 from saccade_testing.spools import open_file
@@ -114,9 +114,9 @@ def test_what_is_no_file_of_tokens_is_left_as_it_was(
     make(path)
     before = snapshot(tmp_path)
     with pytest.raises(ConfigError, match="thing"):
-        add_token(path, "dashboard")
+        add_api_key(path, "dashboard")
     with pytest.raises(ConfigError, match="thing"):
-        read_tokens(path)
+        read_api_keys(path)
     assert snapshot(tmp_path) == before
 
 
@@ -125,13 +125,13 @@ def test_a_file_of_tokens_that_others_may_read_or_write_is_refused(
     mode: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "tokens"
-    add_token(path, "dashboard")
+    add_api_key(path, "dashboard")
     path.chmod(mode)
     with pytest.raises(ConfigError, match=f"by others \\(mode {mode:04o}\\): chmod 600"):
-        read_tokens(path)
-    add_token(path, "phone")  # makes it private again
+        read_api_keys(path)
+    add_api_key(path, "phone")  # makes it private again
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert set(read_tokens(path)) == {"dashboard", "phone"}
+    assert set(read_api_keys(path)) == {"dashboard", "phone"}
 
 
 def test_text_is_appended_to_no_letter(tmp_path: Path) -> None:
@@ -139,5 +139,5 @@ def test_text_is_appended_to_no_letter(tmp_path: Path) -> None:
     (tmp_path / "tokens").symlink_to("letter")
     before = snapshot(tmp_path)
     with pytest.raises(ConfigError, match="not a new name and a SHA-256"):
-        add_token(tmp_path / "tokens", "dashboard")
+        add_api_key(tmp_path / "tokens", "dashboard")
     assert snapshot(tmp_path) == before

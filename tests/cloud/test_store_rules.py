@@ -14,12 +14,12 @@ import pytest
 from saccade.errors import ConfigError, StorageError
 from saccade_cloud.store.database import Database, reading, require_newest, writing
 from saccade_cloud.store.migrations import NEWEST, check_known, migrate, version_of
-from saccade_cloud.store.nouns import CameraTotals, Observation, SessionFacts
-from saccade_cloud.store.opening import default_store, open_database
 from saccade_cloud.store.retention import Retention
-from saccade_cloud.store.schema import signed, unsigned
-from saccade_cloud.store.sql import SqlStore
-from saccade_cloud.store.sqlite import SqliteDatabase
+from saccade_cloud.store.sql_store import SqlStore
+from saccade_cloud.store.sqlite_database import SqliteDatabase
+from saccade_cloud.store.store_opening import default_store, open_database
+from saccade_cloud.store.store_schema import signed, unsigned
+from saccade_cloud.store.store_types import CameraTotals, Observation, SessionFacts
 from saccade_cloud.store.writing import ROW_BYTES, row_bytes, session_key
 from saccade_testing.store_contract import DAY, FACTS, HIGHEST, S, noted, put, record
 

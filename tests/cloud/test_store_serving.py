@@ -17,8 +17,8 @@ from saccade.v1 import fleet_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
 from saccade_cloud.handshake import MAX_IN_DOUBT
-from saccade_cloud.settings import ServerSettings
-from saccade_cloud.store.sql import SqlStore
+from saccade_cloud.server_settings import ServerSettings
+from saccade_cloud.store.sql_store import SqlStore
 from saccade_testing.cloud_server import (
     QUICK,
     EdgeEnd,

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from sqlalchemy import inspect
 
 from saccade.errors import ConfigError, PacketError, QuestionError, StorageError
-from saccade.nouns import Probability
+from saccade.types import Probability
 from saccade_cloud.store.database import Database, require_newest
 from saccade_cloud.store.migrations import NEWEST, migrate
-from saccade_cloud.store.nothing import NoStore
-from saccade_cloud.store.opening import default_store, open_database, open_store
+from saccade_cloud.store.no_store import NoStore
 from saccade_cloud.store.retention import Retention
-from saccade_cloud.store.schema import metadata
-from saccade_cloud.store.sql import SqlStore
+from saccade_cloud.store.sql_store import SqlStore
+from saccade_cloud.store.store_opening import default_store, open_database, open_store
+from saccade_cloud.store.store_schema import metadata
 from saccade_testing.postgres_server import MakeDatabase, missing, postgres_server
 from saccade_testing.store_contract import FACTS, StoreContract, history, noted, put, record
 

@@ -21,10 +21,10 @@ from saccade.tls import ClientTls
 from saccade.v1 import fleet_pb2
 from saccade.v1.fleet_pb2_grpc import FleetStub
 from saccade.v1.vision_pb2_grpc import VisionStub
-from saccade_cloud.refusals import REFUSALS, Refusals, host_of
-from saccade_cloud.settings import Address, ServerSettings
-from saccade_cloud.tls import ServerTls
-from saccade_cloud.tokens import add_token
+from saccade_cloud.api_keys import add_api_key
+from saccade_cloud.refusal_counts import REFUSALS, Refusals, host_of
+from saccade_cloud.server_settings import Address, ServerSettings
+from saccade_cloud.server_tls import ServerTls
 from saccade_testing import http2
 from saccade_testing.certificates import Authority
 from saccade_testing.cloud_server import (
@@ -91,12 +91,12 @@ class TestHeldCalls:
         self, bundle: Bundle, authority: Authority, tmp_path: Path
     ) -> None:
         """34 connections of 128 calls once held all that the cloud took at once."""
-        tokens = tmp_path / "tokens.txt"
-        bearer = (("authorization", f"Bearer {add_token(tokens, 'dashboard')}"),)
+        api_keys = tmp_path / "api-keys.txt"
+        bearer = (("authorization", f"Bearer {add_api_key(api_keys, 'dashboard')}"),)
         settings = replace(
             QUICK,
             tls=ServerTls(*authority.server),
-            tokens=tokens,
+            api_keys=api_keys,
             apps=Address("127.0.0.1", 0),
         )
 
@@ -188,9 +188,9 @@ class TestHeldCalls:
         run(bundle, work, replace(QUICK, application_calls=64))
 
     def test_one_application_has_so_many_watches(self, bundle: Bundle, tmp_path: Path) -> None:
-        tokens = tmp_path / "tokens.txt"
+        api_keys = tmp_path / "api-keys.txt"
         first, second = (
-            (("authorization", f"Bearer {add_token(tokens, name)}"),) for name in ("a", "b")
+            (("authorization", f"Bearer {add_api_key(api_keys, name)}"),) for name in ("a", "b")
         )
 
         async def work(served: Served) -> None:
@@ -204,17 +204,17 @@ class TestHeldCalls:
             for call in (*held, other):
                 call.cancel()
 
-        run(bundle, work, replace(QUICK, tokens=tokens, watches_of_one_application=3))
+        run(bundle, work, replace(QUICK, api_keys=api_keys, watches_of_one_application=3))
 
     def test_a_device_is_refused_at_the_applications_address_before_it_says_anything(
         self, bundle: Bundle, authority: Authority, tmp_path: Path
     ) -> None:
-        tokens = tmp_path / "tokens.txt"
-        add_token(tokens, "dashboard")
+        api_keys = tmp_path / "api-keys.txt"
+        add_api_key(api_keys, "dashboard")
         settings = replace(
             QUICK,
             tls=ServerTls(*authority.server),
-            tokens=tokens,
+            api_keys=api_keys,
             apps=Address("127.0.0.1", 0),
             hello_timeout_s=60.0,
         )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from saccade.bundle import Bundle
-from saccade.nouns import U8, Frame
+from saccade.types import U8, Frame
 from saccade_testing.edge_bundle import write_edge_bundle
 
 SIZE = (96, 160)  # height, width of the pictures here

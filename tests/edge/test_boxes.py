@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saccade.nouns import F32, Region
+from saccade.types import F32, Region
 from saccade_edge.detect import prioritise
 from saccade_edge.detect.boxes import MAX_CANDIDATES, overlap, suppress, suppress_by_class
 from saccade_edge.detect.letterbox import BORDER, place

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 from bench import budget as bench
-from bench.budgeting.simulate import Queue, clip_for, reachable, simulate
+from bench.budget_simulation.simulate import Queue, clip_for, reachable, simulate
 from bench.link.trace import Trace
 from bench.link.trace_files import shipped
 

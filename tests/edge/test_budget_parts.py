@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from saccade_edge.budget.awstream import Awstream
 from saccade_edge.budget.base import Delivery, Moment, Policy
 from saccade_edge.budget.caps import DAY_S, DailyCap
-from saccade_edge.budget.cloud import CloudBound
-from saccade_edge.budget.flight import MOST_PACKETS, Flight, Sent
+from saccade_edge.budget.cloud_bound import CloudBound
+from saccade_edge.budget.frame_interval import FrameInterval
 from saccade_edge.budget.ladder import Ladder
-from saccade_edge.budget.pace import Pace
-from saccade_edge.budget.rate import RobustRate
 from saccade_edge.budget.robust import Robust
+from saccade_edge.budget.robust_rate import RobustRate
 from saccade_edge.budget.trips import LEAST_SERVICE_S, LeastOf, Trips
+from saccade_edge.budget.unacknowledged import MOST_PACKETS, Sent, Unacknowledged
 from saccade_testing.budget_contract import MANIFEST, POINTS
 
 deliveries = st.builds(
@@ -37,7 +37,7 @@ def packet(sequence: int, sent_s: float, wire_bytes: int = 1000) -> Sent:
 
 def moment(now_s: float, backlog: int, allowed: tuple[int, ...]) -> Moment:
     """With one packet of so many bytes that has been under way for half a second."""
-    flight = Flight()
+    flight = Unacknowledged()
     if backlog:
         flight.add(packet(1, now_s - 0.5, backlog))
     return Moment(now_s, 0.5, 2.0, 0.01, flight, Ladder(MANIFEST, 100), allowed)
@@ -140,7 +140,7 @@ def test_points_within_the_clouds_tokens() -> None:
 
 
 def test_a_flight_is_bounded_and_counts_its_bytes() -> None:
-    flight = Flight()
+    flight = Unacknowledged()
     for number in range(MOST_PACKETS + 10):
         flight.add(packet(number, float(number)))
     assert len(flight) == MOST_PACKETS
@@ -159,7 +159,7 @@ def test_a_flight_is_bounded_and_counts_its_bytes() -> None:
 
 
 def test_what_cannot_be_acknowledged_yet_is_a_backlog_only_beyond_what_the_link_carries() -> None:
-    flight = Flight()
+    flight = Unacknowledged()
     flight.add(packet(1, 9.0, 1000))  # overdue
     flight.add(packet(2, 9.8, 4000))
     it = Moment(10.0, 0.5, 2.0, 0.6, flight, Ladder(MANIFEST, 100), (0,))
@@ -169,7 +169,7 @@ def test_what_cannot_be_acknowledged_yet_is_a_backlog_only_beyond_what_the_link_
 
 
 def test_a_pace_is_smoothed_and_knows_no_pauses() -> None:
-    pace = Pace(0.5)
+    pace = FrameInterval(0.5)
     for number in range(50):
         pace.tick(number * 0.1)
     assert pace.interval_s == pytest.approx(0.1, rel=0.01)

@@ -10,15 +10,15 @@ import pytest
 from saccade_edge.budget.awstream import Awstream, Phase
 from saccade_edge.budget.base import Choice, Delivery, Moment
 from saccade_edge.budget.caps import DAY_S, DailyCap
-from saccade_edge.budget.cloud import CloudBound
+from saccade_edge.budget.cloud_bound import CloudBound
 from saccade_edge.budget.ewma import Ewma
 from saccade_edge.budget.fixed import Fixed, at_most
-from saccade_edge.budget.flight import Flight, Sent
+from saccade_edge.budget.frame_interval import FrameInterval
 from saccade_edge.budget.ladder import Ladder
-from saccade_edge.budget.pace import Pace
-from saccade_edge.budget.rate import RobustRate
 from saccade_edge.budget.robust import Robust
+from saccade_edge.budget.robust_rate import RobustRate
 from saccade_edge.budget.trips import LeastOf, Trips
+from saccade_edge.budget.unacknowledged import Sent, Unacknowledged
 from saccade_testing.budget_contract import MANIFEST, POINTS
 
 SIZES = (100.0, 200.0, 300.0, 500.0, 1000.0, 2000.0)  # no headers: the wire costs what is stated
@@ -40,7 +40,7 @@ def moment(
     interval_s: float = 1.0,
 ) -> Moment:
     """``backlog``: bytes of one packet that is overdue."""
-    flight = Flight()
+    flight = Unacknowledged()
     if backlog:
         flight.add(Sent(1, backlog, backlog, now_s - 0.5, None))
     return Moment(now_s, interval_s, 2.0, 0.0, flight, ladder(), allowed)
@@ -416,7 +416,7 @@ class TestParts:
         assert rate.predicted == pytest.approx(50.0)
 
     def test_a_pace_moves_a_fifth_of_the_way_to_each_gap(self) -> None:
-        pace = Pace(0.5)
+        pace = FrameInterval(0.5)
         pace.tick(10.0)
         assert pace.interval_s == 0.5
         pace.tick(10.25)
@@ -425,16 +425,16 @@ class TestParts:
         assert pace.interval_s == pytest.approx(0.56)
         pace.tick(98.0)  # back counts as no time
         assert pace.interval_s == pytest.approx(0.448)
-        assert (Pace(5.0).interval_s, Pace(0.001).interval_s) == (1.0, 0.01)
+        assert (FrameInterval(5.0).interval_s, FrameInterval(0.001).interval_s) == (1.0, 0.01)
 
     def test_frames_that_come_together_count_as_a_hundredth_of_a_second(self) -> None:
-        pace = Pace(0.02)
+        pace = FrameInterval(0.02)
         for _ in range(50):
             pace.tick(1.0)
         assert pace.interval_s == 0.01
 
     def test_a_flight_is_ordered_by_sending_and_settles_by_sequence(self) -> None:
-        flight = Flight()
+        flight = Unacknowledged()
         for sequence, sent_s in ((5, 1.0), (3, 2.0), (9, 3.0)):
             flight.add(Sent(sequence, 90, 100, sent_s, None))
         oldest, newest = flight.oldest(), flight.newest()
@@ -450,7 +450,7 @@ class TestParts:
     def test_a_backlog_is_what_is_overdue_and_what_of_the_rest_a_round_trip_cannot_carry(
         self,
     ) -> None:
-        flight = Flight()
+        flight = Unacknowledged()
         flight.add(Sent(1, 0, 1000, 8.0, None))
         flight.add(Sent(2, 0, 500, 9.5, None))
         it = Moment(10.0, 1.0, 2.0, 1.0, flight, ladder(), (0,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from saccade.manifest import TokensByKind
-from saccade.nouns import Region
+from saccade.types import Region
 from saccade_edge.plan import Plan
 from saccade_edge.views import Closeup
 

@@ -14,20 +14,20 @@ from saccade.bundle import Bundle
 from saccade.errors import ConfigError, SourceError, Unreachable
 from saccade.limits import Limits
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
-from saccade.nouns import Frame
 from saccade.packet import unpack
+from saccade.types import Frame
 from saccade.v1 import vision_pb2 as pb
 from saccade_edge.budget import BudgetSettings, Controller, Policy
 from saccade_edge.budget.fixed import Fixed
 from saccade_edge.daemon import Watch, WatchSettings
-from saccade_edge.events import Event, FrameAnswered, FrameSent, FrameSkipped, Summary
+from saccade_edge.event_lines import to_line, to_record
 from saccade_edge.gate import GateSettings
-from saccade_edge.parts import Parts
-from saccade_edge.pipeline import Look, Pipeline
+from saccade_edge.onnx_model import RuntimeSettings
+from saccade_edge.pipeline import FrameResult, Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.report import to_line, to_record
-from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.source.base import RecordedSource
+from saccade_edge.watch_events import Event, FrameAnswered, FrameSent, FrameSkipped, Summary
+from saccade_edge.watch_parts import WatchParts
 from saccade_testing.scripted_cloud import Line, scripted_cloud, serve
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ def test_every_frame_of_a_video_is_sent_and_every_question_answered(
             cameras=hello.cameras,
             epoch_unix_ms=hello.epoch_unix_ms,
         )
-        (sent,) = (e.look for e in kinds(events, FrameSent) if e.look.frame.sequence == 3)
+        (sent,) = (e.result for e in kinds(events, FrameSent) if e.result.frame.sequence == 3)
         assert (there.camera, there.size) == ("north", (96, 160))
         assert abs(there.captured_ns - sent.frame.captured_ns) < 1_000_000
         for answered in kinds(events, FrameAnswered):
@@ -116,7 +116,7 @@ def test_the_clouds_bound_holds_from_then_on(bundle: Bundle, make_video: MakeVid
         events: list[Event] = []
         async with scripted_cloud(bundle, bounds) as cloud:
             await Watch(bundle, settings(make_video(frames=4), cloud.address), events.append).run()
-        kept = [e.look.sight.tokens.kept for e in kinds(events, FrameSent) if e.look.sight]
+        kept = [e.result.encoded.tokens.kept for e in kinds(events, FrameSent) if e.result.encoded]
         assert kept == [32, 8, 8, 8]
 
     play(test)
@@ -169,7 +169,7 @@ def test_a_source_that_breaks_off_says_so_once_the_rest_is_settled(
 
     async def test() -> None:
         events: list[Event] = []
-        parts = Parts(source=lambda: RecordedSource(frames()))
+        parts = WatchParts(source=lambda: RecordedSource(frames()))
         async with scripted_cloud(bundle) as cloud:
             watch = Watch(bundle, settings("", cloud.address), events.append, parts)
             with pytest.raises(SourceError, match="the recording broke off"):
@@ -253,15 +253,15 @@ def test_a_program_brings_parts_of_its_own(
     asked: list[Policy | None] = []
 
     class Mirrored(Pipeline):
-        def look(self, frame: Frame, **how: Any) -> Look:
+        def process(self, frame: Frame, **how: Any) -> FrameResult:
             looked_at.append(frame.sequence)
-            return super().look(replace(frame, picture=frame.picture[:, ::-1].copy()), **how)
+            return super().process(replace(frame, picture=frame.picture[:, ::-1].copy()), **how)
 
     def smallest(manifest: Manifest, settings: BudgetSettings, policy: Policy | None) -> Controller:
         asked.append(policy)
         return Controller(manifest, settings, Fixed(0))
 
-    parts = Parts(
+    parts = WatchParts(
         source=lambda: RecordedSource(
             (make_frame(step) for step in range(3)), lambda: closed.append(True)
         ),
@@ -294,7 +294,7 @@ def test_a_controller_of_ones_own_wants_something_to_choose(
     async def test() -> None:
         async with scripted_cloud(bundle) as cloud:
             chosen = settings(make_video(), cloud.address)
-            watch = Watch(bundle, chosen, lambda event: None, Parts(controller=never))
+            watch = Watch(bundle, chosen, lambda event: None, WatchParts(controller=never))
             with pytest.raises(ConfigError, match="with codec given, every frame is coded alike"):
                 await watch.run()
             assert cloud.lines == []

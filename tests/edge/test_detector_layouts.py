@@ -15,11 +15,11 @@ from saccade.bundle_files import unlisted_model
 from saccade.detector_layouts import LAYOUTS
 from saccade.errors import BundleError
 from saccade.manifest import DetectorSpec
-from saccade.nouns import F32, Frame, Region, TokenGrid
+from saccade.types import F32, Frame, Region, TokenGrid
+from saccade_edge.detect.detector_input import preprocess_of
 from saccade_edge.detect.layouts import READERS
 from saccade_edge.detect.onnx_detector import OnnxDetector, layouts_that_fit
-from saccade_edge.detect.preprocess import preprocess_of
-from saccade_edge.runtime import Port, RuntimeSettings
+from saccade_edge.onnx_model import Port, RuntimeSettings
 from saccade_testing.detector_graphs import (
     SIZE,
     Rows,

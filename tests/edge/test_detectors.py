@@ -9,12 +9,12 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import BundleError, ConfigError
-from saccade.nouns import Frame, TokenGrid
+from saccade.types import Frame, TokenGrid
 from saccade_edge.detect import make_detector
 from saccade_edge.detect.motion import MotionDetector
 from saccade_edge.detect.onnx_detector import OnnxDetector
 from saccade_edge.detect.saliency import SaliencyDetector
-from saccade_edge.runtime import RuntimeSettings
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_testing.edge_bundle import write_edge_bundle
 
 MakeFrame = Callable[..., Frame]

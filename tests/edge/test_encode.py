@@ -8,9 +8,9 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import BundleError, ConfigError
-from saccade.nouns import View
+from saccade.types import View
 from saccade_edge.encode import Encoder
-from saccade_edge.runtime import RuntimeSettings
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_testing.edge_bundle import write_edge_bundle
 
 ONE_THREAD = RuntimeSettings(threads=1)

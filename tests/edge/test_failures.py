@@ -17,10 +17,20 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import BundleError, FramesFailed, LimitExceeded, SaccadeError, SourceError
-from saccade.nouns import Frame
+from saccade.types import Frame
 from saccade.v1 import vision_pb2 as pb
 from saccade_edge.daemon import Watch, WatchSettings
-from saccade_edge.events import (
+from saccade_edge.event_lines import to_line, to_record
+from saccade_edge.frame_failures import MOST_IN_A_ROW
+from saccade_edge.gate import Gate, GateSettings
+from saccade_edge.onnx_model import RuntimeSettings
+from saccade_edge.pipeline import FrameResult, Pipeline
+from saccade_edge.plan import PipelineSettings
+from saccade_edge.source import FrameError, open_source
+from saccade_edge.source.base import RecordedSource
+from saccade_edge.source.picture_files import printable
+from saccade_edge.uplink import Refused
+from saccade_edge.watch_events import (
     Event,
     FrameAnswered,
     FrameFailed,
@@ -28,17 +38,7 @@ from saccade_edge.events import (
     FrameSkipped,
     Summary,
 )
-from saccade_edge.failures import MOST_IN_A_ROW
-from saccade_edge.gate import Gate, GateSettings
-from saccade_edge.parts import Parts
-from saccade_edge.pipeline import Look, Pipeline
-from saccade_edge.plan import PipelineSettings
-from saccade_edge.report import to_line, to_record
-from saccade_edge.runtime import RuntimeSettings
-from saccade_edge.source import FrameError, open_source
-from saccade_edge.source.base import RecordedSource
-from saccade_edge.source.pictures import printable
-from saccade_edge.uplink import Refused
+from saccade_edge.watch_parts import WatchParts
 from saccade_testing.edge_bundle import write_edge_bundle
 from saccade_testing.scripted_cloud import Line, Script, honest, scripted_cloud
 
@@ -72,10 +72,10 @@ def watch(
     events: list[Event],
     *levels: int,
     script: Script = honest,
-    parts: Parts | None = None,
+    parts: WatchParts | None = None,
     **changes: Any,
 ) -> Summary:
-    parts = replace(parts or Parts(), source=lambda: RecordedSource(frames(*levels)))
+    parts = replace(parts or WatchParts(), source=lambda: RecordedSource(frames(*levels)))
     return watch_source(bundle, events, "", script=script, parts=parts, **changes)
 
 
@@ -85,14 +85,14 @@ def watch_source(
     source: str,
     *,
     script: Script = honest,
-    parts: Parts | None = None,
+    parts: WatchParts | None = None,
     **changes: Any,
 ) -> Summary:
     async def run() -> Summary:
         async with scripted_cloud(bundle, script) as cloud:
             usual = WatchSettings(source, cloud.address, camera="gate", pipeline=EVERY_FRAME)
             chosen = replace(usual, **changes)
-            return await Watch(bundle, chosen, events.append, parts or Parts()).run()
+            return await Watch(bundle, chosen, events.append, parts or WatchParts()).run()
 
     return _run(run)
 
@@ -106,7 +106,7 @@ def kinds(events: list[Event], kind: type[T]) -> list[T]:
 
 
 def sent(events: list[Event]) -> list[int]:
-    return [event.look.frame.sequence for event in kinds(events, FrameSent)]
+    return [event.result.frame.sequence for event in kinds(events, FrameSent)]
 
 
 def test_a_frame_that_cannot_be_had_or_looked_at_costs_only_itself(faulty: Bundle) -> None:
@@ -171,11 +171,11 @@ def test_what_a_failed_frame_showed_is_still_new_to_the_gate(faulty: Bundle) -> 
     gated = replace(EVERY_FRAME, gate=GateSettings(threshold=4, max_silence_s=1e6))
     pipeline = Pipeline(faulty, gated)
     first, black, dark = (Frame(flat(v), 0, "gate", n) for n, v in enumerate((GREY, BLACK, 2)))
-    assert pipeline.look(first).packet is not None
+    assert pipeline.process(first).packet is not None
     with pytest.raises(BundleError):
-        pipeline.look(black)
+        pipeline.process(black)
     assert pipeline.stage == "encode"
-    assert pipeline.look(dark).verdict.kind == "key"  # hardly different from the black one
+    assert pipeline.process(dark).verdict.kind == "key"  # hardly different from the black one
 
 
 def test_a_gate_takes_back_only_the_last_verdict() -> None:
@@ -199,15 +199,15 @@ def test_a_packet_over_the_limit_is_one_failed_frame(bundle: Bundle) -> None:
     class Swelling(Pipeline):
         """Frame 2's packet is too large."""
 
-        def look(self, frame: Frame, **how: Any) -> Look:
-            look = super().look(frame, **how)
-            if frame.sequence == 2 and look.packet is not None:
-                look.packet.owners = bytes(4000)
-            return look
+        def process(self, frame: Frame, **how: Any) -> FrameResult:
+            result = super().process(frame, **how)
+            if frame.sequence == 2 and result.packet is not None:
+                result.packet.owners = bytes(4000)
+            return result
 
     events: list[Event] = []
     lean = replace(EVERY_FRAME, tokens_per_view=4)
-    parts = Parts(pipeline=Swelling)
+    parts = WatchParts(pipeline=Swelling)
     summary = watch(bundle, events, 10, 20, 30, script=small, parts=parts, pipeline=lean)
     (failed,) = kinds(events, FrameFailed)
     assert (failed.sequence, failed.stage) == (2, "send")
@@ -220,13 +220,13 @@ def test_a_defect_of_a_part_is_told_logged_and_costs_one_frame(
     bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Brittle(Pipeline):
-        def look(self, frame: Frame, **how: Any) -> Look:
+        def process(self, frame: Frame, **how: Any) -> FrameResult:
             if frame.sequence == 2:
                 raise ZeroDivisionError("of a part")
-            return super().look(frame, **how)
+            return super().process(frame, **how)
 
     events: list[Event] = []
-    watch(bundle, events, 10, 20, 30, parts=Parts(pipeline=Brittle))
+    watch(bundle, events, 10, 20, 30, parts=WatchParts(pipeline=Brittle))
     (failed,) = kinds(events, FrameFailed)
     assert failed.error.message == "ZeroDivisionError: of a part"
     assert sent(events) == [1, 3]
@@ -286,7 +286,7 @@ def test_every_picture_of_a_folder_is_looked_at_and_named_and_bad_ones_are_told(
     gated = replace(EVERY_FRAME, gate=GateSettings(threshold=50))
     asked = ("what is it?",)
     summary = watch_source(bundle, events, str(album), pipeline=gated, questions=asked)
-    assert [e.look.frame.name for e in kinds(events, FrameSent)] == ["0.png", "1.png", "2.png"]
+    assert [e.result.frame.name for e in kinds(events, FrameSent)] == ["0.png", "1.png", "2.png"]
     assert [e.name for e in kinds(events, FrameAnswered)] == ["0.png", "1.png", "2.png"]
     failed = {e.name: e.error.message for e in kinds(events, FrameFailed)}
     assert sorted(failed) == ["a.png", "b.jpg", "c.jpg", "d.png", "e.png", "f.png", "g.png"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from saccade.nouns import Frame
+from saccade.types import Frame
 from saccade_edge.gate import Gate, GateSettings, Sent, Verdict, difference, judge, thumbnail
 
 MakeFrame = Callable[..., Frame]

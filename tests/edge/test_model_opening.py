@@ -11,9 +11,9 @@ import pytest
 from saccade.bundle import Bundle
 from saccade.bundle_files import ListedFile, ModelFile, measure, unlisted_model
 from saccade.errors import BundleError, ConfigError
+from saccade_edge.onnx_model import Model, RuntimeSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.runtime import Model, RuntimeSettings
 from saccade_testing.edge_bundle import write_edge_bundle
 from saccade_testing.external_models import ELSEWHERE, PLACES, VALUES, model, save, tensor
 

@@ -7,14 +7,14 @@ from typing import Any
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade_edge.uplink.backoff import Backoff
-from saccade_edge.uplink.bounds import Bounds
+from saccade_edge.uplink.link_state import Bounds
 from saccade_edge.uplink.outbox import Outbox
-from saccade_edge.uplink.parcel import Parcel
+from saccade_edge.uplink.queued_packet import QueuedPacket
 
 
-def parcel(sequence: int, *questions: pb.Question) -> Parcel:
+def queued(sequence: int, *questions: pb.Question) -> QueuedPacket:
     packet = tokens_pb2.FramePacket(sequence=sequence)
-    return Parcel(packet, {asked.id: asked for asked in questions})
+    return QueuedPacket(packet, {asked.id: asked for asked in questions})
 
 
 def question(question_id: int, sequence: int) -> pb.Question:
@@ -55,8 +55,8 @@ async def opened(packets: int = 8, questions: int = 8) -> Outbox:
 def test_messages_are_said_in_their_order() -> None:
     async def play() -> None:
         outbox = await opened()
-        await outbox.add(parcel(1, question(1, 1), question(2, 1)))
-        await outbox.add(parcel(2))
+        await outbox.add(queued(1, question(1, 1), question(2, 1)))
+        await outbox.add(queued(2))
         assert await said(outbox, set(), set()) == ["p1", "q1", "q2", "p2"]
 
     asyncio.run(play())
@@ -65,11 +65,11 @@ def test_messages_are_said_in_their_order() -> None:
 def test_adding_waits_while_too_much_is_unsettled() -> None:
     async def play() -> None:
         outbox = await opened(packets=2)
-        await outbox.add(parcel(1))
-        await outbox.add(parcel(2))
-        assert await waits(outbox.add(parcel(3)))
+        await outbox.add(queued(1))
+        await outbox.add(queued(2))
+        assert await waits(outbox.add(queued(3)))
         await outbox.settle(1)
-        assert not await waits(outbox.add(parcel(3)))
+        assert not await waits(outbox.add(queued(3)))
         assert outbox.unsettled == 2
 
     asyncio.run(play())
@@ -78,7 +78,7 @@ def test_adding_waits_while_too_much_is_unsettled() -> None:
 def test_adding_waits_while_too_many_questions_are_open() -> None:
     async def play() -> None:
         outbox = await opened(questions=2)
-        await outbox.add(parcel(1, question(1, 1), question(2, 1)))
+        await outbox.add(queued(1, question(1, 1), question(2, 1)))
         await outbox.settle(1)
         assert await waits(outbox.room(1))
         await outbox.answered(1)
@@ -103,7 +103,7 @@ def test_a_new_stream_hears_what_is_owed_and_nothing_else() -> None:
     async def play() -> None:
         outbox = await opened()
         for sequence in (1, 2, 3):
-            await outbox.add(parcel(sequence, question(sequence, sequence)))
+            await outbox.add(queued(sequence, question(sequence, sequence)))
         await said(outbox, set(), set())
         await outbox.settle(1)
         await outbox.answered(1)  # 1 is done; 2 waits for its answer, 3 for both
@@ -117,9 +117,9 @@ def test_a_new_stream_hears_what_is_owed_and_nothing_else() -> None:
 def test_what_the_cloud_has_stored_is_said_again_only_for_its_questions() -> None:
     async def play() -> None:
         outbox = await opened()
-        await outbox.add(parcel(1))
-        await outbox.add(parcel(2, question(1, 2)))
-        await outbox.add(parcel(3))
+        await outbox.add(queued(1))
+        await outbox.add(queued(2, question(1, 2)))
+        await outbox.add(queued(3))
         await said(outbox, set(), set())
         await outbox.rewind([1, 2])
         assert await said(outbox, set(), set()) == ["p2", "q1", "p3"]
@@ -131,7 +131,7 @@ def test_a_tighter_cloud_is_not_told_more_than_it_takes() -> None:
     async def play() -> None:
         outbox = await opened()
         for sequence in (1, 2, 3):
-            await outbox.add(parcel(sequence))
+            await outbox.add(queued(sequence))
         outbox.bound(2, 0)
         await outbox.rewind([])
         in_flight: set[int] = set()
@@ -147,16 +147,16 @@ def test_what_is_held_goes_when_the_link_moves_again_the_newest_first() -> None:
     async def play() -> None:
         outbox = Outbox(Bounds(still_s=0.05, live=True))
         await outbox.rewind([])
-        await outbox.add(parcel(1))
+        await outbox.add(queued(1))
         in_flight: set[int] = set()
         assert await said(outbox, in_flight, set()) == ["p1"]
         await asyncio.sleep(0.06)  # nothing is acknowledged: the link stands still
         for sequence in (2, 3):
-            held = parcel(sequence)
+            held = queued(sequence)
             held.held = True
             await outbox.add(held)
         assert await said(outbox, in_flight, set()) == []
-        await outbox.add(parcel(4))  # this one asks whether the link is back
+        await outbox.add(queued(4))  # this one asks whether the link is back
         assert await said(outbox, in_flight, set()) == ["p4"]
         await outbox.settle(1)
         assert await said(outbox, in_flight, set()) == ["p3", "p2"]
@@ -167,7 +167,7 @@ def test_what_is_held_goes_when_the_link_moves_again_the_newest_first() -> None:
 def test_it_is_drained_once_all_is_settled_and_answered() -> None:
     async def play() -> None:
         outbox = await opened()
-        await outbox.add(parcel(1, question(1, 1)))
+        await outbox.add(queued(1, question(1, 1)))
         await outbox.settle(1)
         assert await waits(outbox.drained())
         await outbox.answered(1)

@@ -14,11 +14,11 @@ import pytest
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade_edge.spool import Asked, Entry, Fate
-from saccade_edge.uplink.bounds import Bounds
-from saccade_edge.uplink.keeping import PAGE_BYTES, PAGE_PACKETS
+from saccade_edge.uplink.link_state import Bounds
 from saccade_edge.uplink.outbox import UNSTORED_PAUSE_S, Outbox
-from saccade_edge.uplink.parcel import Parcel
-from saccade_edge.uplink.queues import MOST_IN_MEMORY
+from saccade_edge.uplink.packet_queues import MOST_IN_MEMORY
+from saccade_edge.uplink.queued_packet import QueuedPacket
+from saccade_edge.uplink.spool_transfer import PAGE_BYTES, PAGE_PACKETS
 from saccade_testing.spools import Opened, accounted, opened
 
 DELIVERED = Fate.DELIVERED.value
@@ -33,20 +33,20 @@ class Edge:
         self.outbox = Outbox(Bounds(**chosen), self.spool)
         self.said: list[int] = []
 
-    async def add(self, *questions: str, size: int = 10, late: bool = False) -> Parcel:
+    async def add(self, *questions: str, size: int = 10, late: bool = False) -> QueuedPacket:
         sequence = self.spool.next_sequence()
         packet = tokens_pb2.FramePacket(sequence=sequence, layers=[bytes(size)])
         asked = tuple(Asked(self.spool.next_question(), text) for text in questions)
         now_ms = time.time_ns() // 1_000_000
         entry = Entry(sequence, 0, now_ms, now_ms, 0, packet.SerializeToString(), asked)
-        parcel = Parcel(
+        queued = QueuedPacket(
             packet,
             {q.id: pb.Question(id=q.id, sequence=sequence, text=q.text) for q in asked},
             deadline_s=0.0 if late else math.inf,
             entry=entry,
         )
-        await self.outbox.add(parcel)
-        return parcel
+        await self.outbox.add(queued)
+        return queued
 
     async def say(self, most: int = 1000) -> list[int]:
         """What may be said now, packets only."""
@@ -188,11 +188,11 @@ def test_bytes_that_are_no_packet_end_as_damaged(tmp_path: Path) -> None:
 
 def test_the_65th_live_packet_pushes_the_oldest_to_the_disk(tmp_path: Path) -> None:
     async def test(edge: Edge) -> None:
-        parcels = [await edge.add() for _ in range(MOST_IN_MEMORY)]
+        packets = [await edge.add() for _ in range(MOST_IN_MEMORY)]
         assert edge.outbox.state().waiting == MOST_IN_MEMORY
         await edge.add()
         assert edge.outbox.state().waiting == MOST_IN_MEMORY
-        assert [parcel.live for parcel in parcels[:2]] == [False, True]
+        assert [queued.live for queued in packets[:2]] == [False, True]
         assert edge.outbox.unsettled == MOST_IN_MEMORY
 
     play(tmp_path, test)
@@ -235,10 +235,10 @@ def test_what_the_cloud_did_not_store_falls_behind_and_the_backlog_pauses(tmp_pa
     async def test(edge: Edge) -> None:
         assert UNSTORED_PAUSE_S == 30.0
         await edge.outbox.rewind([])
-        parcel = await edge.add()
+        queued = await edge.add()
         await edge.say()
         await edge.outbox.settle(1, stored=False)
-        assert (parcel.live, edge.outbox.empty) == (False, False)
+        assert (queued.live, edge.outbox.empty) == (False, False)
         assert not edge.outbox.pace.allows()
         await edge.outbox.tend()
         assert await edge.say() == []
@@ -326,14 +326,14 @@ def test_what_may_be_said_is_written_down_before_it_is(tmp_path: Path) -> None:
 def test_what_memory_alone_has_is_counted_by_the_disks_fault_at_the_end(tmp_path: Path) -> None:
     async def test(edge: Edge) -> None:
         await edge.outbox.rewind([])
-        parcels = [await edge.add() for _ in range(3)]
+        packets = [await edge.add() for _ in range(3)]
         await edge.say()
         await edge.outbox.settle(3)
-        for parcel in parcels[:2]:
-            edge.spool.forget(parcel.sequence)
-        parcels[0].unkept = Fate.DISK_FULL
-        parcels[1].unkept = Fate.STALLED
-        parcels[1].settled = True
+        for queued in packets[:2]:
+            edge.spool.forget(queued.sequence)
+        packets[0].unkept = Fate.DISK_FULL
+        packets[1].unkept = Fate.STALLED
+        packets[1].settled = True
         edge.outbox.abandon()
         await edge.counts(handed=3, delivered=2, disk_full=1)
         assert edge.outbox.empty

@@ -12,14 +12,14 @@ from saccade.bundle import Bundle
 from saccade.errors import ConfigError, SourceError
 from saccade.limits import Limits
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
-from saccade.nouns import Frame
 from saccade.packet import unpack
 from saccade.selection import QUOTAS
+from saccade.types import Frame
 from saccade_edge.gate import GateSettings
-from saccade_edge.local import ImageEncoder, encode_image
+from saccade_edge.image_encoder import ImageEncoder, encode_image
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings, settle
-from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.stopwatch import Stopwatch
 
 MakeFrame = Callable[..., Frame]
@@ -34,24 +34,24 @@ def settings(**changes: object) -> PipelineSettings:
 def test_a_frame_becomes_a_packet_that_says_what_was_seen(
     bundle: Bundle, make_frame: MakeFrame
 ) -> None:
-    look = Pipeline(bundle, settings(codec="f16")).look(make_frame(3))
-    assert look.sight is not None
-    assert look.packet is not None
-    assert [r.label for r in look.sight.regions] == ["car"]
-    assert [v.kind for v in look.sight.views] == ["overview", "crop"]
-    assert look.sight.tokens.kept == 2 * 16
+    result = Pipeline(bundle, settings(codec="f16")).process(make_frame(3))
+    assert result.encoded is not None
+    assert result.packet is not None
+    assert [r.label for r in result.encoded.regions] == ["car"]
+    assert [v.kind for v in result.encoded.views] == ["overview", "crop"]
+    assert result.encoded.tokens.kept == 2 * 16
     limits = Limits.of(bundle.manifest)
-    there = unpack(look.packet, limits=limits, cameras=["gate"], epoch_unix_ms=EPOCH_UNIX_MS)
+    there = unpack(result.packet, limits=limits, cameras=["gate"], epoch_unix_ms=EPOCH_UNIX_MS)
     assert (there.sequence, there.camera, there.size) == (4, "gate", (96, 160))
     assert there.captured_ns == make_frame(3).captured_ns
-    for mine, theirs in zip(look.sight.tokens.views, there.views, strict=True):
+    for mine, theirs in zip(result.encoded.tokens.views, there.views, strict=True):
         assert mine.window == theirs.window
         assert (mine.tokens.ids == theirs.tokens.ids).all()
         assert np.allclose(mine.tokens.features, theirs.tokens.features, atol=2e-3)
 
 
 def test_every_stage_is_timed_in_order(bundle: Bundle, make_frame: MakeFrame) -> None:
-    timing = Pipeline(bundle, settings()).look(make_frame()).timing
+    timing = Pipeline(bundle, settings()).process(make_frame()).timing
     assert list(timing.stages) == ["gate", "detect", "views", "encode", "select", "code"]
     assert all(ms > 0 for ms in timing.stages.values())
 
@@ -60,49 +60,49 @@ def test_a_frame_without_news_is_skipped_before_any_work(
     bundle: Bundle, make_frame: MakeFrame
 ) -> None:
     pipeline = Pipeline(bundle, settings())
-    pipeline.look(make_frame())
-    skipped = pipeline.look(make_frame())
-    assert (skipped.verdict.reason, skipped.sight, skipped.packet) == ("unchanged", None, None)
+    pipeline.process(make_frame())
+    skipped = pipeline.process(make_frame())
+    assert (skipped.verdict.reason, skipped.encoded, skipped.packet) == ("unchanged", None, None)
     assert list(skipped.timing.stages) == ["gate"]
 
 
 def test_the_same_frame_gives_the_same_bytes(bundle: Bundle, make_frame: MakeFrame) -> None:
-    packets = [Pipeline(bundle, settings()).look(make_frame(3)).packet for _ in range(2)]
+    packets = [Pipeline(bundle, settings()).process(make_frame(3)).packet for _ in range(2)]
     assert packets[0] == packets[1]
 
 
 def test_saliency_encodes_the_overview_once(bundle: Bundle, make_frame: MakeFrame) -> None:
-    look = Pipeline(bundle, settings(detector="saliency")).look(make_frame(3))
-    assert look.sight is not None
-    assert 2 <= len(look.sight.views) <= 5
-    assert [v.kind for v in look.sight.views].count("overview") == 1
-    plain = Pipeline(bundle, settings()).look(make_frame(3))
-    assert plain.sight is not None
-    overviews = [s.tokens.views[0].tokens for s in (look.sight, plain.sight)]
+    result = Pipeline(bundle, settings(detector="saliency")).process(make_frame(3))
+    assert result.encoded is not None
+    assert 2 <= len(result.encoded.views) <= 5
+    assert [v.kind for v in result.encoded.views].count("overview") == 1
+    plain = Pipeline(bundle, settings()).process(make_frame(3))
+    assert plain.encoded is not None
+    overviews = [s.tokens.views[0].tokens for s in (result.encoded, plain.encoded)]
     assert (overviews[0].ids == overviews[1].ids).all()
 
 
 def test_without_a_detector_the_whole_frame_is_all_that_is_sent(
     bundle: Bundle, make_frame: MakeFrame
 ) -> None:
-    look = Pipeline(bundle, settings(detector="none")).look(make_frame(3))
-    assert look.sight is not None
-    assert look.sight.regions == ()
-    assert [view.kind for view in look.sight.views] == ["overview"]
+    result = Pipeline(bundle, settings(detector="none")).process(make_frame(3))
+    assert result.encoded is not None
+    assert result.encoded.regions == ()
+    assert [view.kind for view in result.encoded.views] == ["overview"]
 
 
 def test_no_crops_leaves_the_overview(bundle: Bundle, make_frame: MakeFrame) -> None:
-    look = Pipeline(bundle, settings(max_crops=0)).look(make_frame())
-    assert look.sight is not None
-    assert [v.kind for v in look.sight.views] == ["overview"]
+    result = Pipeline(bundle, settings(max_crops=0)).process(make_frame())
+    assert result.encoded is not None
+    assert [v.kind for v in result.encoded.views] == ["overview"]
 
 
 def test_the_clouds_bound_is_shared_by_the_views(bundle: Bundle, make_frame: MakeFrame) -> None:
     pipeline = Pipeline(bundle, settings(gate=GateSettings(threshold=0)))
     for bound, kept in ((None, 32), (100, 32), (20, 20), (1, 2)):
-        look = pipeline.look(make_frame(), tokens_per_frame=bound)
-        assert look.sight is not None
-        assert look.sight.tokens.kept == kept
+        result = pipeline.process(make_frame(), tokens_per_frame=bound)
+        assert result.encoded is not None
+        assert result.encoded.tokens.kept == kept
 
 
 def with_points(bundle: Bundle) -> Manifest:
@@ -148,9 +148,9 @@ def test_a_quota_shares_what_the_views_have_together(
 ) -> None:
     pipeline = Pipeline(bundle, settings(quota=quota, gate=GateSettings(threshold=0)))
     for bound, kept in ((None, 32), (100, 32), (20, 20), (1, 2)):
-        look = pipeline.look(make_frame(3), tokens_per_frame=bound)
-        assert look.sight is not None
-        counts = [len(view.tokens.ids) for view in look.sight.tokens.views]
+        result = pipeline.process(make_frame(3), tokens_per_frame=bound)
+        assert result.encoded is not None
+        counts = [len(view.tokens.ids) for view in result.encoded.tokens.views]
         assert sum(counts) == kept
         assert min(counts) >= 1
 

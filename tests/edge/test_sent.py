@@ -13,10 +13,18 @@ import numpy as np
 import pytest
 
 from saccade.bundle import Bundle
-from saccade.nouns import Frame, Timing
+from saccade.types import Frame, Timing
 from saccade.v1 import tokens_pb2
 from saccade_edge.daemon import Watch, WatchSettings
-from saccade_edge.events import (
+from saccade_edge.event_lines import to_line, to_record
+from saccade_edge.frame_tracker import MOST_SENT, FrameTracker
+from saccade_edge.gate import GateSettings, Verdict
+from saccade_edge.onnx_model import RuntimeSettings
+from saccade_edge.pipeline import FrameResult
+from saccade_edge.plan import PipelineSettings
+from saccade_edge.spool import SpoolSettings
+from saccade_edge.uplink import ConnectionLost, Outstanding, PacketDeferred, PacketSent
+from saccade_edge.watch_events import (
     Event,
     FrameAnswered,
     FrameSent,
@@ -24,14 +32,6 @@ from saccade_edge.events import (
     LateFrameSent,
     Summary,
 )
-from saccade_edge.gate import GateSettings, Verdict
-from saccade_edge.ledger import MOST_SENT, Ledger
-from saccade_edge.pipeline import Look
-from saccade_edge.plan import PipelineSettings
-from saccade_edge.report import to_line, to_record
-from saccade_edge.runtime import RuntimeSettings
-from saccade_edge.spool import SpoolSettings
-from saccade_edge.uplink import Kept, Lost, Owed, Said
 from saccade_testing.scripted_cloud import Line, honest, scripted_cloud
 
 T = TypeVar("T")
@@ -75,8 +75,8 @@ def test_without_a_cloud_frames_are_spooled_and_go_late_in_the_next_run(
         assert kinds(away, FrameSent) == []
         assert kinds(away, LateFrameSent) == []
         spooled = kinds(away, FrameSpooled)
-        assert [e.look.frame.sequence for e in spooled] == sorted(
-            {e.look.frame.sequence for e in spooled}
+        assert [e.result.frame.sequence for e in spooled] == sorted(
+            {e.result.frame.sequence for e in spooled}
         )
         assert first.frames == first.spooled == len(spooled) > 0
         assert (first.sent, first.packet_bytes, first.unsent, first.complete) == (0, 0, 0, False)
@@ -95,7 +95,7 @@ def test_without_a_cloud_frames_are_spooled_and_go_late_in_the_next_run(
             again = camera(video, cloud.address, spool, live=False)
             second = await watched(bundle, again, there)
         late = kinds(there, LateFrameSent)
-        assert {e.sequence for e in late} >= {e.look.frame.sequence for e in spooled}
+        assert {e.sequence for e in late} >= {e.result.frame.sequence for e in spooled}
         assert {e.size for e in late} == {(96, 160)}
         assert second.sent == len(late) + len(kinds(there, FrameSent))
         assert second.late == len(late) == first.frames
@@ -122,10 +122,10 @@ def test_a_packet_that_is_said_again_was_sent_once(bundle: Bundle, make_video: M
         async with scripted_cloud(bundle, hangs_up, honest) as cloud:
             chosen = WatchSettings(str(make_video(frames=3)), cloud.address, pipeline=EVERY_FRAME)
             summary = await watched(bundle, chosen, events)
-        assert len(kinds(events, Lost)) == 1
+        assert len(kinds(events, ConnectionLost)) == 1
         said = [packet.sequence for line in cloud.lines for packet in line.said("packet")]
         assert said.count(1) == 2
-        assert [e.look.frame.sequence for e in kinds(events, FrameSent)] == [1, 2, 3]
+        assert [e.result.frame.sequence for e in kinds(events, FrameSent)] == [1, 2, 3]
         assert summary.sent == 3
         sizes = {p.sequence: p.ByteSize() for line in cloud.lines for p in line.said("packet")}
         assert summary.packet_bytes == sum(sizes.values())
@@ -168,24 +168,24 @@ def test_what_the_cloud_owes_at_the_end_is_said_once(
     asyncio.run(test())
 
 
-def look(sequence: int, picture: np.ndarray[Any, np.dtype[np.uint8]] | None = None) -> Look:
+def look(sequence: int, picture: np.ndarray[Any, np.dtype[np.uint8]] | None = None) -> FrameResult:
     shown = np.full((16, 24, 3), 7, np.uint8) if picture is None else picture
     frame = Frame(shown, sequence * 10**9, "gate", sequence, f"{sequence}.png")
     packet = tokens_pb2.FramePacket(sequence=sequence)
-    return Look(frame, Verdict("key", "changed", 9.0), Timing({}), packet=packet)
+    return FrameResult(frame, Verdict("key", "changed", 9.0), Timing({}), packet=packet)
 
 
 def test_a_frame_that_waits_for_the_link_keeps_its_regions_and_not_its_picture() -> None:
     events: list[Event] = []
-    ledger = Ledger(events.append, 0)
+    ledger = FrameTracker(events.append, 0)
     ledger.sending(look(1), 100, 0.0, None)
-    ledger.heard(Kept(1, on_disk=True, late=False))
-    ledger.heard(Said(1, 100, live=True))
+    ledger.heard(PacketDeferred(1, on_disk=True, late=False))
+    ledger.heard(PacketSent(1, 100, live=True))
     (spooled,), (sent,) = kinds(events, FrameSpooled), kinds(events, FrameSent)
-    assert int(spooled.look.frame.picture.max()) == 7
-    assert (sent.look.frame.size, int(sent.look.frame.picture.max())) == ((16, 24), 0)
-    assert sent.look.frame.picture.strides == (0, 0, 0)  # it takes no memory
-    assert (ledger.summary(complete=True, spool=None).spooled, sent.look.packet) == (1, None)
+    assert int(spooled.result.frame.picture.max()) == 7
+    assert (sent.result.frame.size, int(sent.result.frame.picture.max())) == ((16, 24), 0)
+    assert sent.result.frame.picture.strides == (0, 0, 0)  # it takes no memory
+    assert (ledger.summary(complete=True, spool=None).spooled, sent.result.packet) == (1, None)
 
 
 @pytest.mark.parametrize(
@@ -194,11 +194,11 @@ def test_a_frame_that_waits_for_the_link_keeps_its_regions_and_not_its_picture()
 )
 def test_a_frame_that_fell_behind_says_why_once(on_disk: bool, reason: str) -> None:
     events: list[Event] = []
-    ledger = Ledger(events.append, 0)
+    ledger = FrameTracker(events.append, 0)
     ledger.sending(look(1), 100, 0.0, None)
     for _ in range(2):
-        ledger.heard(Kept(1, on_disk=on_disk, late=True))
-    ledger.heard(Said(1, 100, live=False, size=(16, 24), captured_ns=10**9))
+        ledger.heard(PacketDeferred(1, on_disk=on_disk, late=True))
+    ledger.heard(PacketSent(1, 100, live=False, size=(16, 24), captured_ns=10**9))
     (spooled,), (late,) = kinds(events, FrameSpooled), kinds(events, LateFrameSent)
     assert reason in spooled.reason
     assert late == LateFrameSent(1, 10**9, (16, 24), 100, "1.png")
@@ -208,25 +208,25 @@ def test_a_frame_that_fell_behind_says_why_once(on_disk: bool, reason: str) -> N
 @pytest.mark.parametrize("spooled", [True, False])
 def test_frames_that_never_went_are_counted_at_the_end(spooled: bool) -> None:
     events: list[Event] = []
-    ledger = Ledger(events.append, 0)
+    ledger = FrameTracker(events.append, 0)
     for sequence in (1, 2):
         ledger.sending(look(sequence), 100, 0.0, None)
-    ledger.heard(Said(1, 100, live=True))
+    ledger.heard(PacketSent(1, 100, live=True))
     ledger.ended(spooled=spooled)
     ledger.ended(spooled=spooled)
-    summary = ledger.summary(complete=False, spool=None, owed=Owed(1, 0))
+    summary = ledger.summary(complete=False, spool=None, owed=Outstanding(1, 0))
     assert (summary.frames, summary.sent, summary.unacknowledged) == (2, 1, 1)
     assert (summary.spooled, summary.unsent) == ((1, 0) if spooled else (0, 1))
-    assert [e.look.frame.sequence for e in kinds(events, FrameSpooled)] == [2] * spooled
+    assert [e.result.frame.sequence for e in kinds(events, FrameSpooled)] == [2] * spooled
     line = to_line(summary)
     assert line is not None
     assert re.search(r", 1 spooled" if spooled else r", 1 unsent", line)
 
 
 def test_what_is_known_of_sent_packets_is_bounded() -> None:
-    ledger = Ledger(lambda event: None, 0)
+    ledger = FrameTracker(lambda event: None, 0)
     for sequence in range(MOST_SENT + 10):
-        ledger.heard(Said(sequence, 1, live=True))
+        ledger.heard(PacketSent(sequence, 1, live=True))
     assert len(ledger._sent_live) == MOST_SENT
-    ledger.heard(Said(MOST_SENT + 9, 1, live=True))
+    ledger.heard(PacketSent(MOST_SENT + 9, 1, live=True))
     assert ledger.summary(complete=True, spool=None).sent == MOST_SENT + 10

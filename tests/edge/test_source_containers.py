@@ -20,7 +20,7 @@ from av.container import OutputContainer
 from av.stream import Disposition
 
 from saccade.errors import SourceError
-from saccade.nouns import Frame
+from saccade.types import Frame
 from saccade_edge.source import open_source
 from saccade_testing.clips import B_FRAMES, Making, clip_bytes, moving, write_clip
 from saccade_testing.frames import read_all

@@ -16,10 +16,10 @@ import pytest
 from av.video.frame import VideoFrame
 
 from saccade.errors import SourceError
-from saccade.nouns import U8
+from saccade.types import U8
 from saccade_edge.source import open_source
 from saccade_edge.source.display import Display, oriented, square_size
-from saccade_edge.source.pictures import read_picture
+from saccade_edge.source.picture_files import read_picture
 from saccade_testing.clips import B_FRAMES, Making, clip_bytes, moving, write_clip
 from saccade_testing.frames import read_all
 

@@ -10,9 +10,9 @@ import pytest
 
 from saccade.errors import SourceError
 from saccade_edge.source import open_source
-from saccade_edge.source.bounds import MAX_PIXELS
 from saccade_edge.source.headers import picture_size
-from saccade_edge.source.pictures import as_rgb, read_picture
+from saccade_edge.source.picture_bounds import MAX_PIXELS
+from saccade_edge.source.picture_files import as_rgb, read_picture
 from saccade_testing.frames import read_all
 
 MakeVideo = Callable[..., Path]

@@ -14,7 +14,7 @@ import pytest
 from saccade.errors import SourceError
 from saccade_edge.source import open_source
 from saccade_edge.source.live import LiveSource
-from saccade_edge.source.slot import NewestSlot
+from saccade_edge.source.newest_slot import NewestSlot
 from saccade_edge.source.video import Video
 
 MakeVideo = Callable[..., Path]

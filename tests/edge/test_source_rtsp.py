@@ -13,15 +13,15 @@ from functools import partial
 import pytest
 
 from saccade.bundle import Bundle
-from saccade.nouns import Frame
+from saccade.types import Frame
 from saccade_edge.daemon import Watch, WatchSettings
-from saccade_edge.events import Event, FrameSent
 from saccade_edge.gate import GateSettings
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.source import CameraState
 from saccade_edge.source.live import LiveSource
 from saccade_edge.source.video import Video
+from saccade_edge.watch_events import Event, FrameSent
 from saccade_testing.rtsp_camera import Habits, RtspCamera
 from saccade_testing.scripted_cloud import scripted_cloud
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saccade.nouns import Frame
+from saccade.types import Frame
 from saccade_edge.source import open_source
 from saccade_edge.source.timeline import MAX_GAP_S, ArrivalClock, Sampler, Timeline
 from saccade_testing.clips import B_FRAMES, Making, clip_bytes, moving, write_stamped

@@ -11,7 +11,7 @@ import pytest
 
 from saccade.errors import ConfigError, SourceError
 from saccade.redaction import secrets_of
-from saccade_edge.local import ImageEncoder
+from saccade_edge.image_encoder import ImageEncoder
 from saccade_edge.source import is_camera, open_source
 from saccade_edge.source.uri import network_url, scheme_of, with_credentials
 

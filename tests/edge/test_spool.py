@@ -27,8 +27,8 @@ from saccade_edge.spool import (
     SpoolReborn,
     SpoolTroubled,
 )
-from saccade_edge.spool.faults import at_opening
-from saccade_edge.spool.inspect import look_into
+from saccade_edge.spool.spool_faults import at_opening
+from saccade_edge.spool.spool_inspection import look_into
 from saccade_testing.commands import importing
 from saccade_testing.disks import remount, small_disk
 from saccade_testing.spools import DIGEST, accounted, entry, opened, settings

@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from saccade.errors import ConfigError
 from saccade_edge.spool import Entry, Fate, Identity, SpoolSettings
-from saccade_edge.spool.faults import fault_of
-from saccade_edge.spool.file import RESERVE, SpoolFile
-from saccade_edge.spool.rows import cost
+from saccade_edge.spool.packet_rows import cost
+from saccade_edge.spool.spool_faults import fault_of
+from saccade_edge.spool.spool_file import RESERVE, SpoolFile
 from saccade_testing.spools import DIGEST, FRESH, NOW_MS, entry, open_file, settings
 
 HOUR_MS = 3_600_000

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from saccade.bundle import Bundle
-from saccade_edge.spool.inspect import look_into
+from saccade_edge.spool.spool_inspection import look_into
 from saccade_testing.edge_process import EdgePlan
 from saccade_testing.fault_scene import packets_of
 from saccade_testing.kill_loop import kill_loop

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from saccade_edge.spool import Fate, SpoolMended, SpoolReborn, SpoolTroubled
-from saccade_edge.spool.inspect import look_into
+from saccade_edge.spool.spool_inspection import look_into
 from saccade_testing.commands import importing
 from saccade_testing.spools import Opened, entry, opened
 

@@ -14,8 +14,8 @@ import pytest
 
 from saccade.errors import ConfigError
 from saccade_edge.spool import Spool
-from saccade_edge.spool.inspect import look_into
-from saccade_edge.status import StatusFile, check_status, read_status
+from saccade_edge.spool.spool_inspection import look_into
+from saccade_edge.status_file import StatusFile, check_status, read_status
 from saccade_testing.foreign_files import (
     DATABASES,
     FILES,

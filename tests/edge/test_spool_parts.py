@@ -12,15 +12,15 @@ import pytest
 
 from saccade.errors import ConfigError
 from saccade_edge.spool import Asked, Entry, Fate, Identity, SpoolReborn, SpoolReport, SpoolSettings
-from saccade_edge.spool.faults import at_opening, fault_of
-from saccade_edge.spool.file import EXPIRED_AT_ONCE, RESERVE, SpoolFile
-from saccade_edge.spool.inspect import Waiting, look_into, report_lines
-from saccade_edge.spool.lock import Lock
-from saccade_edge.spool.nouns import refused
-from saccade_edge.spool.numbers import Numbers
+from saccade_edge.spool.packet_rows import OVERHEAD_BYTES, cost
 from saccade_edge.spool.replacing import move_aside
-from saccade_edge.spool.rows import OVERHEAD_BYTES, cost
-from saccade_edge.spool.schema import connect, connect_read_only
+from saccade_edge.spool.sequence_numbers import Numbers
+from saccade_edge.spool.spool_faults import at_opening, fault_of
+from saccade_edge.spool.spool_file import EXPIRED_AT_ONCE, RESERVE, SpoolFile
+from saccade_edge.spool.spool_inspection import Waiting, look_into, report_lines
+from saccade_edge.spool.spool_lock import Lock
+from saccade_edge.spool.spool_schema import connect, connect_read_only
+from saccade_edge.spool.spool_types import refused
 from saccade_testing.spools import DIGEST, FRESH, NOW_MS, entry, open_file, settings
 
 HOUR_MS = 3_600_000

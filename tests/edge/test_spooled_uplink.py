@@ -12,10 +12,10 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import PacketError
-from saccade.status import to_failure
 from saccade.v1 import vision_pb2 as pb
+from saccade.wire_errors import to_failure
 from saccade_edge.spool import Fate, SpoolMended, SpoolReborn, SpoolTroubled
-from saccade_edge.uplink import Acknowledged, Answered, Connected, Lost, Refused
+from saccade_edge.uplink import Acknowledged, Answered, Connected, ConnectionLost, Refused
 from saccade_testing.scripted_cloud import Line, ScriptedCloud, honest, scripted_cloud, serve
 from saccade_testing.spooled_edge import spooled_edge
 from saccade_testing.spools import accounted
@@ -244,7 +244,7 @@ def test_the_cloud_is_asked_what_it_has_and_that_is_not_said_again(
             await edge.until(lambda: edge.told(Connected) != [])
             for questions in ((), (), (), ("what is it?",)):
                 await edge.send(*questions)
-            await edge.until(lambda: len(edge.told(Lost)) == 1)
+            await edge.until(lambda: len(edge.told(ConnectionLost)) == 1)
             await edge.until(lambda: len(edge.told(Connected)) == 2)
             assert await edge.end()
             assert list(cloud.lines[1].said("hello")[0].in_doubt) == [1, 2, 3, 4]
@@ -346,7 +346,7 @@ def test_what_is_added_while_a_stream_begins_is_said_only_once_that_is_written_d
                     await edge.send()
 
             edge.spool.saying = added_meanwhile  # type: ignore[method-assign]
-            await edge.until(lambda: edge.told(Lost) != [])
+            await edge.until(lambda: edge.told(ConnectionLost) != [])
             assert edge.spool._worker.file.said_until == 1
             assert await edge.end()
             assert edge.told(SpoolReborn) == []

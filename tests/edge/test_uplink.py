@@ -25,18 +25,18 @@ from saccade.errors import (
     VersionMismatch,
 )
 from saccade.limits import Limits
-from saccade.nouns import Timing
-from saccade.status import to_failure, to_status
+from saccade.types import Timing
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
+from saccade.wire_errors import to_failure, to_status
 from saccade_edge.spool import SpoolEvent
 from saccade_edge.uplink import (
     Acknowledged,
     Answered,
     AnswerPiece,
-    Bounded,
+    CloudBudget,
     Connected,
-    Lost,
+    ConnectionLost,
     Refused,
     Uplink,
     UplinkEvent,
@@ -157,7 +157,7 @@ def test_after_a_lost_connection_all_that_is_owed_comes_and_nothing_twice(bundle
             edge = Edge(cloud.address, bundle)
             await edge.uplink.send(packet(1), ["what is it?"])
             await edge.uplink.send(packet(2), [])
-            await edge.until(lambda: len(edge.told(Lost)) == 1)
+            await edge.until(lambda: len(edge.told(ConnectionLost)) == 1)
             await edge.uplink.send(packet(3), ["and now?"])
             assert await edge.end()
             second = cloud.lines[1]
@@ -166,7 +166,7 @@ def test_after_a_lost_connection_all_that_is_owed_comes_and_nothing_twice(bundle
             boots = {line.said("hello")[0].boot for line in cloud.lines}
             assert len(boots) == 1  # the cloud knows the packets again
             assert edge.told(Connected)[1] == Connected(cloud.address, 3)
-            assert isinstance(edge.told(Lost)[0].error, Unreachable)
+            assert isinstance(edge.told(ConnectionLost)[0].error, Unreachable)
             assert [a.text for a in edge.told(Answered)] == ["blue car", "blue car"]
 
     play(test)
@@ -210,7 +210,7 @@ def test_what_the_cloud_could_not_store_is_said_again_and_not_refused(bundle: Bu
             await edge.uplink.send(packet(1), [])
             assert await edge.end()
             assert [p.sequence for p in cloud.lines[1].said("packet")] == [1]
-            assert [type(lost.error) for lost in edge.told(Lost)] == [StorageError]
+            assert [type(lost.error) for lost in edge.told(ConnectionLost)] == [StorageError]
             assert edge.told(Refused) == []
 
     play(test)
@@ -277,12 +277,12 @@ def test_a_cloud_that_stops_or_breaks_the_rules_is_tried_again(bundle: Bundle) -
     async def test() -> None:
         async with scripted_cloud(bundle, stops, babbles, leaves, honest) as cloud:
             edge = Edge(cloud.address, bundle)
-            await edge.until(lambda: len(edge.told(Lost)) == 3)
+            await edge.until(lambda: len(edge.told(ConnectionLost)) == 3)
             await edge.uplink.send(packet(1), [])
             assert await edge.end()
-            kinds = [type(lost.error) for lost in edge.told(Lost)]
+            kinds = [type(lost.error) for lost in edge.told(ConnectionLost)]
             assert kinds == [Unreachable, RemoteError, Unreachable]
-            assert "packet 77 is not in flight" in str(edge.told(Lost)[1].error)
+            assert "packet 77 is not in flight" in str(edge.told(ConnectionLost)[1].error)
 
     play(test)
 
@@ -331,7 +331,7 @@ def test_the_clouds_bound_is_told(bundle: Bundle) -> None:
         async with scripted_cloud(bundle, bounds) as cloud:
             edge = Edge(cloud.address, bundle)
             await edge.until(lambda: len(edge.events) == 2)
-            assert edge.told(Bounded) == [Bounded(20, "load")]
+            assert edge.told(CloudBudget) == [CloudBudget(20, "load")]
             await edge.end()
 
     play(test)
@@ -363,7 +363,7 @@ def test_a_cloud_that_is_not_there_is_an_error_after_the_patience(bundle: Bundle
             edge = Edge(address, bundle, connect_timeout_s=0.1, patience_s=0.5)
             with pytest.raises(Unreachable, match=f"{address} is not reachable"):
                 await edge.running
-            assert edge.told(Lost) != []
+            assert edge.told(ConnectionLost) != []
             assert edge.told(Connected) == []
 
     play(test)

@@ -12,15 +12,21 @@ import pytest
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade_edge.spool import Asked, Entry, Fate
+from saccade_edge.uplink.backlog_pace import BacklogPace
 from saccade_edge.uplink.backoff import Backoff
-from saccade_edge.uplink.bounds import Bounds
-from saccade_edge.uplink.events import Acknowledged, Answered, AnswerPiece, Bounded, Refused
-from saccade_edge.uplink.hearing import Hearing
+from saccade_edge.uplink.cloud_messages import CloudMessageHandler
+from saccade_edge.uplink.in_flight import MOST_DOUBTS, InFlight
+from saccade_edge.uplink.link_state import Bounds
 from saccade_edge.uplink.outbox import Outbox
-from saccade_edge.uplink.pace import Pace
-from saccade_edge.uplink.parcel import Parcel
-from saccade_edge.uplink.queues import MOST_BYTES_IN_MEMORY, MOST_IN_MEMORY, Queues, too_much
-from saccade_edge.uplink.underway import MOST_DOUBTS, UnderWay
+from saccade_edge.uplink.packet_queues import MOST_BYTES_IN_MEMORY, MOST_IN_MEMORY, Queues, too_much
+from saccade_edge.uplink.queued_packet import QueuedPacket
+from saccade_edge.uplink.uplink_events import (
+    Acknowledged,
+    Answered,
+    AnswerPiece,
+    CloudBudget,
+    Refused,
+)
 
 KB_PER_S = 1000.0
 
@@ -29,33 +35,33 @@ def question(number: int, sequence: int) -> pb.Question:
     return pb.Question(id=number, sequence=sequence, text=f"what is {number}?")
 
 
-def parcel(sequence: int, *questions: int, size: int = 0, live: bool = True) -> Parcel:
+def queued(sequence: int, *questions: int, size: int = 0, live: bool = True) -> QueuedPacket:
     packet = tokens_pb2.FramePacket(sequence=sequence, layers=[bytes(size)] if size else [])
-    return Parcel(packet, {n: question(n, sequence) for n in questions}, live=live)
+    return QueuedPacket(packet, {n: question(n, sequence) for n in questions}, live=live)
 
 
 class TestPace:
     def test_half_a_second_that_was_not_used_may_be_used_at_once(self) -> None:
-        pace = Pace(KB_PER_S)
+        pace = BacklogPace(KB_PER_S)
         time.sleep(0.6)
         pace.went(480)
         assert pace.allows()
 
     def test_more_than_half_a_second_is_never_saved(self) -> None:
-        pace = Pace(KB_PER_S)
+        pace = BacklogPace(KB_PER_S)
         time.sleep(1.1)
         pace.went(1_000)  # half a second more than was saved
         assert not pace.allows()
 
     def test_what_went_is_paid_for_by_its_time(self) -> None:
-        pace = Pace(10 * KB_PER_S)
+        pace = BacklogPace(10 * KB_PER_S)
         pace.went(8_000)  # 0.8 s, of which at most 0.5 s were saved
         assert not pace.allows()
         time.sleep(0.85)
         assert pace.allows()
 
     def test_packets_add_to_what_is_owed(self) -> None:
-        pace = Pace(KB_PER_S)
+        pace = BacklogPace(KB_PER_S)
         for _ in range(10):
             pace.went(1_000)
         pace.set(math.inf)
@@ -63,7 +69,7 @@ class TestPace:
         assert not pace.allows()
 
     def test_a_rate_of_nothing_allows_nothing_until_another_is_set(self) -> None:
-        pace = Pace(0.0)
+        pace = BacklogPace(0.0)
         assert not pace.allows()
         pace.set(0.001)
         assert pace.allows()
@@ -71,14 +77,14 @@ class TestPace:
         assert not pace.allows()
 
     def test_a_new_rate_is_that_of_the_next_packet(self) -> None:
-        pace = Pace(1.0)
+        pace = BacklogPace(1.0)
         pace.set(1e9)
         pace.went(1000)
         time.sleep(0.01)
         assert pace.allows()
 
     def test_a_pause_lasts_as_long_as_it_says_and_shortens_none(self) -> None:
-        pace = Pace(1e9)
+        pace = BacklogPace(1e9)
         pace.pause(0.15)
         assert not pace.allows()
         pace.pause(0.01)
@@ -110,7 +116,7 @@ class TestBackoff:
 
 class TestUnderWay:
     def test_bytes_and_count_are_of_what_is_not_settled(self) -> None:
-        way = UnderWay()
+        way = InFlight()
         way.said(1, 100)
         way.said(2, 50)
         assert (len(way), way.bytes) == (2, 150)
@@ -121,7 +127,7 @@ class TestUnderWay:
         assert (len(way), way.bytes) == (1, 50)
 
     def test_the_age_is_that_of_the_oldest(self) -> None:
-        way = UnderWay()
+        way = InFlight()
         assert way.oldest_s == 0.0
         way.said(1, 1)
         time.sleep(0.05)
@@ -131,14 +137,14 @@ class TestUnderWay:
         assert way.oldest_s < 0.05
 
     def test_what_fills_the_bound_exactly_fits_and_a_larger_one_goes_alone(self) -> None:
-        way = UnderWay()
+        way = InFlight()
         assert way.fits(1000, 10)
         way.said(1, 60)
         assert way.fits(40, 100)
         assert not way.fits(41, 100)
 
     def test_what_was_under_way_when_the_stream_broke_is_in_doubt_in_its_order(self) -> None:
-        way = UnderWay()
+        way = InFlight()
         way.said(5, 1)
         way.said(3, 1)
         way.break_off()
@@ -154,13 +160,13 @@ class TestUnderWay:
         assert list(way.doubts) == []
 
     def test_a_new_stream_has_nothing_under_way(self) -> None:
-        way = UnderWay()
+        way = InFlight()
         way.said(1, 10)
         way.begin()
         assert (len(way), way.bytes, list(way.doubts)) == (0, 0, [])
 
     def test_of_too_many_doubts_the_oldest_are_forgotten(self) -> None:
-        way = UnderWay()
+        way = InFlight()
         for sequence in range(MOST_DOUBTS + 2):
             way.said(sequence, 1)
         way.break_off()
@@ -178,31 +184,31 @@ class TestBounds:
 
 class TestQueues:
     def test_memory_holds_64_packets_of_4_megabytes(self) -> None:
-        small = [parcel(n + 1) for n in range(MOST_IN_MEMORY)]
+        small = [queued(n + 1) for n in range(MOST_IN_MEMORY)]
         assert not too_much(small)
-        assert too_much([*small, parcel(99)])
-        exact = parcel(1)
+        assert too_much([*small, queued(99)])
+        exact = queued(1)
         exact.size = MOST_BYTES_IN_MEMORY
         assert not too_much([exact])
-        assert too_much([exact, parcel(2)])
+        assert too_much([exact, queued(2)])
 
     def test_what_is_removed_is_in_no_queue_and_its_questions_are_closed(self) -> None:
         queues = Queues()
-        one, two = parcel(1, 10, 11), parcel(2, 20)
+        one, two = queued(1, 10, 11), queued(2, 20)
         for each in (one, two):
             queues.add(each)
             queues.live.append(each)
             queues.said(each)
         queues.behind.append(one)
         queues.remove(one)
-        assert list(queues.parcels) == [2]
+        assert list(queues.packets) == [2]
         assert list(queues.asked) == [20]
         assert (list(queues.live), list(queues.behind)) == ([two], [])
         assert [asked.id for asked in queues.asking] == [20]
 
     def test_an_answer_closes_its_question_alone(self) -> None:
         queues = Queues()
-        one = parcel(1, 10, 11)
+        one = queued(1, 10, 11)
         queues.add(one)
         assert queues.answered(10) == (question(10, 1), one)
         assert list(one.questions) == [11]
@@ -211,7 +217,7 @@ class TestQueues:
 
     def test_all_that_is_live_is_said_again_in_the_order_of_adding(self) -> None:
         queues = Queues()
-        for each in (parcel(3, 1, 2), parcel(1, live=False), parcel(2)):
+        for each in (queued(3, 1, 2), queued(1, live=False), queued(2)):
             queues.add(each)
             queues.said(each)
         assert queues.say_all_again() == 4
@@ -222,7 +228,7 @@ class TestQueues:
     def test_the_next_is_the_oldest_or_the_newest_that_is_not_held(self) -> None:
         queues = Queues()
         for n in (1, 2, 3):
-            queues.live.append(parcel(n))
+            queues.live.append(queued(n))
         queues.live[0].held = queues.live[2].held = True
         taken = [
             queues.next_live(newest=newest, still=still)
@@ -235,7 +241,7 @@ class TestQueues:
 
     def test_counts_are_of_live_unsettled_owed_and_kept(self) -> None:
         queues = Queues()
-        one, two, three, four = parcel(1), parcel(2), parcel(3, live=False), parcel(4, live=False)
+        one, two, three, four = queued(1), queued(2), queued(3, live=False), queued(4, live=False)
         for each in (one, two, three, four):
             queues.add(each)
         two.settled = True
@@ -249,7 +255,7 @@ def test_a_packet_from_the_spool_is_late_and_has_its_questions() -> None:
     packet = tokens_pb2.FramePacket(sequence=7, layers=[b"abc"])
     raw = packet.SerializeToString()
     entry = Entry(7, 0, 0, 0, 0, raw, (Asked(4, "who?"), Asked(3, "what?")))
-    it = Parcel.of(entry)
+    it = QueuedPacket.of(entry)
     assert (it.sequence, it.size, it.live, it.kept) == (7, len(raw), False, True)
     assert it.deadline_s == -math.inf
     assert [(q.id, q.sequence, q.text) for q in it.questions.values()] == [
@@ -280,7 +286,7 @@ class TestWhatIsSaidNext:
     def test_as_many_packets_and_questions_as_the_bounds_and_not_one_more(self) -> None:
         async def play() -> None:
             outbox = await streaming(packets=2, questions=2)
-            await outbox.add(parcel(1, 10))
+            await outbox.add(queued(1, 10))
             assert await said(outbox, in_flight=2) is None
             assert await said(outbox, in_flight=1) == "p1"
             assert await said(outbox, open_questions=2) is None
@@ -292,7 +298,7 @@ class TestWhatIsSaidNext:
         async def play() -> None:
             outbox = await streaming(bytes=1000)
             for n, size in ((1, 2000), (2, 400), (3, 400), (4, 400)):
-                await outbox.add(parcel(n, size=size))
+                await outbox.add(queued(n, size=size))
             assert await said(outbox) == "p1"
             assert await said(outbox) is None
             assert outbox.state().unacknowledged_bytes > 2000
@@ -306,7 +312,7 @@ class TestWhatIsSaidNext:
         async def play(live: bool) -> list[str | None]:
             outbox = await streaming(live=live)
             for n in (1, 2, 3):
-                await outbox.add(parcel(n))
+                await outbox.add(queued(n))
             return [await said(outbox) for _ in range(3)]
 
         assert asyncio.run(play(live=False)) == ["p1", "p2", "p3"]
@@ -315,7 +321,7 @@ class TestWhatIsSaidNext:
     def test_a_refusal_gives_back_the_open_questions_and_forgets_the_packet(self) -> None:
         async def play() -> None:
             outbox = await streaming()
-            await outbox.add(parcel(1, 10, 11))
+            await outbox.add(queued(1, 10, 11))
             await said(outbox)
             await outbox.answered(10)
             assert [q.id for q in await outbox.refuse(1, "limit")] == [11]
@@ -329,7 +335,7 @@ class TestWhatIsSaidNext:
         async def play() -> None:
             outbox = await streaming()
             for n in (1, 2):
-                await outbox.add(parcel(n))
+                await outbox.add(queued(n))
                 await said(outbox)
             await outbox.settle(1)
             outbox.suspend()
@@ -342,7 +348,7 @@ class TestWhatIsSaidNext:
     def test_after_close_nothing_is_said_although_there_is_something(self) -> None:
         async def play() -> None:
             outbox = await streaming()
-            await outbox.add(parcel(1))
+            await outbox.add(queued(1))
             await outbox.close()
             assert await outbox.next((), ()) is None
 
@@ -351,7 +357,7 @@ class TestWhatIsSaidNext:
     def test_more_questions_than_the_bound_go_one_frame_at_a_time(self) -> None:
         async def play() -> None:
             outbox = await streaming(questions=2)
-            await asyncio.wait_for(outbox.add(parcel(1, 10, 11, 12)), 1)
+            await asyncio.wait_for(outbox.add(queued(1, 10, 11, 12)), 1)
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(outbox.room(1), 0.02)
             for n in (10, 11):
@@ -365,9 +371,9 @@ class TestWhatIsSaidNext:
     def test_what_is_late_on_a_new_stream_waits_behind_what_is_live(self) -> None:
         async def play() -> None:
             outbox = await streaming(live=True)
-            late = parcel(1)
+            late = queued(1)
             await outbox.add(late)
-            await outbox.add(parcel(2))
+            await outbox.add(queued(2))
             late.deadline_s = time.monotonic() - 1
             assert await outbox.rewind([]) == 1
             assert [await said(outbox) for _ in range(2)] == ["p2", "p1"]
@@ -377,7 +383,7 @@ class TestWhatIsSaidNext:
     def test_a_packet_that_is_late_when_added_is_not_live(self) -> None:
         async def play() -> None:
             outbox = await streaming()
-            late = parcel(1)
+            late = queued(1)
             late.deadline_s = time.monotonic() - 0.001
             await outbox.add(late)
             assert (late.live, outbox.unsettled) == (False, 0)
@@ -389,7 +395,7 @@ class TestWhatIsSaidNext:
         async def backlog(**bounds: object) -> list[str | None]:
             outbox = await streaming(**{"backlog_bytes_per_s": math.inf, **bounds})
             for n in range(1, 5):
-                late = parcel(n, size=200)
+                late = queued(n, size=200)
                 late.deadline_s = 0.0
                 await outbox.add(late)
             return [await said(outbox) for _ in range(4)]
@@ -405,7 +411,9 @@ class Heard:
 
     def __init__(self, outbox: Outbox) -> None:
         self.told: list[object] = []
-        self.hearing = Hearing(outbox, self.told.append, ("north", "south"), epoch_unix_ms=0)
+        self.hearing = CloudMessageHandler(
+            outbox, self.told.append, ("north", "south"), epoch_unix_ms=0
+        )
 
     async def __call__(self, **kind: object) -> list[object]:
         self.told.clear()
@@ -418,7 +426,7 @@ class TestHearing:
         async def play() -> None:
             outbox = await streaming()
             hear = Heard(outbox)
-            await outbox.add(parcel(1))
+            await outbox.add(queued(1))
             hear.hearing.said_s[1] = time.monotonic() - 2.0
             ack = pb.Acknowledgement(sequence=1, bytes=77, stored=True, received_unix_ms=5)
             (told,) = await hear(ack=ack)
@@ -436,7 +444,7 @@ class TestHearing:
         async def play() -> None:
             outbox = await streaming()
             hear = Heard(outbox)
-            asked = parcel(3, 10)
+            asked = queued(3, 10)
             asked.packet.camera = 1
             await outbox.add(asked)
             first = pb.AnswerChunk(question_id=10, sequence=3, text="two")
@@ -457,7 +465,7 @@ class TestHearing:
         async def play() -> None:
             outbox = await streaming()
             hear = Heard(outbox)
-            await outbox.add(parcel(3, 10))
+            await outbox.add(queued(3, 10))
             (whole,) = await hear(answer=pb.AnswerChunk(question_id=10, sequence=3, last=True))
             assert isinstance(whole, Answered)
             assert (whole.text, whole.finish) == ("", "stop")
@@ -468,7 +476,7 @@ class TestHearing:
         async def play() -> None:
             outbox = await streaming()
             hear = Heard(outbox)
-            await outbox.add(parcel(3, 10, 11))
+            await outbox.add(queued(3, 10, 11))
             told = await hear(failure=pb.Failure(code="limit", message="too many", sequence=3))
             assert all(isinstance(each, Refused) for each in told)
             seen = [(each.sequence, each.question) for each in told if isinstance(each, Refused)]
@@ -481,7 +489,7 @@ class TestHearing:
         async def play() -> None:
             outbox = await streaming()
             hear = Heard(outbox)
-            await outbox.add(parcel(3, 10, 11))
+            await outbox.add(queued(3, 10, 11))
             (told,) = await hear(failure=pb.Failure(code="limit", message="no", question_id=10))
             assert isinstance(told, Refused)
             assert (told.sequence, told.question) == (3, "what is 10?")
@@ -493,6 +501,6 @@ class TestHearing:
         async def play() -> None:
             hear = Heard(await streaming())
             budget = pb.Budget(tokens_per_frame=80, reason="busy", frames_per_minute=12)
-            assert await hear(budget=budget) == [Bounded(80, "busy", 12)]
+            assert await hear(budget=budget) == [CloudBudget(80, "busy", 12)]
 
         asyncio.run(play())

@@ -16,13 +16,13 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError, Forbidden, Unauthenticated, Unreachable
-from saccade.status import to_status
 from saccade.tls import ClientTls
 from saccade.v1 import tokens_pb2
+from saccade.wire_errors import to_status
 from saccade_edge.spool import SpoolEvent
 from saccade_edge.uplink import (
     Acknowledged,
-    Lost,
+    ConnectionLost,
     Uplink,
     UplinkEvent,
     UplinkSettings,
@@ -147,7 +147,7 @@ def test_a_handshake_that_fails_says_why_and_is_tried_again(
         served = None if wrong == "plain cloud" else credentials(authority, theirs)
         async with scripted_cloud(bundle, credentials=served) as cloud:
             edge = Edge(cloud.address, bundle, None if wrong == "plain edge" else ours)
-            lost = await edge.until(Lost)
+            lost = await edge.until(ConnectionLost)
             assert isinstance(lost.error, Unreachable)
             assert re.search(says, str(lost.error)), str(lost.error)
             assert "\n" not in str(lost.error)
@@ -177,7 +177,7 @@ def test_a_certificate_that_expired_while_offline_is_renewed_and_nothing_is_lost
         async with scripted_cloud(bundle, breaks, honest, credentials=served) as cloud:
             edge = Edge(cloud.address, bundle, tls)
             await edge.send(1, 2)
-            await edge.until(Lost, "expired on")
+            await edge.until(ConnectionLost, "expired on")
             installed(authority.device(), tmp_path)
             await edge.send(3)
             assert await edge.end()
@@ -197,7 +197,7 @@ def test_half_a_renewal_is_waited_out(bundle: Bundle, authority: Authority, tmp_
         shutil.copy(good.key, tls.key)
         async with scripted_cloud(bundle, credentials=credentials(authority)) as cloud:
             edge = Edge(cloud.address, bundle, tls)
-            await edge.until(Lost, "are no certificate and its key")
+            await edge.until(ConnectionLost, "are no certificate and its key")
             installed(good, tmp_path)
             await edge.send(1)
             assert await edge.end()

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saccade.nouns import Box, Frame, Region
+from saccade.types import Box, Frame, Region
 from saccade_edge.views import Closeup, Cutter, holder, plan_window, resample
 
 FRAME, VIEW = (384, 640), (96, 160)

@@ -22,15 +22,16 @@ from torch import Tensor
 from saccade import cli, codecs
 from saccade.bundle import Bundle
 from saccade.limits import Limits
-from saccade.nouns import Answer, Frame, FrameTokens, View
 from saccade.packet import unpack
+from saccade.types import Answer, Frame, FrameTokens, View
 from saccade_cloud.assemble import open_answerer, open_engine
-from saccade_edge.pipeline import Look, Pipeline
+from saccade_drawn_world.crossing.render import render
+from saccade_drawn_world.tiny import onnx_export
+from saccade_drawn_world.training import recipe
+from saccade_edge.onnx_model import RuntimeSettings
+from saccade_edge.pipeline import FrameResult, Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.runtime import RuntimeSettings
 from saccade_export import onnx_files
-from saccade_export.crossing.render import render
-from saccade_export.training import recipe
 from saccade_testing.untrained import write_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,14 +67,14 @@ def frame() -> Frame:
     return Frame(render(SEED).picture, 1_000_000_000, "gate", 0)
 
 
-def look(bundle: Bundle, frame: Frame, tokens: int | None = None) -> Look:
+def look(bundle: Bundle, frame: Frame, tokens: int | None = None) -> FrameResult:
     settings = PipelineSettings(
         tokens_per_view=tokens, codec="f16", runtime=RuntimeSettings(threads=1)
     )
-    return Pipeline(bundle, settings).look(frame)
+    return Pipeline(bundle, settings).process(frame)
 
 
-def received(bundle: Bundle, seen: Look) -> FrameTokens:
+def received(bundle: Bundle, seen: FrameResult) -> FrameTokens:
     """As the cloud has it."""
     assert seen.packet is not None
     return unpack(
@@ -85,9 +86,9 @@ def received(bundle: Bundle, seen: Look) -> FrameTokens:
     )
 
 
-def views_of(seen: Look) -> tuple[View, ...]:
-    assert seen.sight is not None
-    return seen.sight.views
+def views_of(seen: FrameResult) -> tuple[View, ...]:
+    assert seen.encoded is not None
+    return seen.encoded.views
 
 
 def stacked(views: tuple[View, ...]) -> Tensor:
@@ -245,7 +246,7 @@ def graph_of(weights: dict[str, npt.NDArray[Any]], path: Path) -> None:
 def test_a_file_forgets_what_it_is_told_to_and_keeps_the_rest(work: Path, tmp_path: Path) -> None:
     model, _ = recipe.trained_language(work)
     path = tmp_path / "projector.onnx"
-    onnx_files.projector(model, PATCHES, path)
+    onnx_export.projector(model, PATCHES, path)
     known = onnx.load(str(path))
     helper.set_model_props(known, {"date": "2026-11-21", "names": "car"})
     onnx.save(known, str(path))
@@ -296,7 +297,7 @@ def test_large_float_weights_are_halved_and_no_others(tmp_path: Path) -> None:
 def test_a_halved_model_is_half_as_large_and_computes_the_same(work: Path, tmp_path: Path) -> None:
     model, _ = recipe.trained_language(work)
     whole, halved = tmp_path / "whole.onnx", tmp_path / "halved.onnx"
-    onnx_files.projector(model, PATCHES, whole)
+    onnx_export.projector(model, PATCHES, whole)
     shutil.copyfile(whole, halved)
     onnx_files.halve(halved)
     assert halved.stat().st_size < 0.6 * whole.stat().st_size

@@ -15,15 +15,15 @@ from saccade.codecs.klt import Klt
 from saccade.codecs.rvq import Rvq
 from saccade.errors import ConfigError, SourceError
 from saccade.limits import Limits
-from saccade.nouns import U8, Frame
 from saccade.packet import unpack
+from saccade.types import U8, Frame
+from saccade_calibration.calibrate import CalibrationSettings, calibrate
+from saccade_calibration.fit_klt import fit_klt, water_level
+from saccade_calibration.fit_rvq import fit_rvq, k_means
+from saccade_drawn_world.crossing.render import render
 from saccade_edge.gate import GateSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_export.calibrate import CalibrationSettings, calibrate
-from saccade_export.crossing.render import render
-from saccade_export.fit_klt import fit_klt, water_level
-from saccade_export.fit_rvq import fit_rvq, k_means
 from saccade_testing.edge_bundle import write_edge_bundle
 from saccade_testing.tokens import token_set
 
@@ -67,9 +67,9 @@ class TestCalibrate:
         calibrated, picture = Bundle.open(bundle.folder), render(31_000).picture
         for layers in (1, 2, 9):
             settings = PipelineSettings(codec="rvq", layers=layers)
-            look = Pipeline(calibrated, settings).look(Frame(picture, 0, "here", 1))
-            assert look.packet is not None
-            assert len(look.packet.layers) == min(layers, QUICK.stages // QUICK.stages_per_layer)
+            result = Pipeline(calibrated, settings).process(Frame(picture, 0, "here", 1))
+            assert result.packet is not None
+            assert len(result.packet.layers) == min(layers, QUICK.stages // QUICK.stages_per_layer)
 
     def test_calibrating_again_gives_the_same_bundle(self, bundle: Bundle, pictures: Path) -> None:
         first = calibrate(bundle, [pictures], QUICK).manifest
@@ -130,19 +130,19 @@ class TestCalibrate:
 def sent_and_received(bundle: Bundle, codec: str, picture: U8) -> int:
     """Bytes of the packet that carries a picture, once it is read again."""
     settings = PipelineSettings(codec=codec, gate=GateSettings(threshold=0))
-    look = Pipeline(bundle, settings).look(Frame(picture, 0, "here", 1))
-    assert look.packet is not None
-    assert look.sight is not None
+    result = Pipeline(bundle, settings).process(Frame(picture, 0, "here", 1))
+    assert result.packet is not None
+    assert result.encoded is not None
     received = unpack(
-        look.packet,
+        result.packet,
         limits=Limits.of(bundle.manifest),
         cameras=["here"],
         epoch_unix_ms=0,
         codecs=codecs.of(bundle),
     )
-    for sent, got in zip(look.sight.tokens.views, received.views, strict=True):
+    for sent, got in zip(result.encoded.tokens.views, received.views, strict=True):
         np.testing.assert_array_equal(got.tokens.ids, sent.tokens.ids)
-    return look.packet.ByteSize()
+    return result.packet.ByteSize()
 
 
 class TestFits:

@@ -12,13 +12,13 @@ import pytest
 
 pytest.importorskip("cv2")
 
-from saccade.questions import QuestionRules
-from saccade_export.crossing.questions import VOCABULARY, Question, ask, stepping_stones
-from saccade_export.crossing.render import Rendered, render, render_world
-from saccade_export.crossing.scene import HEIGHT, PLATE_ALPHABET, WIDTH, Scene
-from saccade_export.crossing.traffic import stage
-from saccade_export.crossing.words import QUESTION_WORDS, known
-from saccade_export.crossing.world import sample
+from saccade.question_rules import QuestionRules
+from saccade_drawn_world.crossing.render import Rendered, render, render_world
+from saccade_drawn_world.crossing.scene import HEIGHT, PLATE_ALPHABET, WIDTH, Scene
+from saccade_drawn_world.crossing.scene_questions import VOCABULARY, Question, ask, stepping_stones
+from saccade_drawn_world.crossing.traffic import stage
+from saccade_drawn_world.crossing.words import QUESTION_WORDS, known
+from saccade_drawn_world.crossing.world import sample
 
 SEEDS = range(100)
 cv2.setNumThreads(1)

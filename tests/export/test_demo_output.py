@@ -9,8 +9,8 @@ import pytest
 
 from saccade.errors import ConfigError
 from saccade.files import replace
-from saccade_export.demo.page import TEMPLATE, page_begins
-from saccade_export.demo.show import PAGE, SUMMARY, SUMMARY_BEGINS, DemoSettings, check_output, show
+from saccade_demo.page import TEMPLATE, page_begins
+from saccade_demo.show import PAGE, SUMMARY, SUMMARY_BEGINS, DemoSettings, check_output, show
 from saccade_testing.foreign_files import DATABASES, FILES, NO_FILES, snapshot, text
 
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from saccade_export import onnx_files
-from saccade_export.crossing.questions import Question
-from saccade_export.tiny.decoder import Decoder
-from saccade_export.tiny.language import Language, LanguageConfig
-from saccade_export.tiny.tokenizer import build, slot_ids
-from saccade_export.training.packing import BOS, attention_mask, pack
+from saccade_drawn_world.crossing.scene_questions import Question
+from saccade_drawn_world.tiny import onnx_export
+from saccade_drawn_world.tiny.decoder_graph import Decoder
+from saccade_drawn_world.tiny.tiny_language import Language, LanguageConfig
+from saccade_drawn_world.tiny.tiny_tokenizer import build, slot_ids
+from saccade_drawn_world.training.packing import BOS, attention_mask, pack
 
 WORDS = ["what", "is", "a", "red", "blue", "car", "?", "answer", ":", "plate"]
 
@@ -39,7 +39,7 @@ def test_the_exported_decoder_gives_the_logits_of_transformers(
     language: Language, tmp_path: Path
 ) -> None:
     path = tmp_path / "decoder.onnx"
-    onnx_files.decoder(language, path)
+    onnx_export.decoder(language, path)
     embeds = torch.randn(3, 11, 32)
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     feed = _feed(embeds.numpy(), language)
@@ -49,7 +49,7 @@ def test_the_exported_decoder_gives_the_logits_of_transformers(
 
 def test_a_cache_continues_where_the_prompt_stopped(language: Language, tmp_path: Path) -> None:
     path = tmp_path / "decoder.onnx"
-    onnx_files.decoder(language, path)
+    onnx_export.decoder(language, path)
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     embeds = np.random.default_rng(0).normal(size=(1, 9, 32)).astype(np.float32)
     whole = _logits(session, _feed(embeds, language))

@@ -14,15 +14,15 @@ from saccade.bundle import MANIFEST, Bundle
 from saccade.errors import BundleError
 from saccade.limits import Limits
 from saccade.manifest import OperatingPoint, TokensByKind, parse
-from saccade.nouns import Frame, FrameTokens
 from saccade.packet import unpack
+from saccade.types import Frame, FrameTokens
+from saccade_calibration.calibrate import CalibrationSettings, calibrate
+from saccade_calibration.operating_points import Judge, Measured, flat_from, frontier, reduce
+from saccade_drawn_world.crossing.render import render
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.stopwatch import Stopwatch
-from saccade_export.calibrate import CalibrationSettings, calibrate
-from saccade_export.crossing.render import render
-from saccade_export.operating_points import Judge, Measured, flat_from, frontier, reduce
 
 ONE_THREAD = RuntimeSettings(threads=1)
 QUESTIONS = ("what is vehicle {crop} ?", "what is the plate of vehicle {closeup} ?")
@@ -49,7 +49,7 @@ def whole(calibrated: Bundle) -> FrameTokens:
     """A frame with several crops and a close-up, all tokens."""
     pipeline = Pipeline(calibrated, PipelineSettings(tokens_per_view=64, runtime=ONE_THREAD))
     for seed in itertools.count(30_000):
-        frame = pipeline.see(Frame(render(seed).picture, 0, "c", 0), Stopwatch()).tokens
+        frame = pipeline.encode(Frame(render(seed).picture, 0, "c", 0), Stopwatch()).tokens
         if sum(v.closeup_of is None for v in frame.views) >= 3 and frame.views[-1].closeup_of:
             return frame
     raise AssertionError
@@ -77,7 +77,7 @@ def test_a_points_bytes_are_what_the_edge_sends(calibrated: Bundle) -> None:
     pipeline = Pipeline(calibrated, PipelineSettings(runtime=ONE_THREAD))
     sizes = []
     for number, seed in enumerate((30_000, 30_001)):
-        packet = pipeline.look(Frame(render(seed).picture, 0, "c", number)).packet
+        packet = pipeline.process(Frame(render(seed).picture, 0, "c", number)).packet
         assert packet is not None
         sizes.append(packet.ByteSize())
         unpack(packet, limits=Limits.of(calibrated.manifest), cameras=["c"], epoch_unix_ms=0,

@@ -6,7 +6,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from saccade.bundle import Bundle
-from saccade_export.tiny.tokenizer import build, for_questions
+from saccade_drawn_world.tiny.tiny_tokenizer import build, for_questions
 
 WORDS = ("what", "is", "the", "weather", "describe", "scene", "answer", ":", "?", ".", "SNUZ")
 TAIL = " answer :"

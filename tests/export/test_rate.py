@@ -15,7 +15,7 @@ from bench.rate.report import OURS, families, summary
 from bench.rate.results import Result, read, scores
 
 from saccade.bundle import Bundle
-from saccade_export.crossing.render import render
+from saccade_drawn_world.crossing.render import render
 
 FRAMES = 200
 

@@ -7,10 +7,10 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from saccade_export.crossing.asking import look
-from saccade_export.crossing.questions import ask
-from saccade_export.crossing.scene import Scene
-from saccade_export.demo.standing import STANDING, Truth, judge
+from saccade_demo.standing_questions import STANDING, Truth, judge
+from saccade_drawn_world.crossing.question_makers import look
+from saccade_drawn_world.crossing.scene import Scene
+from saccade_drawn_world.crossing.scene_questions import ask
 
 CLIP = Path(__file__).resolve().parents[2] / "export" / "saccade_crossing" / "clip.mp4"
 

@@ -15,13 +15,24 @@ from saccade.bundle import Bundle
 from saccade.codecs.base import SetShape
 from saccade.codecs.rvq import Rvq
 from saccade.codecs.rvq_table import RvqTable
-from saccade.nouns import TokenSet
-from saccade_export.assemble import assemble
-from saccade_export.crossing.render import render
-from saccade_export.crossing.scene import PLATE_ALPHABET
-from saccade_export.tiny.encoder import Encoder, EncoderConfig
-from saccade_export.training import answer, detector, evaluate, loop, recipe, samples, see, sending
-from saccade_export.training.shards import (
+from saccade.types import TokenSet
+from saccade_drawn_world.bundle_writing import assemble
+from saccade_drawn_world.crossing.render import render
+from saccade_drawn_world.crossing.scene import PLATE_ALPHABET
+from saccade_drawn_world.tiny.tiny_encoder import Encoder, EncoderConfig
+from saccade_drawn_world.training import (
+    evaluate,
+    recipe,
+    sampled_views,
+    sending,
+    train_detector,
+    train_encoder,
+    train_language,
+    training_loop,
+)
+from saccade_drawn_world.training.data_parallel import Team, together
+from saccade_drawn_world.training.encoder_targets import IGNORE, targets
+from saccade_drawn_world.training.shards import (
     FIRST_TRAINING_SEED,
     GRID,
     VIEW_SIZE,
@@ -30,8 +41,6 @@ from saccade_export.training.shards import (
     make_sample,
     write_shard,
 )  # fmt: skip
-from saccade_export.training.targets import IGNORE, targets
-from saccade_export.training.together import Team, together
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +50,17 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(2):
         first = FIRST_TRAINING_SEED + 12 * i
         write_shard(folder / "shards" / f"shard-{i:05d}", range(first, first + 12))
-    recipe.run(_small(seconds=6), folder, ("see", "answer", "registers", "blind"))
+    recipe.run(_small(seconds=6), folder, ("encoder", "language", "registers", "blind"))
     return folder
 
 
 def _small(seconds: float) -> recipe.Recipe:
-    plan = loop.Plan(minutes=seconds / 60, batch=16)
+    plan = training_loop.Plan(minutes=seconds / 60, batch=16)
     small = replace(plan, batch=4)
     return replace(
         recipe.CPU,
-        see=plan,
-        answer=small,
+        encoder=plan,
+        language=small,
         registers=small,
         blind=small,
         threads=1,
@@ -59,15 +68,15 @@ def _small(seconds: float) -> recipe.Recipe:
 
 
 def test_a_finished_stage_is_not_done_again(work: Path) -> None:
-    steps = loop.load(work / "see.pt")["step"]
-    recipe.run(_small(seconds=6), work, ("see",))
-    assert loop.load(work / "see.pt")["step"] == steps > 0
+    steps = training_loop.load(work / "encoder.pt")["step"]
+    recipe.run(_small(seconds=6), work, ("encoder",))
+    assert training_loop.load(work / "encoder.pt")["step"] == steps > 0
 
 
 def test_an_interrupted_stage_goes_on_from_its_checkpoint(work: Path) -> None:
-    before = loop.load(work / "answer.pt")
-    recipe.run(_small(seconds=9), work, ("answer",))
-    after = loop.load(work / "answer.pt")
+    before = training_loop.load(work / "language.pt")
+    recipe.run(_small(seconds=9), work, ("language",))
+    after = training_loop.load(work / "language.pt")
     assert after["step"] > before["step"]
     assert after["spent_s"] > before["spent_s"]
 
@@ -75,9 +84,11 @@ def test_an_interrupted_stage_goes_on_from_its_checkpoint(work: Path) -> None:
 def test_two_processes_train_one_model(work: Path, tmp_path: Path) -> None:
     """With averaged gradients: both take the same steps, whatever frames each has."""
     shutil.copytree(work / "shards", tmp_path / "shards")
-    recipe.run(replace(_small(seconds=6), threads=2), tmp_path, ("see", "answer", "registers"))
-    for name in ("see", "answer", "registers"):
-        assert loop.load(tmp_path / f"{name}.pt")["step"] > 0
+    recipe.run(
+        replace(_small(seconds=6), threads=2), tmp_path, ("encoder", "language", "registers")
+    )
+    for name in ("encoder", "language", "registers"):
+        assert training_loop.load(tmp_path / f"{name}.pt")["step"] > 0
     model, _ = recipe.trained_language(tmp_path)
     assert all(bool(p.isfinite().all()) for p in model.parameters())
 
@@ -105,7 +116,7 @@ def test_processes_meet_in_the_mean_of_their_gradients(tmp_path: Path) -> None:
 def test_a_run_can_begin_with_the_weights_of_another(work: Path, tmp_path: Path) -> None:
     (tmp_path / "shards").symlink_to(work / "shards")
     nothing = replace(_small(seconds=0), start=work)
-    recipe.run(nothing, tmp_path, ("see",))
+    recipe.run(nothing, tmp_path, ("encoder",))
     for one, other in zip(
         recipe.trained_encoder(work).parameters(),
         recipe.trained_encoder(tmp_path).parameters(),
@@ -119,9 +130,9 @@ def test_features_are_made_anew_for_other_weights(work: Path) -> None:
     fresh = Encoder(EncoderConfig())
     stamp = (shard / "features.stamp").read_text()
     before = np.load(shard / "features.npy")
-    answer.cache_features(fresh, shard, "cpu", stamp)
+    train_language.cache_features(fresh, shard, "cpu", stamp)
     np.testing.assert_array_equal(np.load(shard / "features.npy"), before)
-    answer.cache_features(fresh, shard, "cpu", "other")
+    train_language.cache_features(fresh, shard, "cpu", "other")
     assert not np.array_equal(np.load(shard / "features.npy"), before)
 
 
@@ -129,13 +140,13 @@ def test_a_finished_detector_is_not_trained_again(tmp_path: Path) -> None:
     (tmp_path / "detector").mkdir()
     (tmp_path / "detector" / "finished").touch()
     nothing: dict[str, Any] = {"epochs": 1, "batch": 1, "threads": 1, "device": "cpu"}
-    weights = detector.train(tmp_path, tmp_path, **nothing, hours=None)
-    assert weights == tmp_path / detector.BEST
+    weights = train_detector.train(tmp_path, tmp_path, **nothing, hours=None)
+    assert weights == tmp_path / train_detector.BEST
     assert not weights.exists()  # nothing ran
 
 
-def _batch(work: Path, size: int) -> answer.Batch:
-    return answer.Frames(work / "shards", recipe.trained_language(work)[1], 0).batch(size)
+def _batch(work: Path, size: int) -> train_language.Batch:
+    return train_language.Frames(work / "shards", recipe.trained_language(work)[1], 0).batch(size)
 
 
 def test_every_view_is_given_its_own_number_of_tokens(work: Path) -> None:
@@ -204,7 +215,7 @@ def test_evaluation_counts_every_kind_of_question(work: Path) -> None:
 
 
 def test_learning_lowers_the_loss(work: Path, tmp_path: Path) -> None:
-    data = see.Views(work / "shards", seed=0)
+    data = train_encoder.Views(work / "shards", seed=0)
     batch = data.batch(16)
     assert batch["views"].shape == (16, *VIEW_SIZE, 3)
     fresh = Encoder(EncoderConfig())
@@ -215,7 +226,7 @@ def test_learning_lowers_the_loss(work: Path, tmp_path: Path) -> None:
 
 
 def test_samples_are_whole_frames_in_the_order_in_which_they_are_sent(work: Path) -> None:
-    views = samples.tokens(work / "shards")
+    views = sampled_views.tokens(work / "shards")
     expected: list[str] = []
     for i in range(2):
         shard = Shard.open(work / "shards" / f"shard-{i:05d}")
@@ -228,7 +239,7 @@ def test_samples_are_whole_frames_in_the_order_in_which_they_are_sent(work: Path
     best = int(np.argmax(scores[0]))
     assert views[0].order[0] == best
     np.testing.assert_array_equal(views[0].features[0], features[0, best].astype(np.float32))
-    registers = samples.condensed(work / "shards", recipe.trained_registers(work))
+    registers = sampled_views.condensed(work / "shards", recipe.trained_registers(work))
     assert [view.kind for view in registers] == expected
     assert registers[0].order.tolist() == list(range(8))
 

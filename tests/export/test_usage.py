@@ -7,12 +7,12 @@ import pytest
 
 from saccade.codecs import SetShape
 from saccade.codecs.frequencies import TOTAL
-from saccade.codecs.places import BUCKETS
+from saccade.codecs.position_model import BUCKETS
 from saccade.codecs.rvq import Rvq
-from saccade.nouns import F32, VIEW_KINDS, TokenSet, ViewKind
-from saccade_export.fit_rvq import fit_rvq
-from saccade_export.fit_usage import fit_places, fit_usage
-from saccade_export.sample import SampleView, budgets, fitted
+from saccade.types import F32, VIEW_KINDS, TokenSet, ViewKind
+from saccade_calibration.fit_rvq import fit_rvq
+from saccade_calibration.fit_usage import fit_places, fit_usage
+from saccade_calibration.sample_views import SampleView, budgets, fitted
 
 PLACES, DIM = 64, 8
 RNG = np.random.default_rng(5)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.link.events import Event, chaos, parse, parse_timed, read_schedule
+from bench.link.link_events import Event, chaos, parse, parse_timed, read_schedule
 from bench.link.trace import Trace
 
 from saccade.errors import ConfigError

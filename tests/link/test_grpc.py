@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
-from bench.link.events import parse
+from bench.link.link_events import parse
 from bench.link.proxy import LinkProxy
 from bench.link.trace import Trace
 from bench.link.wire import Shape

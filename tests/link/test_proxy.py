@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from bench.link.connection import Cutter, Lane
 from bench.link.ends import Sink, connect, echo, serving
-from bench.link.events import Event, parse
+from bench.link.link_events import Event, parse
 from bench.link.proxy import LinkProxy
 from bench.link.trace import Trace
 from bench.link.trace_files import trace_of

@@ -10,7 +10,7 @@ import pytest
 from bench.link.trace import Trace
 from bench.link.trace_files import shipped, trace_of
 from bench.link.trial.account import Account
-from bench.link.trial.fates import FATES, Seen, Trial, crossover, quantiles, score
+from bench.link.trial.fates import FATES, FrameFate, Trial, crossover, quantiles, score
 from bench.link.trial.report import avif_crossover, summary
 from bench.link.trial.stretch import LEAD_BPS, LEAD_S, TAIL_S, cut, gaps, stretch_of
 
@@ -19,8 +19,8 @@ from saccade.errors import ConfigError, RemoteError
 OUTAGES = Trace.steps([(10, 1e6), (5, 0.0), (10, 2e6), (0.5, 0.0), (4.5, 1e6)], delay_s=0.04)
 
 
-def frame(captured_s: float, latency_s: float = math.inf, *, live: bool = True) -> Seen:
-    return Seen(
+def frame(captured_s: float, latency_s: float = math.inf, *, live: bool = True) -> FrameFate:
+    return FrameFate(
         captured_s,
         sequence=1,
         taken=True,
@@ -31,7 +31,7 @@ def frame(captured_s: float, latency_s: float = math.inf, *, live: bool = True) 
     )
 
 
-def trial(*frames: Seen, waiting: int = 0, lost: int = 0) -> Trial:
+def trial(*frames: FrameFate, waiting: int = 0, lost: int = 0) -> Trial:
     return Trial(
         arm="robust",
         link="a link",
@@ -106,7 +106,7 @@ def test_every_frame_has_one_fate() -> None:
         frame(2.0),
         frame(2.5),
         refused,
-        Seen(3.0),
+        FrameFate(3.0),
         waiting=1,
         lost=1,
     ).fates()
@@ -135,7 +135,7 @@ def test_utility_is_the_point_s_quality_where_on_time() -> None:
     assert trial(frame(0.0, 0.1), frame(0.5, 3.0)).utility == pytest.approx(0.4)
     small = frame(0.0, 0.1)
     small.point = 0
-    assert trial(small, Seen(0.5)).utility == pytest.approx(0.25)
+    assert trial(small, FrameFate(0.5)).utility == pytest.approx(0.25)
 
 
 def test_live_frames_without_an_answer_are_in_the_latency() -> None:

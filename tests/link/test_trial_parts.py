@@ -25,8 +25,8 @@ from saccade.limits import Limits
 from saccade_edge.budget import BudgetSettings
 from saccade_edge.encode import Encoder
 from saccade_edge.gate import GateSettings
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.plan import PipelineSettings, settle
-from saccade_edge.runtime import RuntimeSettings
 
 ONE = RuntimeSettings(threads=1)
 
@@ -72,7 +72,7 @@ def test_a_picture_becomes_every_token_of_its_views(bundle: Bundle) -> None:
     settings = PipelineSettings(gate=GateSettings(threshold=0), runtime=ONE)
     pipeline = PicturePipeline(edge, settings, codecs()["JPEG"])
     plans = [settle(edge.manifest, PipelineSettings(point=n)) for n in range(len(points))]
-    packets = [pipeline.look(frame, plan=plan).packet for plan in (plans[0], plans[-1])]
+    packets = [pipeline.process(frame, plan=plan).packet for plan in (plans[0], plans[-1])]
     sizes = [packet.ByteSize() for packet in packets if packet is not None]
     assert sizes[1] > 5 * sizes[0]
     encoder, limits = Encoder(pixels, ONE), Limits.of(bundle.manifest)

@@ -12,7 +12,7 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 
-from saccade.nouns import U8
+from saccade.types import U8
 
 SIZE = (96, 160)  # height, width
 

@@ -29,8 +29,8 @@ from saccade_cloud.engines.base import (
 )
 from saccade_cloud.hub import Hub
 from saccade_cloud.server import CloudServer
-from saccade_cloud.settings import Address, ServerSettings
-from saccade_cloud.store.opening import MEMORY, open_store
+from saccade_cloud.server_settings import Address, ServerSettings
+from saccade_cloud.store.store_opening import MEMORY, open_store
 from saccade_testing.tokens import CAMERAS, EPOCH_UNIX_MS, usual_frame
 
 # Edges are not bounded: on a slow machine a budget would come between the messages a test awaits.

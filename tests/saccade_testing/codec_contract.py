@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from saccade.codecs import Codec, SetShape
 from saccade.errors import CodecError
-from saccade.nouns import F32, TokenSet
+from saccade.types import F32, TokenSet
 from saccade_testing.tables import every_codec
 from saccade_testing.tokens import DIM, token_set, token_sets
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from saccade.nouns import F32
+from saccade.types import F32
 from saccade_testing.tiny_graphs import Graph
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]

@@ -28,7 +28,7 @@ from saccade.bundle import Bundle
 from saccade.tls import ClientTls
 from saccade.v1 import tokens_pb2
 from saccade_edge.spool import Spool, SpoolEvent, SpoolFault, SpoolSettings
-from saccade_edge.uplink import Acknowledged, Uplink, UplinkEvent, UplinkSettings, conversation
+from saccade_edge.uplink import Acknowledged, Uplink, UplinkEvent, UplinkSettings, uplink_stream
 from saccade_testing.commands import importing
 from saccade_testing.journal import Identity, Journal, JournalWriter
 from saccade_testing.spools import Database
@@ -251,7 +251,7 @@ def _compress(speed: float) -> None:
     """Times that are no settings, for all of this process."""
     channel.KEEPALIVE_MS = int(channel.KEEPALIVE_MS / speed)
     channel.KEEPALIVE_TIMEOUT_MS = int(channel.KEEPALIVE_TIMEOUT_MS / speed)
-    conversation.WELCOME_TIMEOUT_S /= speed
+    uplink_stream.WELCOME_TIMEOUT_S /= speed
 
 
 def _set_clock(off_s: float) -> None:

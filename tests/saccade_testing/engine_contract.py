@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from saccade.errors import EngineError, LimitExceeded
-from saccade.nouns import F32, Timing
+from saccade.types import F32, Timing
 from saccade_cloud.engines.base import (
     I64,
     Engine,

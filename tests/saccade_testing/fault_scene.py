@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.bundle import Bundle
-from saccade_edge.spool.inspect import look_into
+from saccade_edge.spool.spool_inspection import look_into
 from saccade_testing.cloud_server import packet
 from saccade_testing.commands import cloud_process
 from saccade_testing.edge_process import EdgePlan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saccade.nouns import Frame
+from saccade.types import Frame
 from saccade_edge.source import FrameError, Source
 
 

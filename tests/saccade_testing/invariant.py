@@ -14,11 +14,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from saccade_cloud.store.schema import unsigned
+from saccade_cloud.store.store_schema import unsigned
 from saccade_edge.spool import Fate
-from saccade_edge.spool.inspect import look_into
-from saccade_edge.spool.nouns import HANDED
-from saccade_edge.spool.schema import connect_read_only, read_meta
+from saccade_edge.spool.spool_inspection import look_into
+from saccade_edge.spool.spool_schema import connect_read_only, read_meta
+from saccade_edge.spool.spool_types import HANDED
 from saccade_testing.journal import Identity, Journal
 
 # Counts what the store's process is given to store, also what is there already.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from saccade.nouns import F32, TokenGrid
+from saccade.types import F32, TokenGrid
 
 Vector = list[float]
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from saccade import packet as packets
 from saccade.errors import SelectionError
-from saccade.nouns import Grid, TokenGrid, TokenSet
 from saccade.selection import select
+from saccade.types import Grid, TokenGrid, TokenSet
 from saccade_testing.tokens import (
     CAMERAS,
     EPOCH_UNIX_MS,

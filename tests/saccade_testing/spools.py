@@ -12,8 +12,8 @@ from typing import Any
 
 from saccade.v1 import tokens_pb2
 from saccade_edge.spool import Asked, Entry, Identity, Spool, SpoolEvent, SpoolSettings
-from saccade_edge.spool.file import SpoolFile
-from saccade_edge.spool.schema import connect
+from saccade_edge.spool.spool_file import SpoolFile
+from saccade_edge.spool.spool_schema import connect
 
 DIGEST = bytes(range(32))
 NOW_MS = 1_800_000_000_000

@@ -14,11 +14,11 @@ from typing import TypeVar
 import pytest
 
 from saccade.errors import PacketError
-from saccade.nouns import Probability
+from saccade.types import Probability
 from saccade_cloud.store.database import Database
-from saccade_cloud.store.nouns import Observation, PacketRecord, SessionFacts
 from saccade_cloud.store.retention import Retention
-from saccade_cloud.store.sql import SqlStore
+from saccade_cloud.store.sql_store import SqlStore
+from saccade_cloud.store.store_types import Observation, PacketRecord, SessionFacts
 
 T = TypeVar("T")
 

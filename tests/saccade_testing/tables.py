@@ -12,10 +12,10 @@ from saccade.codecs.frequencies import Frequencies
 from saccade.codecs.int8z import Int8z
 from saccade.codecs.klt import Klt
 from saccade.codecs.klt_table import UNIT_BITS, FinerTables, FirstTables, KltTable
-from saccade.codecs.places import BUCKETS, PlaceModel
+from saccade.codecs.position_model import BUCKETS, PlaceModel
 from saccade.codecs.rvq import Rvq
 from saccade.codecs.rvq_table import RvqTable, Stage
-from saccade.nouns import I32, VIEW_KINDS
+from saccade.types import I32, VIEW_KINDS
 from saccade_testing.tokens import DIM
 
 STEP = 1 / 64

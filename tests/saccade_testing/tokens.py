@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from saccade.limits import Limits
-from saccade.nouns import I32, Box, FrameTokens, Grid, TokenGrid, TokenSet, ViewTokens
+from saccade.types import I32, Box, FrameTokens, Grid, TokenGrid, TokenSet, ViewTokens
 from saccade.views_header import WHOLE
 
 GRID: Grid = (1, 8, 8)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from saccade_export.tiny.encoder import Encoder, EncoderConfig
-from saccade_export.training import answer, loop, recipe
-from saccade_export.training.shards import FIRST_TRAINING_SEED, write_shard
+from saccade_drawn_world.tiny.tiny_encoder import Encoder, EncoderConfig
+from saccade_drawn_world.training import recipe, train_language, training_loop
+from saccade_drawn_world.training.shards import FIRST_TRAINING_SEED, write_shard
 
 
 def write_run(folder: Path, frames: int) -> Path:
@@ -17,12 +17,12 @@ def write_run(folder: Path, frames: int) -> Path:
     encoder, words = Encoder(EncoderConfig()).eval(), recipe.tokenizer()
     registers = recipe.new_registers(encoder.config)
     model = recipe.new_language(words, encoder.config)
-    loop.save(folder / "see.pt", {"encoder": encoder.state_dict(), "step": 0})
+    training_loop.save(folder / "encoder.pt", {"encoder": encoder.state_dict(), "step": 0})
     learned = {"model": model.state_dict(), "registers": registers.state_dict()}
-    for stage in ("answer", "registers"):
-        loop.save(folder / f"{stage}.pt", {**learned, "step": 0})
+    for stage in ("language", "registers"):
+        training_loop.save(folder / f"{stage}.pt", {**learned, "step": 0})
     words.save(str(folder / "tokenizer.json"))
     shard = folder / "shards" / "shard-00000"
     write_shard(shard, range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + frames))
-    answer.cache_features(encoder, shard, "cpu", "0")
+    train_language.cache_features(encoder, shard, "cpu", "0")
     return folder

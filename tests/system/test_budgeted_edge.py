@@ -23,11 +23,11 @@ from saccade.v1 import vision_pb2 as pb
 from saccade_edge.budget import POLICIES, BudgetSettings, Decision
 from saccade_edge.budget.fixed import Fixed
 from saccade_edge.daemon import Watch, WatchSettings
-from saccade_edge.events import Event, FrameSent, FrameWithheld, Summary
 from saccade_edge.gate import GateSettings
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.runtime import RuntimeSettings
-from saccade_edge.uplink import Bounded
+from saccade_edge.uplink import CloudBudget
+from saccade_edge.watch_events import Event, FrameSent, FrameWithheld, Summary
 from saccade_testing.commands import cloud_process, run, start
 from saccade_testing.scripted_cloud import Line, Script, honest, scripted_cloud, serve
 
@@ -204,7 +204,7 @@ def watched(bundle: Bundle, clip: Path, script: Script, frames: int, **changes: 
 
             def show(event: Event) -> None:
                 events.append(event)
-                told = script is honest or any(isinstance(e, Bounded) for e in events)
+                told = script is honest or any(isinstance(e, CloudBudget) for e in events)
                 last = told and len(sent_since_bound(events)) == frames
                 if last and isinstance(event, FrameSent):
                     watch.stop()
@@ -218,7 +218,7 @@ def watched(bundle: Bundle, clip: Path, script: Script, frames: int, **changes: 
 
 def since_bound(events: list[Event]) -> list[Event]:
     """What came after the cloud's bound; all where there is none."""
-    bounds = [at for at, event in enumerate(events) if isinstance(event, Bounded)]
+    bounds = [at for at, event in enumerate(events) if isinstance(event, CloudBudget)]
     return events[bounds[0] if bounds else 0 :]
 
 
@@ -239,8 +239,8 @@ def test_the_clouds_bound_on_tokens_chooses_a_smaller_point(bundle: Bundle, clip
     # One frame may have been decided on before the bound came, and more go up to it step by step.
     frames = sent_since_bound(watched(bundle, clip, bounds, 8, live=True))[1:]
     for event in frames:
-        assert event.look.sight is not None
-        assert event.look.sight.tokens.kept <= 60
+        assert event.result.encoded is not None
+        assert event.result.encoded.tokens.kept <= 60
     last = frames[-1].decision
     assert last is not None
     assert last.bound == "cloud"
@@ -265,14 +265,14 @@ def test_a_recording_waits_where_a_camera_would_lose_frames(bundle: Bundle, clip
     events = watched(bundle, clip, few_frames, 4)
     assert time.monotonic() - began_s > 3.0
     assert not any(isinstance(e, FrameWithheld) for e in events)
-    sequences = [e.look.frame.sequence for e in events if isinstance(e, FrameSent)]
+    sequences = [e.result.frame.sequence for e in events if isinstance(e, FrameSent)]
     steps = {later - earlier for earlier, later in pairwise(sequences)}
     assert len(steps) == 1  # every frame of two a second, none left out
 
 
 def lasting_s(frames: list[FrameSent]) -> float:
     """From the first to the last."""
-    return (frames[-1].look.frame.captured_ns - frames[0].look.frame.captured_ns) / 1e9
+    return (frames[-1].result.frame.captured_ns - frames[0].result.frame.captured_ns) / 1e9
 
 
 async def few_frames(line: Line) -> None:

@@ -12,8 +12,8 @@ import pytest
 import saccade
 from saccade.bundle import Bundle
 from saccade.errors import NotInFrame
-from saccade.nouns import U8
-from saccade_export.crossing.scene import Scene
+from saccade.types import U8
+from saccade_drawn_world.crossing.scene import Scene
 
 QUESTION = "what is the plate of vehicle 1 ?"
 FRAMES = 6

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from saccade.bundle import Bundle
-from saccade_export.demo.page import MOST_FRAMES, PLACEHOLDER, TEMPLATE, Album, write_page
-from saccade_export.demo.standing import STANDING, judge
-from saccade_export.demo.tally import Tally
+from saccade_demo.page import MOST_FRAMES, PLACEHOLDER, TEMPLATE, Album, write_page
+from saccade_demo.standing_questions import STANDING, judge
+from saccade_demo.tally import Tally
 from saccade_testing.commands import marked, run
 
 

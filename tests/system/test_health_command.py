@@ -19,10 +19,10 @@ def test_a_cloud_that_serves_is_healthy(bundle: Bundle) -> None:
 def test_health_needs_no_certificate_where_applications_are_served(
     bundle: Bundle, authority: Authority, tmp_path: Path
 ) -> None:
-    tokens = str(tmp_path / "tokens.txt")
-    assert run("cloud", "token", "app", "--tokens", tokens).returncode == 0
+    api_keys = str(tmp_path / "api-keys.txt")
+    assert run("cloud", "api-key", "app", "--api-keys", api_keys).returncode == 0
     cert, key, ca = map(str, authority.server)
-    secured = ("--tls-cert", cert, "--tls-key", key, "--tls-client-ca", ca, "--tokens", tokens)
+    secured = ("--tls-cert", cert, "--tls-key", key, "--tls-client-ca", ca, "--api-keys", api_keys)
     with cloud_process(bundle.folder, *secured, "--apps", "127.0.0.1:0") as (process, _):
         assert process.stdout is not None
         apps = process.stdout.readline().split()[-1]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from saccade_cloud.load import Load
-from saccade_edge.budget.cloud import CloudBound
+from saccade_cloud.cloud_load import Load
+from saccade_edge.budget.cloud_bound import CloudBound
 
 FPS = 2.0
 TICK_S = 0.02

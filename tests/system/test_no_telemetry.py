@@ -106,7 +106,7 @@ def test_no_process_looks_up_a_name(
     assert looked_up(tmp_path, "-c", script, *words[process]) == (b"", [])
 
 
-@pytest.mark.parametrize("module", ["saccade_edge.runtime", "saccade_cloud.runtime"])
+@pytest.mark.parametrize("module", ["saccade_edge.onnx_model", "saccade_cloud.onnx_graph"])
 def test_it_is_off_before_and_after_the_library_is_loaded(module: str, tmp_path: Path) -> None:
     for script in (
         f"import {module}, onnxruntime, os; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'",
@@ -128,5 +128,5 @@ def test_nothing_of_ours_loads_it_by_another_way() -> None:
         for path in (ROOT / folder).rglob("*.py")
         if re.search(r"^\s*(import|from) onnxruntime", path.read_text(), re.MULTILINE)
     ]
-    assert sorted(users) == ["cloud/saccade_cloud/runtime.py", "edge/saccade_edge/runtime.py"]
+    assert sorted(users) == ["cloud/saccade_cloud/onnx_graph.py", "edge/saccade_edge/onnx_model.py"]
     assert os.path.exists(ROOT / users[0])

@@ -98,7 +98,7 @@ def test_a_cloud_that_is_killed_and_comes_back_gets_all(
             pass
         cloud.kill()
         cloud.wait(15)
-        while json.loads(edge.stdout.readline())["event"] != "Lost":
+        while json.loads(edge.stdout.readline())["event"] != "ConnectionLost":
             pass
         time.sleep(3.0)  # frames are captured meanwhile, and grow older than their deadline
         with cloud_process(bundle.folder, *store, "--listen", address):

@@ -11,8 +11,8 @@ import pytest
 
 import saccade
 from saccade.bundle import Bundle
-from saccade.client.calls import infer_request
-from saccade.client.eye import Eye
+from saccade.client.call_messages import infer_request
+from saccade.client.packet_encoder import PacketEncoder
 from saccade.errors import (
     DigestMismatch,
     LimitExceeded,
@@ -20,9 +20,9 @@ from saccade.errors import (
     SaccadeError,
     VersionMismatch,
 )
-from saccade.status import from_rpc
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
+from saccade.wire_errors import from_rpc
 from saccade_testing.commands import run
 
 QUESTION = "how many vehicles are there ?"
@@ -39,7 +39,7 @@ def still_serving(cloud: str, bundle: Bundle, picture: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def good(bundle: Bundle, picture: Path) -> pb.InferRequest:
-    seen = Eye(bundle, saccade.EncodeOptions()).see(picture)
+    seen = PacketEncoder(bundle, saccade.EncodeOptions()).see(picture)
     return infer_request(bundle, seen, QUESTION, 0)
 
 

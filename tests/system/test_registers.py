@@ -10,7 +10,7 @@ import pytest
 
 import saccade
 from saccade.bundle import Bundle
-from saccade_export.crossing.render import render
+from saccade_drawn_world.crossing.render import render
 from saccade_testing.commands import run
 
 

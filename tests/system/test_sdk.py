@@ -22,7 +22,7 @@ from saccade.errors import (
     SourceError,
     Unreachable,
 )
-from saccade_edge.source.pictures import read_picture
+from saccade_edge.source.picture_files import read_picture
 from saccade_testing.commands import cloud_process, run, start
 
 QUESTIONS = ("how many vehicles are there ?", "what is vehicle 1 ?", "describe the scene .")

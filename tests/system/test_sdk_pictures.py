@@ -15,8 +15,8 @@ import saccade
 from saccade.bundle import Bundle
 from saccade.client.pictures import plain
 from saccade.errors import SourceError
-from saccade.nouns import U8
-from saccade_edge.source.pictures import read_picture
+from saccade.types import U8
+from saccade_edge.source.picture_files import read_picture
 
 COLOUR = ("P", "PA", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV", "LAB")
 GREY = ("L", "LA", "La", "I", "I;16", "I;16L", "I;16B")

@@ -1,4 +1,4 @@
-"""Certificates and tokens on the command line and in the SDK: who is refused is told why."""
+"""Certificates and API keys on the command line and in the SDK: who is refused is told why."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Secured:
 
     devices: str
     apps: str
-    token: str
-    token_file: Path
+    api_key: str
+    api_key_file: Path
 
 
 @pytest.fixture(scope="module")
@@ -37,25 +37,27 @@ def secured(
     bundle: Bundle, authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Secured]:
     folder = tmp_path_factory.mktemp("secured")
-    tokens, token_file = folder / "tokens.txt", folder / "token"
-    made = run("cloud", "token", "dashboard", f"--tokens={tokens}", f"--out={token_file}")
+    api_keys, api_key_file = folder / "api-keys.txt", folder / "api-key"
+    made = run("cloud", "api-key", "dashboard", f"--api-keys={api_keys}", f"--out={api_key_file}")
     assert (made.returncode, made.stdout) == (0, ""), made
     cert, key, ca = map(str, authority.server)
     words: tuple[str, ...] = ("--tls-cert", cert, "--tls-key", key, "--tls-client-ca", ca)
-    with cloud_process(bundle.folder, *words, "--tokens", str(tokens), "--apps", "127.0.0.1:0") as (
+    with cloud_process(
+        bundle.folder, *words, "--api-keys", str(api_keys), "--apps", "127.0.0.1:0"
+    ) as (
         process,
         address,
     ):
         assert process.stdout is not None
         apps = process.stdout.readline().split()[-1]
-        yield Secured(address, apps, token_file.read_text().strip(), token_file)
+        yield Secured(address, apps, api_key_file.read_text().strip(), api_key_file)
         assert process.poll() is None, "the cloud ended before its time"
 
 
 @pytest.fixture(autouse=True)
 def still_serving(secured: Secured, authority: Authority) -> Iterator[None]:
     yield
-    with saccade.connect(secured.apps, ca=authority.ca, token=secured.token) as vision:
+    with saccade.connect(secured.apps, ca=authority.ca, api_key=secured.api_key) as vision:
         vision.cameras()
 
 
@@ -78,14 +80,14 @@ def test_an_edge_and_an_application_meet_over_tls(
     done = edge(secured, bundle, clip, authority.device())
     assert (done.returncode, done.stderr) == (0, "")
     with saccade.connect(
-        secured.apps, bundle=bundle, ca=authority.ca, token=secured.token
+        secured.apps, bundle=bundle, ca=authority.ca, api_key=secured.api_key
     ) as vision:
         assert "kerb/camera" in [camera.path for camera in vision.cameras()]
         assert vision.ask_camera("kerb/camera", QUESTION).text
         assert vision.ask(picture, QUESTION).text
     asked = run("ask", str(picture), QUESTION, "--bundle", str(bundle.folder), "--cloud",
-                secured.apps, "--tls-ca", str(authority.ca), "--token-file",
-                str(secured.token_file))  # fmt: skip
+                secured.apps, "--tls-ca", str(authority.ca), "--api-key-file",
+                str(secured.api_key_file))  # fmt: skip
     assert (asked.returncode, asked.stderr) == (0, "")
 
 
@@ -133,10 +135,25 @@ def test_an_application_that_is_refused_is_told_why(
     ours, theirs = authority.device(), foreign.device()
     cases: list[tuple[str, dict[str, Any], type[SaccadeError], str]] = [
         (secured.apps, {"ca": ours.ca}, Unauthenticated, "none was given"),
-        (secured.apps, {"ca": ours.ca, "token": "x"}, Unauthenticated, "not one of this cloud's"),
-        (secured.apps, {"ca": theirs.ca, "token": secured.token}, Unreachable, "is not signed by"),
-        (secured.apps, {"token": secured.token}, Unreachable, "speaks TLS and plain text was sent"),
-        (secured.devices, {"ca": ours.ca, "token": secured.token}, Unreachable, "none was given"),
+        (secured.apps, {"ca": ours.ca, "api_key": "x"}, Unauthenticated, "not one of this cloud's"),
+        (
+            secured.apps,
+            {"ca": theirs.ca, "api_key": secured.api_key},
+            Unreachable,
+            "is not signed by",
+        ),
+        (
+            secured.apps,
+            {"api_key": secured.api_key},
+            Unreachable,
+            "speaks TLS and plain text was sent",
+        ),
+        (
+            secured.devices,
+            {"ca": ours.ca, "api_key": secured.api_key},
+            Unreachable,
+            "none was given",
+        ),
         (
             secured.devices,
             {"ca": ours.ca, "cert": ours.cert, "key": ours.key},
@@ -156,25 +173,25 @@ async def _cameras(cloud: str, more: dict[str, Any]) -> None:
         await vision.cameras()
 
 
-def test_a_token_that_no_cloud_has_made_is_not_sent() -> None:
-    for token in ("", "two\nlines", "\N{SNOWMAN}"):
+def test_an_api_key_that_no_cloud_has_made_is_not_sent() -> None:
+    for api_key in ("", "two\nlines", "\N{SNOWMAN}"):
         with pytest.raises(ConfigError, match="one line of printable ASCII"):
-            saccade.connect("127.0.0.1:9", token=token)
+            saccade.connect("127.0.0.1:9", api_key=api_key)
 
 
-def test_a_token_is_printed_once_and_kept_as_a_hash(tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens.txt"
-    made = run("cloud", "token", "dashboard", "--tokens", str(tokens))
-    token = made.stdout.strip()
+def test_an_api_key_is_printed_once_and_kept_as_a_hash(tmp_path: Path) -> None:
+    api_keys = tmp_path / "api-keys.txt"
+    made = run("cloud", "api-key", "dashboard", "--api-keys", str(api_keys))
+    api_key = made.stdout.strip()
     assert made.returncode == 0
-    assert len(token) > 40
-    assert token not in tokens.read_text() + made.stderr
-    assert tokens.stat().st_mode & 0o777 == 0o600
-    for name, says in (("dashboard", "has a token named"), ("a:b", "cannot name a token")):
-        again = run("cloud", "token", name, "--tokens", str(tokens))
+    assert len(api_key) > 40
+    assert api_key not in api_keys.read_text() + made.stderr
+    assert api_keys.stat().st_mode & 0o777 == 0o600
+    for name, says in (("dashboard", "has an API key named"), ("a:b", "cannot name an API key")):
+        again = run("cloud", "api-key", name, "--api-keys", str(api_keys))
         assert (again.returncode, again.stderr.count("\n")) == (1, 1)
         assert says in again.stderr
-    assert tokens.read_text().count("\n") == 1
+    assert api_keys.read_text().count("\n") == 1
 
 
 def test_the_script_that_makes_certificates_says_what_is_wrong(tmp_path: Path) -> None:

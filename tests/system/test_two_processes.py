@@ -11,14 +11,14 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.limits import Limits
-from saccade.nouns import FrameTokens
 from saccade.packet import unpack
-from saccade.questions import crops_of
-from saccade_cloud.local import LocalCloud
+from saccade.question_rules import crops_of
+from saccade.types import FrameTokens
+from saccade_cloud.local_cloud import LocalCloud
 from saccade_edge.gate import GateSettings
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.source import open_source
 from saccade_testing.commands import run
 
@@ -45,7 +45,7 @@ def seen_here(bundle: Bundle, clip: Path, codec: str) -> Iterator[FrameTokens]:
     limits = Limits.of(bundle.manifest)
     with open_source(str(clip), "camera", fps=FPS) as source:
         for frame in source:
-            packet = pipeline.look(frame).packet
+            packet = pipeline.process(frame).packet
             assert packet is not None
             yield unpack(packet, limits=limits, cameras=["camera"], epoch_unix_ms=0)
 

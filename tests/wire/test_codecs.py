@@ -22,7 +22,7 @@ from saccade.codecs.klt_table import FinerTables, FirstTables, KltTable
 from saccade.codecs.rvq import Rvq
 from saccade.codecs.rvq_table import RvqTable
 from saccade.errors import BundleError, CodecError
-from saccade.nouns import F32, TokenSet
+from saccade.types import F32, TokenSet
 from saccade_testing.codec_contract import CodecContract, LayeredContract
 from saccade_testing.tables import STEP, every_codec, klt_table, rvq_table
 from saccade_testing.tokens import DIM, token_set

@@ -21,12 +21,12 @@ from saccade.codecs.klt import Klt
 from saccade.codecs.klt_levels import MAX_LEVEL, coarser
 from saccade.codecs.klt_table import MAX_REACH, KltTable
 from saccade.codecs.owners import decode_owners, encode_owners
-from saccade.codecs.places import BUCKETS, MAX_PLACES, PlaceModel, bucket
+from saccade.codecs.position_model import BUCKETS, MAX_PLACES, PlaceModel, bucket
 from saccade.codecs.rvq import Rvq
 from saccade.codecs.rvq_table import MAX_ENTRY, MAX_FEATURE, RvqTable
 from saccade.codecs.table_file import TableReader, TableWriter
 from saccade.errors import BundleError, CodecError
-from saccade.nouns import VIEW_KINDS, TokenSet
+from saccade.types import VIEW_KINDS, TokenSet
 from saccade_testing.tables import STEP, klt_table, rvq_table
 from saccade_testing.tokens import token_set
 

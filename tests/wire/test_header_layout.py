@@ -9,7 +9,7 @@ import pytest
 
 from saccade.errors import LimitExceeded, PacketError
 from saccade.limits import Limits
-from saccade.nouns import Box
+from saccade.types import Box
 from saccade.views_header import STEPS, WHOLE, ViewsHeader, window_steps
 
 Steps = tuple[int, int, int, int]

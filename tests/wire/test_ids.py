@@ -14,8 +14,8 @@ from saccade.codecs import SetShape
 from saccade.codecs.bits import BitReader, BitWriter
 from saccade.codecs.ids import decode_ids, encode_ids, rank, unrank
 from saccade.errors import CodecError
-from saccade.nouns import I32, Grid
 from saccade.selection import select
+from saccade.types import I32, Grid
 from saccade_testing.tokens import grids, places_in, token_grid
 
 

@@ -22,8 +22,8 @@ from saccade.codecs.klt import Klt
 from saccade.codecs.rvq import Rvq
 from saccade.errors import CodecError, LimitExceeded, PacketError
 from saccade.limits import Limits
-from saccade.nouns import FrameTokens, TokenSet, ViewKind
 from saccade.packet import pack, unpack
+from saccade.types import FrameTokens, TokenSet, ViewKind
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import STEPS, WHOLE, ViewsHeader
 from saccade_testing.tables import every_codec, klt_table, rvq_table

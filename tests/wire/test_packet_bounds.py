@@ -8,8 +8,8 @@ import pytest
 
 from saccade.errors import CodecError, LimitExceeded, PacketError
 from saccade.limits import Limits
-from saccade.nouns import FrameTokens, ViewKind
 from saccade.packet import CRC_BYTES, MAX_UNIX_MS, pack, unpack
+from saccade.types import FrameTokens, ViewKind
 from saccade.v1 import tokens_pb2 as pb
 from saccade_testing.tables import every_codec
 from saccade_testing.tokens import CAMERAS, EPOCH_UNIX_MS, limits_of, usual_frame

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from saccade.errors import SelectionError
-from saccade.nouns import TokenGrid
 from saccade.selection import (
     COVERAGE_METHOD,
     METHODS,
@@ -23,6 +22,7 @@ from saccade.selection import (
 )
 from saccade.selection.mmr import marginal
 from saccade.selection.prunesid import loadings
+from saccade.types import TokenGrid
 from saccade_testing.selection_by_hand import words
 from saccade_testing.selector_contract import SelectorContract
 from saccade_testing.tokens import token_grid

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saccade.nouns import TokenGrid
 from saccade.selection import METHODS, select
+from saccade.types import TokenGrid
 from saccade_testing.selection_by_hand import BY_HAND, frames, picture, words
 
 GOLDEN = Path(__file__).parent / "golden" / "selection.json"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saccade.errors import SelectionError
-from saccade.nouns import Box, TokenGrid
 from saccade.selection import QUOTAS, allot
+from saccade.types import Box, TokenGrid
 from saccade_testing.tokens import GRID, grids, token_grid
 
 WHOLE: Box = (0, 0, 80, 80)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from saccade.errors import LimitExceeded, PacketError
 from saccade.limits import Limits
-from saccade.nouns import Box
+from saccade.types import Box
 from saccade.views_header import STEPS, WHOLE, ViewsHeader, window_steps, wire_window
 
 LIMITS = Limits(views=9)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.link.trial.fates import Seen
+from bench.link.trial.fates import FrameFate
 
 
 class Account:
@@ -17,11 +17,11 @@ class Account:
     """
 
     def __init__(self, frames: int, interval_s: float, begin_unix_s: float) -> None:
-        self.frames = [Seen(number * interval_s) for number in range(frames)]
+        self.frames = [FrameFate(number * interval_s) for number in range(frames)]
         self.waiting = self.lost = self.replaced = 0
         self._interval_s = interval_s
         self._begin_unix_s = begin_unix_s
-        self._by_sequence: dict[int, Seen] = {}
+        self._by_sequence: dict[int, FrameFate] = {}
 
     def hear(self, record: Mapping[str, Any]) -> None:
         """Events that say nothing of a frame's fate are passed over."""

@@ -30,14 +30,14 @@ from saccade.bundle import Bundle
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
 from saccade_edge.budget import BudgetSettings, Policy
 from saccade_edge.daemon import Watch, WatchSettings
-from saccade_edge.events import Event, FrameSent, FrameSpooled
+from saccade_edge.event_lines import decision_record, to_record
 from saccade_edge.gate import GateSettings
-from saccade_edge.parts import Parts
+from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.plan import PipelineSettings
-from saccade_edge.report import decision_record, to_record
-from saccade_edge.runtime import RuntimeSettings
 from saccade_edge.spool import SpoolSettings
-from saccade_edge.uplink.events import AnswerPiece
+from saccade_edge.uplink.uplink_events import AnswerPiece
+from saccade_edge.watch_events import Event, FrameSent, FrameSpooled
+from saccade_edge.watch_parts import WatchParts
 
 QUESTION = "how many vehicles are there ?"
 ORACLE = "oracle"
@@ -87,8 +87,8 @@ def _source(plan: EdgePlan, camera: str) -> LoopedSource:
     )
 
 
-def _parts(plan: EdgePlan, source: LoopedSource) -> Parts:
-    parts = Parts(source=lambda: source)
+def _parts(plan: EdgePlan, source: LoopedSource) -> WatchParts:
+    parts = WatchParts(source=lambda: source)
     if plan.codec:
         parts = replace(parts, pipeline=partial(PicturePipeline, codec=live_codec(plan.codec)))
     if plan.policy == ORACLE:
@@ -141,7 +141,7 @@ def _printer() -> Callable[[Event], None]:
             heard.add(event.sequence)
             tell({"event": "FirstToken", "sequence": event.sequence})
         elif isinstance(event, (FrameSent, FrameSpooled)):
-            frame, decision = event.look.frame, decision_record(event.decision)
+            frame, decision = event.result.frame, decision_record(event.decision)
             told = {"event": "FrameTaken", "sequence": frame.sequence}
             told |= {"captured_ns": frame.captured_ns, "packet_bytes": event.packet_bytes}
             tell({**told, **decision})

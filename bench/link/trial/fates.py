@@ -32,7 +32,7 @@ FATES: tuple[Fate, ...] = (
 
 
 @dataclass(slots=True)
-class Seen:
+class FrameFate:
     """A captured frame, as far as the edge told. Times in seconds from the first capture.
 
     ``live``: its budget sent it at once; ``point``: index of its operating point.
@@ -64,7 +64,7 @@ class Trial:
     arm: str
     link: str
     deadline_s: float
-    frames: tuple[Seen, ...]
+    frames: tuple[FrameFate, ...]
     waiting: int
     lost: int
     wire_bytes: int
@@ -88,7 +88,7 @@ class Trial:
             raise RemoteError(f"{len(self.frames)} frames were captured, fates: {fates}")
         return fates
 
-    def _fate(self, frame: Seen) -> Fate:
+    def _fate(self, frame: FrameFate) -> Fate:
         if not frame.taken:
             return "not taken"
         if frame.refused:
@@ -109,7 +109,7 @@ class Trial:
         """Mean over all captured frames: the quality of the point used if on time, else 0."""
         return math.fsum(self._worth(frame) for frame in self.frames) / len(self.frames)
 
-    def _worth(self, frame: Seen) -> float:
+    def _worth(self, frame: FrameFate) -> float:
         on_time = self._fate(frame) == "on time" and frame.point is not None
         return self.qualities[frame.point] if on_time and frame.point is not None else 0.0
 

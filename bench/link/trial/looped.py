@@ -8,7 +8,7 @@ import threading
 import time
 
 from saccade.errors import SourceError
-from saccade.nouns import U8, Frame
+from saccade.types import U8, Frame
 from saccade_edge.source.base import Source
 from saccade_edge.source.video import Video, video_frames
 

@@ -21,15 +21,15 @@ from pathlib import Path
 from bench.link.trial.pictures import tokens_of
 from saccade.bundle import Bundle
 from saccade.limits import Limits
-from saccade.nouns import FrameTokens
+from saccade.types import FrameTokens
 from saccade.v1 import tokens_pb2, vision_pb2
 from saccade_cloud.assemble import memory_frames, open_answerer, open_engine
 from saccade_cloud.hub import Hub
 from saccade_cloud.server import CloudServer
-from saccade_cloud.settings import Address, ServerSettings
-from saccade_cloud.store.opening import open_store
+from saccade_cloud.server_settings import Address, ServerSettings
+from saccade_cloud.store.store_opening import open_store
 from saccade_edge.encode import Encoder
-from saccade_edge.runtime import RuntimeSettings
+from saccade_edge.onnx_model import RuntimeSettings
 
 PIXELS = Path(__file__).parents[2] / "baselines" / "pixels"
 LOOKED = 64  # pictures, more than may be in flight

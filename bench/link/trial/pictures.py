@@ -13,12 +13,12 @@ from saccade.bundle import Bundle
 from saccade.errors import ConfigError, PacketError
 from saccade.limits import Limits, check
 from saccade.manifest import OperatingPoint, TokensByKind
-from saccade.nouns import Frame, FrameTokens, TokenGrid, View, ViewTokens
 from saccade.selection import select
+from saccade.types import Frame, FrameTokens, TokenGrid, View, ViewTokens
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import ViewsHeader, wire_window
 from saccade_edge.encode import Encoder
-from saccade_edge.pipeline import Look, Pipeline
+from saccade_edge.pipeline import FrameResult, Pipeline
 from saccade_edge.plan import PipelineSettings, Plan
 from saccade_edge.stopwatch import Stopwatch
 
@@ -80,25 +80,25 @@ class PicturePipeline(Pipeline):
         super().__init__(bundle, settings)
         self._picture_codec = codec
 
-    def look(
+    def process(
         self, frame: Frame, *, plan: Plan | None = None, tokens_per_frame: int | None = None
-    ) -> Look:
-        """See `Pipeline.look`; ``plan.layers`` is the quality's number. A bound on tokens does not
-        bind: none are sent.
+    ) -> FrameResult:
+        """See `Pipeline.process`; ``plan.layers`` is the number of the quality. A bound on tokens
+        does not bind: none are sent.
         """
         plan = plan or self.plan
         watch = Stopwatch()
         with watch.stage("gate"):
             verdict = self.gate.judge(frame)
         if verdict.kind == "skip":
-            return Look(frame, verdict, watch.timing())
+            return FrameResult(frame, verdict, watch.timing())
         _, views = self.find(frame, watch, plan, _no_overview)
         codec = self._picture_codec
         with watch.stage("code"):
             packet = _packet(frame, views, codec, codec.qualities[(plan.layers or 1) - 1])
             packet.captured_ms = frame.captured_ns // NS_PER_MS - self.settings.epoch_unix_ms
             packet.camera = self.settings.camera_index
-        return Look(frame, verdict, watch.timing(), packet=packet)
+        return FrameResult(frame, verdict, watch.timing(), packet=packet)
 
 
 def _no_overview() -> TokenGrid:

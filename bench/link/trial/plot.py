@@ -13,7 +13,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from bench.link.trial.fates import Seen, Trial
+from bench.link.trial.fates import FrameFate, Trial
 
 SHOWN = ("robust", "AVIF")
 _BLUE, _ORANGE, _RED, _GREY = "#1d3557", "#f4a261", "#e63946", "#999999"
@@ -75,5 +75,5 @@ def _panel(panel: Axes, trial: Trial) -> None:
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def _answered(frame: Seen) -> bool:
+def _answered(frame: FrameFate) -> bool:
     return math.isfinite(frame.latency_s)

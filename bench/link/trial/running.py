@@ -18,8 +18,8 @@ from bench.link.trial.stretch import LEAD_S, Stretch
 from bench.link.wire import Shape
 from saccade.errors import RemoteError
 from saccade.manifest import OperatingPoint
+from saccade_demo.processes import Process, address_of, running
 from saccade_edge.budget import BudgetSettings
-from saccade_export.demo.processes import Process, address_of, running
 
 SILENCE_S = 90.0
 

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from saccade.nouns import F32, Probability, Timing
+from saccade.types import F32, Probability, Timing
 
 Finish = Literal["stop", "length"]
 I64 = npt.NDArray[np.int64]

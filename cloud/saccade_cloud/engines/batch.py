@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic
 
-from saccade.nouns import F32
+from saccade.types import F32
 from saccade_cloud.engines.prefixes import PrefixCaches
 from saccade_cloud.engines.reading import CacheT, LanguageModel, Piece, piece_of, token_piece
 from saccade_cloud.engines.request import Request

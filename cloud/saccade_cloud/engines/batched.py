@@ -15,7 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from saccade.errors import EngineError, LimitExceeded, SaccadeError
-from saccade.nouns import F32
+from saccade.types import F32
 from saccade_cloud.engines.base import (
     Capabilities,
     EngineLimits,

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from saccade.bundle_files import ModelFile
-from saccade.nouns import F32
+from saccade.types import F32
 from saccade_cloud.engines import kv
 from saccade_cloud.engines.base import I64
 from saccade_cloud.engines.kv import Cache
 from saccade_cloud.engines.reading import Piece
-from saccade_cloud.runtime import Graph
+from saccade_cloud.onnx_graph import Graph
 
 
 @dataclass(frozen=True, slots=True)

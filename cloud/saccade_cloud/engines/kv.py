@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saccade.nouns import F32
+from saccade.types import F32
 from saccade_cloud.engines.base import I64
 
 

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from saccade.nouns import F32
+from saccade.types import F32
 from saccade_cloud.engines.base import I64, Prompt, VisualSpan
 
 

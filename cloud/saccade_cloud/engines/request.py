@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from saccade.errors import EngineError, SaccadeError
-from saccade.nouns import Probability, Timing
+from saccade.types import Probability, Timing
 from saccade_cloud.engines.base import Finish, GenerateParams, Prompt, TokenChunk
 from saccade_cloud.engines.prefixes import prefix_key
 from saccade_cloud.engines.sampling import Decoded, Draw, Forced, draw_of

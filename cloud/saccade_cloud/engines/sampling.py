@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from saccade.nouns import F32
+from saccade.types import F32
 from saccade_cloud.engines.base import GenerateParams
 
 

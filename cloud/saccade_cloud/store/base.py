@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection
 from typing import Protocol
 
-from saccade_cloud.store.nouns import Observation, PacketRecord
+from saccade_cloud.store.store_types import Observation, PacketRecord
 
 
 class Store(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, inspect
 
 from saccade.errors import ConfigError
-from saccade_cloud.store.schema import metadata
+from saccade_cloud.store.store_schema import metadata
 
 # {bytes} is the database's type for bytes. A step is one transaction with its number.
 STEPS: Sequence[Sequence[str]] = (

@@ -8,14 +8,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, select, tuple_
 
-from saccade.nouns import Probability
-from saccade_cloud.store.nouns import (
+from saccade.types import Probability
+from saccade_cloud.store.store_schema import observation, packet, session, signed, total, unsigned
+from saccade_cloud.store.store_types import (
     CameraTotals,
     Observation,
     PacketRecord,
     SessionFacts,
 )
-from saccade_cloud.store.schema import observation, packet, session, signed, total, unsigned
 
 # Where a page of history ends: (captured_ns, boot as stored, sequence, asked).
 Place = tuple[int, int, int, bytes]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, func, select
 
 from saccade_cloud.store.database import Database, reading, writing
-from saccade_cloud.store.schema import observation, packet, session, share, total
+from saccade_cloud.store.store_schema import observation, packet, session, share, total
 from saccade_cloud.store.writing import row_bytes, uncount
 
 STEP_ROWS = 500

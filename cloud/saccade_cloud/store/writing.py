@@ -16,10 +16,10 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from saccade.answer_probability import mean_and_least
 from saccade.errors import PacketError
-from saccade.replies import mean_and_least
-from saccade_cloud.store.nouns import Observation, PacketRecord, SessionFacts
-from saccade_cloud.store.schema import observation, packet, session, share, signed, total
+from saccade_cloud.store.store_schema import observation, packet, session, share, signed, total
+from saccade_cloud.store.store_types import Observation, PacketRecord, SessionFacts
 
 log = logging.getLogger(__name__)
 

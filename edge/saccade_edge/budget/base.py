@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from saccade_edge.budget.decision import Bound
-from saccade_edge.budget.flight import Flight
 from saccade_edge.budget.ladder import Ladder
+from saccade_edge.budget.unacknowledged import Unacknowledged
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Moment:
     interval_s: float
     deadline_s: float
     least_round_trip_s: float
-    flight: Flight
+    flight: Unacknowledged
     ladder: Ladder
     allowed: tuple[int, ...]
 

@@ -24,15 +24,15 @@ from saccade.errors import LimitExceeded
 from saccade.manifest import Manifest
 from saccade_edge.budget import reasons
 from saccade_edge.budget.base import Choice, Delivery, Moment, Policy
+from saccade_edge.budget.budget_settings import BudgetSettings
 from saccade_edge.budget.caps import DailyCap
-from saccade_edge.budget.cloud import CloudBound
+from saccade_edge.budget.cloud_bound import CloudBound
 from saccade_edge.budget.decision import Bound, Decision
-from saccade_edge.budget.flight import Flight, Sent
+from saccade_edge.budget.frame_interval import FrameInterval
 from saccade_edge.budget.ladder import Ladder
-from saccade_edge.budget.pace import Pace
 from saccade_edge.budget.registry import make_policy
-from saccade_edge.budget.settings import BudgetSettings
 from saccade_edge.budget.trips import Trips
+from saccade_edge.budget.unacknowledged import Sent, Unacknowledged
 
 MOST_CAMERAS = 256
 # Acknowledgements may overtake each other by so much; what is older than that was lost.
@@ -46,7 +46,7 @@ SPOOL_ROOM = 4
 
 @dataclass(frozen=True, slots=True)
 class _Camera:
-    pace: Pace
+    pace: FrameInterval
     cap: DailyCap
 
 
@@ -66,10 +66,10 @@ class Controller:
         self._policy = policy or make_policy(settings, self._usual)
         marked = policy is None and settings.policy == "robust"
         self._most = self._ladder.check(_most(manifest, settings, marked=marked))
-        self._flight = Flight()
+        self._flight = Unacknowledged()
         self._trips = Trips()
         self._cloud = CloudBound()
-        self._pace = Pace(settings.interval_s)  # of all cameras: they share the link
+        self._pace = FrameInterval(settings.interval_s)  # of all cameras: they share the link
         self._cameras: dict[str, _Camera] = {}
         self._connected = True
         self._now_s = 0.0
@@ -321,7 +321,7 @@ class Controller:
         if name not in self._cameras:
             if len(self._cameras) >= MOST_CAMERAS:
                 raise LimitExceeded(f"more than {MOST_CAMERAS} cameras in one budget")
-            pace = Pace(self._settings.interval_s)
+            pace = FrameInterval(self._settings.interval_s)
             self._cameras[name] = _Camera(pace, DailyCap(self._settings.bytes_per_day))
         return self._cameras[name]
 

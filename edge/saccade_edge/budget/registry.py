@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from saccade.errors import ConfigError
 from saccade_edge.budget.awstream import Awstream
 from saccade_edge.budget.base import Policy
+from saccade_edge.budget.budget_settings import BudgetSettings
 from saccade_edge.budget.ewma import Ewma
 from saccade_edge.budget.fixed import Fixed
 from saccade_edge.budget.robust import Robust
-from saccade_edge.budget.settings import BudgetSettings
 
 # A maker takes the settings and the point that is used where nothing is adapted.
 POLICIES: Mapping[str, Callable[[BudgetSettings, int], Policy]] = {

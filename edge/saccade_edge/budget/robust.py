@@ -13,7 +13,7 @@ import math
 
 from saccade_edge.budget.base import Choice, Delivery, Moment
 from saccade_edge.budget.fixed import at_most
-from saccade_edge.budget.rate import RobustRate
+from saccade_edge.budget.robust_rate import RobustRate
 
 CLEAN_DELIVERIES = 3
 

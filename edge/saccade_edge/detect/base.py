@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from saccade.nouns import Frame, Region, TokenGrid
+from saccade.types import Frame, Region, TokenGrid
 
 Overview = Callable[[], TokenGrid]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from saccade.nouns import F32
+from saccade.types import F32
 
 I64 = npt.NDArray[np.int64]
 MAX_CANDIDATES = 3000

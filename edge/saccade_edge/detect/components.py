@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from saccade.nouns import U8, Box
+from saccade.types import U8, Box
 
 
 @dataclass(frozen=True, slots=True)

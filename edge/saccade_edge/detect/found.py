@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from saccade.errors import BundleError
-from saccade.nouns import F32
+from saccade.types import F32
 from saccade_edge.detect.boxes import I64, suppress_by_class
 
 # Half precision can miss 0 and 1 by this much.

@@ -13,7 +13,7 @@ import numpy as np
 
 from saccade.detector_layouts import LAYOUTS
 from saccade.errors import BundleError
-from saccade.nouns import F32
+from saccade.types import F32
 from saccade_edge.detect.found import Found, best, chances, found
 
 Outputs = Mapping[str, F32]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from saccade.nouns import F32, U8
+from saccade.types import F32, U8
 
 # The grey of the border that YOLO models are trained with.
 BORDER = 114

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from saccade.bundle_files import ModelFile
 from saccade.errors import BundleError
 from saccade.manifest import DetectorSpec
-from saccade.nouns import F32, U8
-from saccade_edge.detect.preprocess import preprocess_of
-from saccade_edge.runtime import Model, Port, RuntimeSettings
+from saccade.types import F32, U8
+from saccade_edge.detect.detector_input import preprocess_of
+from saccade_edge.onnx_model import Model, Port, RuntimeSettings
 
 # The second input of some exports: the size that their boxes shall be in, (width, height).
 SIZE_KINDS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float)": np.float32}

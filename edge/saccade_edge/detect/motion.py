@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from saccade.nouns import U8, Frame, Region
+from saccade.types import U8, Frame, Region
 from saccade_edge.detect.base import Overview
 from saccade_edge.detect.components import components, scale_box
 

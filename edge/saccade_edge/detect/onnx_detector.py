@@ -7,14 +7,14 @@ import numpy as np
 from saccade.bundle_files import ModelFile
 from saccade.detector_layouts import LAYOUTS
 from saccade.manifest import DetectorSpec
-from saccade.nouns import F32, Frame, Region
+from saccade.types import F32, Frame, Region
 from saccade_edge.detect import layouts
 from saccade_edge.detect.base import Overview
 from saccade_edge.detect.boxes import to_corners
 from saccade_edge.detect.found import Found
 from saccade_edge.detect.letterbox import BORDER, place
 from saccade_edge.detect.model_run import DetectorModel
-from saccade_edge.runtime import RuntimeSettings
+from saccade_edge.onnx_model import RuntimeSettings
 
 
 class OnnxDetector:

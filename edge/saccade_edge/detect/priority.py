@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from saccade.nouns import Region
+from saccade.types import Region
 from saccade_edge.detect.boxes import suppress
 
 # What questions are most often about; other kinds get the crops that these leave over.

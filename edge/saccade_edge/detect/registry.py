@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError
-from saccade.nouns import Frame, Region
+from saccade.types import Frame, Region
 from saccade_edge.detect.base import Detector, Overview
 from saccade_edge.detect.motion import MotionDetector
 from saccade_edge.detect.onnx_detector import OnnxDetector
 from saccade_edge.detect.saliency import SaliencyDetector
-from saccade_edge.runtime import RuntimeSettings
+from saccade_edge.onnx_model import RuntimeSettings
 
 Maker = Callable[[Bundle, RuntimeSettings], Detector]
 

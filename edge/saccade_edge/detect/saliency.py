@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, Frame, Region, TokenGrid
+from saccade.types import F32, Frame, Region, TokenGrid
 from saccade_edge.detect.base import Overview
 from saccade_edge.detect.components import components, scale_box
 

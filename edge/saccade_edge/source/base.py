@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from saccade.errors import SourceError
-from saccade.nouns import Frame
+from saccade.types import Frame
 
 # How long `Source.close` waits for a read that is under way. It ends by its own time-out then.
 CLOSE_WAIT_S = 0.3

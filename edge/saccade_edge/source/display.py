@@ -19,9 +19,9 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from saccade.errors import SourceError
-from saccade.nouns import U8
+from saccade.types import U8
 from saccade.views_header import MAX_SIDE_PX
-from saccade_edge.source.bounds import MAX_PIXELS, check_size
+from saccade_edge.source.picture_bounds import MAX_PIXELS, check_size
 
 # ``AVColorSpace`` (ITU-T H.273, MatrixCoefficients) to the filter's names. What is not said, or not
 # known to the filter, is BT.601, as in FFmpeg and OpenCV.

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from saccade.errors import SourceError
-from saccade.nouns import Frame
+from saccade.types import Frame
 from saccade_edge.source.base import CLOSE_WAIT_S, CameraState, Source
-from saccade_edge.source.slot import NewestSlot
+from saccade_edge.source.newest_slot import NewestSlot
 from saccade_edge.source.timeline import ArrivalClock, Sampler
 from saccade_edge.source.video import Damage, Shot, Video, timed
 

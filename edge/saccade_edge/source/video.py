@@ -21,11 +21,11 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from saccade.errors import SourceError
-from saccade.nouns import U8, Frame
 from saccade.redaction import scrub
+from saccade.types import U8, Frame
 from saccade_edge.source.base import FrameError
-from saccade_edge.source.bounds import MAX_PIXELS, check_size
 from saccade_edge.source.display import Display
+from saccade_edge.source.picture_bounds import MAX_PIXELS, check_size
 from saccade_edge.source.timeline import Sampler, Timeline
 
 log = logging.getLogger(__name__)

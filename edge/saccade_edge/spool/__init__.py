@@ -1,7 +1,8 @@
 """Store and forward: packets on disk until the cloud has stored them."""
 
-from saccade_edge.spool.faults import SpoolFault
-from saccade_edge.spool.nouns import (
+from saccade_edge.spool.spool import Spool
+from saccade_edge.spool.spool_faults import SpoolFault
+from saccade_edge.spool.spool_types import (
     Asked,
     Entry,
     Fate,
@@ -14,7 +15,6 @@ from saccade_edge.spool.nouns import (
     SpoolTroubled,
     refused,
 )
-from saccade_edge.spool.spool import Spool
 
 __all__ = [
     "Asked",

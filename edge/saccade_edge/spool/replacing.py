@@ -7,10 +7,10 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from saccade_edge.spool.faults import fault_of
-from saccade_edge.spool.file import SpoolFile
-from saccade_edge.spool.nouns import CORRUPT_FILES, HANDED, Fate, Identity, SpoolSettings
-from saccade_edge.spool.rows import one
+from saccade_edge.spool.packet_rows import one
+from saccade_edge.spool.spool_faults import fault_of
+from saccade_edge.spool.spool_file import SpoolFile
+from saccade_edge.spool.spool_types import CORRUPT_FILES, HANDED, Fate, Identity, SpoolSettings
 
 
 def open_or_replace(

@@ -23,10 +23,13 @@ from saccade.errors import ConfigError
 from saccade.sqlite_files import check_sqlite
 from saccade.tasks import within
 from saccade_edge.spool.examiner import Examiner
-from saccade_edge.spool.faults import SpoolFault, at_opening, fault_of
-from saccade_edge.spool.file import SpoolFile
-from saccade_edge.spool.lock import Lock, was_locked
-from saccade_edge.spool.nouns import (
+from saccade_edge.spool.replacing import move_aside, open_or_replace
+from saccade_edge.spool.sequence_numbers import Numbers
+from saccade_edge.spool.spool_faults import SpoolFault, at_opening, fault_of
+from saccade_edge.spool.spool_file import SpoolFile
+from saccade_edge.spool.spool_lock import Lock, was_locked
+from saccade_edge.spool.spool_schema import FORMAT
+from saccade_edge.spool.spool_types import (
     HANDED,
     Entry,
     Fate,
@@ -38,10 +41,7 @@ from saccade_edge.spool.nouns import (
     SpoolSettings,
     SpoolTroubled,
 )
-from saccade_edge.spool.numbers import Numbers
-from saccade_edge.spool.replacing import move_aside, open_or_replace
-from saccade_edge.spool.schema import FORMAT
-from saccade_edge.spool.worker import Job, Worker
+from saccade_edge.spool.spool_worker import Job, Worker
 
 # A packet whose write takes longer goes out from memory; cards pause for seconds to tidy up.
 PATIENCE_S = 1.0

@@ -1,17 +1,17 @@
 """The edge's end of the conversation with the cloud."""
 
-from saccade_edge.uplink.bounds import LinkState, Owed
-from saccade_edge.uplink.client import Uplink, UplinkSettings
-from saccade_edge.uplink.events import (
+from saccade_edge.uplink.link_state import LinkState, Outstanding
+from saccade_edge.uplink.uplink import Uplink, UplinkSettings
+from saccade_edge.uplink.uplink_events import (
     Acknowledged,
     Answered,
     AnswerPiece,
-    Bounded,
+    CloudBudget,
     Connected,
-    Kept,
-    Lost,
+    ConnectionLost,
+    PacketDeferred,
+    PacketSent,
     Refused,
-    Said,
     UplinkEvent,
 )
 
@@ -19,14 +19,14 @@ __all__ = [
     "Acknowledged",
     "AnswerPiece",
     "Answered",
-    "Bounded",
+    "CloudBudget",
     "Connected",
-    "Kept",
+    "ConnectionLost",
     "LinkState",
-    "Lost",
-    "Owed",
+    "Outstanding",
+    "PacketDeferred",
+    "PacketSent",
     "Refused",
-    "Said",
     "Uplink",
     "UplinkEvent",
     "UplinkSettings",

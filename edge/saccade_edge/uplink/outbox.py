@@ -30,12 +30,12 @@ from collections.abc import Callable, Collection, Sequence
 
 from saccade.v1 import vision_pb2
 from saccade_edge.spool import Fate, Spool, refused
-from saccade_edge.uplink.bounds import Bounds, LinkState, Owed
-from saccade_edge.uplink.keeping import Keeping
-from saccade_edge.uplink.pace import Pace
-from saccade_edge.uplink.parcel import Parcel
-from saccade_edge.uplink.queues import Queues
-from saccade_edge.uplink.underway import UnderWay
+from saccade_edge.uplink.backlog_pace import BacklogPace
+from saccade_edge.uplink.in_flight import InFlight
+from saccade_edge.uplink.link_state import Bounds, LinkState, Outstanding
+from saccade_edge.uplink.packet_queues import Queues
+from saccade_edge.uplink.queued_packet import QueuedPacket
+from saccade_edge.uplink.spool_transfer import SpoolTransfer
 
 UNSTORED_PAUSE_S = 30.0  # a cloud whose store fails is not asked all the time
 
@@ -49,8 +49,8 @@ class Outbox:
         self,
         bounds: Bounds,
         spool: Spool | None = None,
-        said: Callable[[Parcel], None] = lambda parcel: None,
-        kept: Callable[[Parcel, bool], None] = lambda parcel, late: None,
+        said: Callable[[QueuedPacket], None] = lambda queued: None,
+        kept: Callable[[QueuedPacket, bool], None] = lambda queued, late: None,
     ) -> None:
         self._bounds = bounds
         self._spool = spool
@@ -58,12 +58,12 @@ class Outbox:
         self._kept = kept
         self._waits = spool is None or not bounds.live
         self._queues = Queues()
-        self._keeping = Keeping(
-            self._queues, spool, bounded=not self._waits, late=lambda parcel: kept(parcel, True)
+        self._keeping = SpoolTransfer(
+            self._queues, spool, bounded=not self._waits, late=lambda queued: kept(queued, True)
         )
-        self._under_way = UnderWay()
+        self._in_flight = InFlight()
         self._announced = 0  # packets up to this one may be said: the spool has written it down
-        self.pace = Pace(bounds.backlog_bytes_per_s)
+        self.pace = BacklogPace(bounds.backlog_bytes_per_s)
         self._streaming = False
         self._retired = False
         self._closed = False
@@ -77,36 +77,36 @@ class Outbox:
     @property
     def empty(self) -> bool:
         """Whether the cloud has all that was ever handed over, and has answered."""
-        return not self._queues.parcels and self._keeping.waiting == 0
+        return not self._queues.packets and self._keeping.waiting == 0
 
     @property
     def settled(self) -> bool:
         """Whether nothing that is in memory is open."""
-        return not self._queues.parcels
+        return not self._queues.packets
 
     @property
-    def owed(self) -> Owed:
+    def owed(self) -> Outstanding:
         """What the cloud owes for what has been said."""
         queues = self._queues
-        unsaid = {parcel.sequence for parcel in (*queues.live, *queues.behind)}
-        said = [parcel for parcel in queues.parcels.values() if parcel.sequence not in unsaid]
-        return Owed(
-            sum(not parcel.settled for parcel in said),
-            sum(len(parcel.questions) for parcel in said),
+        unsaid = {queued.sequence for queued in (*queues.live, *queues.behind)}
+        said = [queued for queued in queues.packets.values() if queued.sequence not in unsaid]
+        return Outstanding(
+            sum(not queued.settled for queued in said),
+            sum(len(queued.questions) for queued in said),
         )
 
     @property
     def doubts(self) -> Sequence[int]:
         """What the cloud is to be asked about."""
-        return self._under_way.doubts
+        return self._in_flight.doubts
 
     def state(self) -> LinkState:
         """What whoever decides on the next frame wants to know."""
         return LinkState(
             streaming=self._streaming,
-            unacknowledged=len(self._under_way),
-            unacknowledged_bytes=self._under_way.bytes,
-            unacknowledged_s=self._under_way.oldest_s,
+            unacknowledged=len(self._in_flight),
+            unacknowledged_bytes=self._in_flight.bytes,
+            unacknowledged_s=self._in_flight.oldest_s,
             waiting=len(self._queues.live),
             backlog=self._keeping.waiting,
         )
@@ -121,21 +121,21 @@ class Outbox:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._has_room(questions))
 
-    async def add(self, parcel: Parcel) -> None:
+    async def add(self, queued: QueuedPacket) -> None:
         """Wait for room, keep a packet on disk if there is one, and queue it."""
-        await self.room(len(parcel.questions))
+        await self.room(len(queued.questions))
         saying = self._streaming
-        await self._keeping.put(parcel, saying=saying)
+        await self._keeping.put(queued, saying=saying)
         if saying:
-            self._announced = max(self._announced, parcel.sequence)
+            self._announced = max(self._announced, queued.sequence)
         async with self._changed:
-            self._queues.add(parcel)
-            if parcel.deadline_s < time.monotonic():
-                self._keeping.fall_behind(parcel)
+            self._queues.add(queued)
+            if queued.deadline_s < time.monotonic():
+                self._keeping.fall_behind(queued)
             else:
-                self._queues.live.append(parcel)
-                if parcel.held or not self._streaming:
-                    self._kept(parcel, False)
+                self._queues.live.append(queued)
+                if queued.held or not self._streaming:
+                    self._kept(queued, False)
                 self._keeping.make_room()
             self._changed.notify_all()
 
@@ -174,8 +174,8 @@ class Outbox:
         """What is on disk stays there: only what has been said, or is live, is waited for."""
         async with self._changed:
             self._retired = self._spool is not None
-            for parcel in [p for p in self._queues.behind if p.kept]:
-                self._keeping.forget(parcel)
+            for queued in [p for p in self._queues.behind if p.kept]:
+                self._keeping.forget(queued)
             self._changed.notify_all()
 
     async def close(self) -> None:
@@ -188,28 +188,28 @@ class Outbox:
         """The end: what is in memory alone is lost, and counted."""
         self._keeping.abandon()
 
-    async def settle(self, sequence: int, *, stored: bool = True) -> Parcel | None:
+    async def settle(self, sequence: int, *, stored: bool = True) -> QueuedPacket | None:
         """The cloud acknowledged a packet. Without a spool there is nothing to try again from."""
         async with self._changed:
-            self._under_way.settled(sequence)
-            if parcel := self._queues.parcels.get(sequence):
-                parcel.settled = stored or self._spool is None
-                parcel.unstored = not parcel.settled
-                self._review(parcel)
+            self._in_flight.settled(sequence)
+            if queued := self._queues.packets.get(sequence):
+                queued.settled = stored or self._spool is None
+                queued.unstored = not queued.settled
+                self._review(queued)
             self._changed.notify_all()
-            return parcel
+            return queued
 
     async def refuse(self, sequence: int, code: str) -> list[vision_pb2.Question]:
         """The cloud refused a packet, and so the questions about it: those that were open."""
         async with self._changed:
-            self._under_way.settled(sequence)
-            parcel = self._queues.parcels.get(sequence)
-            if parcel is not None:
-                self._keeping.end(parcel, refused(code))
+            self._in_flight.settled(sequence)
+            queued = self._queues.packets.get(sequence)
+            if queued is not None:
+                self._keeping.end(queued, refused(code))
             self._changed.notify_all()
-            return list(parcel.questions.values()) if parcel else []
+            return list(queued.questions.values()) if queued else []
 
-    async def answered(self, question_id: int) -> tuple[vision_pb2.Question, Parcel] | None:
+    async def answered(self, question_id: int) -> tuple[vision_pb2.Question, QueuedPacket] | None:
         """The cloud answered or refused a question: the question, None if it is not here."""
         async with self._changed:
             answered = self._queues.answered(question_id)
@@ -223,35 +223,35 @@ class Outbox:
         that is live and unsettled or still asked about. Returns how many messages are queued.
         """
         async with self._changed:
-            self._under_way.begin()
+            self._in_flight.begin()
             for sequence in stored:
                 self._stored_already(sequence)
-            for parcel in list(self._queues.parcels.values()):
-                self._requeue(parcel)
-            queued = self._queues.say_all_again()
-            newest = max((parcel.sequence for parcel in self._queues.live), default=0)
+            for queued in list(self._queues.packets.values()):
+                self._requeue(queued)
+            messages = self._queues.say_all_again()
+            newest = max((queued.sequence for queued in self._queues.live), default=0)
         await self._announce(newest)
         async with self._changed:
             self._streaming = True
             self._changed.notify_all()
-        return queued
+        return messages
 
     def suspend(self) -> None:
         """The stream is gone."""
         self._streaming = False
-        self._under_way.break_off()
+        self._in_flight.break_off()
 
     def renew(self) -> None:
         """A new identity: the cloud knows nothing under it."""
-        self._under_way.forget_doubts()
+        self._in_flight.forget_doubts()
         self._announced = 0
 
     def kept_late(self, sequence: int) -> bool:
         """A packet is on disk after all; whether it is still in memory."""
-        parcel = self._queues.parcels.get(sequence)
-        if parcel is not None:
-            parcel.unkept = None
-        return parcel is not None
+        queued = self._queues.packets.get(sequence)
+        if queued is not None:
+            queued.unkept = None
+        return queued is not None
 
     async def tend(self) -> None:
         """With a spool, several times a second: age, retries, the backlog's next page."""
@@ -285,33 +285,33 @@ class Outbox:
             return vision_pb2.EdgeMessage(question=queues.asking.popleft())
         if len(in_flight) >= bounds.packets:
             return None
-        parcel = self._pick_live() if queues.live else self._pick_behind()
-        if parcel is None:
+        queued = self._pick_live() if queues.live else self._pick_behind()
+        if queued is None:
             return None
-        self._under_way.said(parcel.sequence, parcel.size)
-        queues.said(parcel)
-        self._said(parcel)
-        return vision_pb2.EdgeMessage(packet=parcel.packet)
+        self._in_flight.said(queued.sequence, queued.size)
+        queues.said(queued)
+        self._said(queued)
+        return vision_pb2.EdgeMessage(packet=queued.packet)
 
-    def _pick_live(self) -> Parcel | None:
-        bounds, under_way = self._bounds, self._under_way
-        still = under_way.oldest_s > bounds.still_s
-        parcel = self._queues.next_live(newest=bounds.live, still=still)
-        if parcel is None or not under_way.fits(parcel.size, bounds.bytes):
+    def _pick_live(self) -> QueuedPacket | None:
+        bounds, in_flight = self._bounds, self._in_flight
+        still = in_flight.oldest_s > bounds.still_s
+        queued = self._queues.next_live(newest=bounds.live, still=still)
+        if queued is None or not in_flight.fits(queued.size, bounds.bytes):
             return None
-        self._queues.live.remove(parcel)
-        return parcel
+        self._queues.live.remove(queued)
+        return queued
 
-    def _pick_behind(self) -> Parcel | None:
+    def _pick_behind(self) -> QueuedPacket | None:
         """Only while the link is idle."""
         bounds, queues = self._bounds, self._queues
         if not queues.behind or not self.pace.allows() or queues.owing >= bounds.backlog_packets:
             return None
-        if not self._under_way.fits(queues.behind[0].size, bounds.backlog_bytes):
+        if not self._in_flight.fits(queues.behind[0].size, bounds.backlog_bytes):
             return None
-        parcel = queues.behind.popleft()
-        self.pace.went(parcel.size)
-        return parcel
+        queued = queues.behind.popleft()
+        self.pace.went(queued.size)
+        return queued
 
     def _has_room(self, questions: int) -> bool:
         # More questions than the bound still go, one frame at a time.
@@ -322,29 +322,29 @@ class Outbox:
     def _is_drained(self) -> bool:
         if not self._retired:
             return self.empty
-        return not self._streaming or len(self._queues.parcels) == len(self._queues.behind)
+        return not self._streaming or len(self._queues.packets) == len(self._queues.behind)
 
     def _stored_already(self, sequence: int) -> None:
-        self._under_way.settled(sequence)
-        if parcel := self._queues.parcels.get(sequence):
-            parcel.settled = True
-            self._review(parcel)
+        self._in_flight.settled(sequence)
+        if queued := self._queues.packets.get(sequence):
+            queued.settled = True
+            self._review(queued)
         else:
             self._keeping.stored_already(sequence)
 
-    def _requeue(self, parcel: Parcel) -> None:
+    def _requeue(self, queued: QueuedPacket) -> None:
         """On a new stream: what is late waits for the link to be idle."""
-        parcel.unstored = False
-        if parcel.deadline_s < time.monotonic():
-            self._keeping.fall_behind(parcel)
+        queued.unstored = False
+        if queued.deadline_s < time.monotonic():
+            self._keeping.fall_behind(queued)
 
-    def _review(self, parcel: Parcel) -> None:
+    def _review(self, queued: QueuedPacket) -> None:
         """Once its questions are answered, a packet is done, or has to be said again."""
-        if parcel.questions:
+        if queued.questions:
             return
-        if parcel.settled:
-            self._keeping.end(parcel, Fate.DELIVERED.value)
-        elif parcel.unstored:
+        if queued.settled:
+            self._keeping.end(queued, Fate.DELIVERED.value)
+        elif queued.unstored:
             self.pace.pause(UNSTORED_PAUSE_S)
-            parcel.unstored = False
-            self._keeping.fall_behind(parcel)
+            queued.unstored = False
+            self._keeping.fall_behind(queued)

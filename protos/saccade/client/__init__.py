@@ -4,9 +4,9 @@ Its names are those of `saccade` itself: ``saccade.connect(...)``, ``saccade.loc
 """
 
 from saccade.client.base import AsyncVision, Picture, Vision
-from saccade.client.halves import EncodeOptions
-from saccade.client.nouns import Camera, WatchedAnswer
-from saccade.client.opening import connect, connect_async, local, local_async
+from saccade.client.connecting import connect, connect_async, local, local_async
+from saccade.client.fleet_types import Camera, WatchedAnswer
+from saccade.client.installed_halves import EncodeOptions
 from saccade.client.streams import AnswerStream, AsyncAnswerStream
 
 __all__ = [

@@ -19,9 +19,9 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from saccade.client.nouns import Camera, WatchedAnswer
+from saccade.client.fleet_types import Camera, WatchedAnswer
 from saccade.client.streams import AnswerStream, AsyncAnswerStream
-from saccade.nouns import U8, Answer
+from saccade.types import U8, Answer
 
 if TYPE_CHECKING:
     from typing_extensions import Self

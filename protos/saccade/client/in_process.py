@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from threading import Lock
 
+from saccade.answer_probability import mean_and_least
 from saccade.client.base import AsyncVision, Picture, Vision
-from saccade.client.eye import EPOCH_UNIX_MS, Eye, Seen
+from saccade.client.fleet_types import Camera, WatchedAnswer
 from saccade.client.guard import Guard
-from saccade.client.halves import TokenAnswerer, open_answerer
-from saccade.client.nouns import Camera, WatchedAnswer
+from saccade.client.installed_halves import TokenAnswerer, open_answerer
+from saccade.client.packet_encoder import EPOCH_UNIX_MS, EncodedPicture, PacketEncoder
 from saccade.client.streams import AnswerStream, AsyncAnswerStream, AsyncItems, Items
 from saccade.errors import QuestionError
 from saccade.limits import Limits
-from saccade.nouns import Answer, FrameTokens, Timing
 from saccade.packet import unpack
-from saccade.replies import mean_and_least
+from saccade.types import Answer, FrameTokens, Timing
 
 _NO_CAMERAS = "one process has no cameras: connect to a cloud to {}"
 
@@ -26,7 +26,7 @@ _NO_CAMERAS = "one process has no cameras: connect to a cloud to {}"
 class LocalVision(Vision):
     """Opens its models with the first question. Questions of several threads are batched."""
 
-    def __init__(self, eye: Eye) -> None:
+    def __init__(self, eye: PacketEncoder) -> None:
         self._eye = eye
         self._mind: TokenAnswerer | None = None
         self._opening = Lock()
@@ -106,7 +106,7 @@ class LocalVision(Vision):
                 self._mind = open_answerer(self._eye.bundle)
             return self._mind
 
-    def _receive(self, seen: Seen) -> FrameTokens:
+    def _receive(self, seen: EncodedPicture) -> FrameTokens:
         return unpack(
             seen.packet,
             limits=Limits.of(self._eye.bundle.manifest),
@@ -119,7 +119,7 @@ class LocalVision(Vision):
 class AsyncLocalVision(AsyncVision):
     """`LocalVision` for asyncio, a thread for each step."""
 
-    def __init__(self, eye: Eye) -> None:
+    def __init__(self, eye: PacketEncoder) -> None:
         self._local = LocalVision(eye)
 
     def stream(self, image: Picture, question: str, *, max_tokens: int = 0) -> AsyncAnswerStream:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from saccade.errors import SourceError
-from saccade.nouns import U8
+from saccade.types import U8
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,22 +12,22 @@ import grpc
 
 from saccade.channel import channel_options, check_address
 from saccade.client.base import Picture, Vision
-from saccade.client.calls import (
+from saccade.client.call_messages import (
     MESSAGE_BYTES,
-    Hearing,
+    AnswerAssembler,
     camera_request,
     history_request,
     infer_request,
     translated,
     watch_request,
 )
-from saccade.client.eye import Eye
+from saccade.client.fleet_types import Camera, WatchedAnswer
 from saccade.client.guard import CLOSED_EARLY, Guard
-from saccade.client.nouns import Camera, WatchedAnswer
+from saccade.client.packet_encoder import PacketEncoder
 from saccade.client.streams import AnswerStream, Items
 from saccade.errors import ConfigError, LocalError
-from saccade.nouns import Answer
 from saccade.tls import ClientTls
+from saccade.types import Answer
 from saccade.v1 import fleet_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetStub
 from saccade.v1.vision_pb2_grpc import VisionStub
@@ -45,7 +45,7 @@ class Link:
 
     cloud: str
     tls: ClientTls | None = None
-    token: str | None = None
+    api_key: str | None = None
     insecure: bool = False
     timeout_s: float = TIMEOUT_S
 
@@ -61,18 +61,18 @@ class Link:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Of every call. Raises ``ConfigError`` for a token that no cloud has made."""
-        if self.token is None:
+        """Of every call. Raises ``ConfigError`` for an API key that no cloud has made."""
+        if self.api_key is None:
             return ()
-        if not (self.token and self.token.isascii() and self.token.isprintable()):
-            raise ConfigError("a token is one line of printable ASCII characters")
-        return (("authorization", f"Bearer {self.token}"),)
+        if not (self.api_key and self.api_key.isascii() and self.api_key.isprintable()):
+            raise ConfigError("an API key is one line of printable ASCII characters")
+        return (("authorization", f"Bearer {self.api_key}"),)
 
 
 class RemoteVision(Vision):
     """Connects with the first call, and again after a connection was lost."""
 
-    def __init__(self, link: Link, eye: Eye) -> None:
+    def __init__(self, link: Link, eye: PacketEncoder) -> None:
         self._link = link
         self._eye = eye
         self._metadata = link.metadata
@@ -96,13 +96,13 @@ class RemoteVision(Vision):
         self, camera: str, question: str, *, max_tokens: int = 0, max_age_s: float | None = None
     ) -> Answer:
         request = camera_request(camera, question, max_tokens, max_age_s)
-        hearing = Hearing(camera)
+        assembler = AnswerAssembler(camera)
         with self._translating() as channel:
             for reply in FleetStub(channel).Ask(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
             ):
-                hearing.hear(reply)
-        return hearing.answer_of_camera()
+                assembler.hear(reply)
+        return assembler.answer_of_camera()
 
     def watch(
         self, camera: str | None = None, *, for_s: float | None = None
@@ -148,18 +148,18 @@ class RemoteVision(Vision):
         self._guard.use()
         seen = self._eye.asked(image, question, max_tokens)
         request = infer_request(self._eye.bundle, seen, question, max_tokens)
-        hearing = Hearing(seen.tokens.camera, seen.timing)
+        assembler = AnswerAssembler(seen.tokens.camera, seen.timing)
         with self._translating() as channel:
             call = VisionStub(channel).Infer(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
             )
             try:
                 for reply in call:
-                    if text := hearing.hear(reply):
+                    if text := assembler.hear(reply):
                         yield text
             finally:
                 call.cancel()
-        yield hearing.answer_about(seen)
+        yield assembler.answer_about(seen)
 
     @contextmanager
     def _translating(self) -> Iterator[grpc.Channel]:

@@ -10,21 +10,21 @@ from datetime import datetime
 import grpc
 
 from saccade.client.base import AsyncVision, Picture
-from saccade.client.calls import (
-    Hearing,
+from saccade.client.call_messages import (
+    AnswerAssembler,
     camera_request,
     history_request,
     infer_request,
     translated,
     watch_request,
 )
-from saccade.client.eye import Eye
+from saccade.client.fleet_types import Camera, WatchedAnswer
 from saccade.client.guard import CLOSED_EARLY, Guard
-from saccade.client.nouns import Camera, WatchedAnswer
+from saccade.client.packet_encoder import PacketEncoder
 from saccade.client.remote import Link
 from saccade.client.streams import AsyncAnswerStream, AsyncItems
 from saccade.errors import LocalError, SaccadeError
-from saccade.nouns import Answer
+from saccade.types import Answer
 from saccade.v1 import fleet_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetStub
 from saccade.v1.vision_pb2_grpc import VisionStub
@@ -33,7 +33,7 @@ from saccade.v1.vision_pb2_grpc import VisionStub
 class AsyncRemoteVision(AsyncVision):
     """Create it inside the event loop. Pictures are encoded in a thread."""
 
-    def __init__(self, link: Link, eye: Eye) -> None:
+    def __init__(self, link: Link, eye: PacketEncoder) -> None:
         self._link = link
         self._eye = eye
         self._metadata = link.metadata
@@ -57,13 +57,13 @@ class AsyncRemoteVision(AsyncVision):
         self, camera: str, question: str, *, max_tokens: int = 0, max_age_s: float | None = None
     ) -> Answer:
         request = camera_request(camera, question, max_tokens, max_age_s)
-        hearing = Hearing(camera)
+        assembler = AnswerAssembler(camera)
         async with self._translating():
             async for reply in self._fleet.Ask(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
             ):
-                hearing.hear(reply)
-        return hearing.answer_of_camera()
+                assembler.hear(reply)
+        return assembler.answer_of_camera()
 
     async def watch(
         self, camera: str | None = None, *, for_s: float | None = None
@@ -106,18 +106,18 @@ class AsyncRemoteVision(AsyncVision):
         self._guard.use()
         seen = await asyncio.to_thread(self._eye.asked, image, question, max_tokens)
         request = infer_request(self._eye.bundle, seen, question, max_tokens)
-        hearing = Hearing(seen.tokens.camera, seen.timing)
+        assembler = AnswerAssembler(seen.tokens.camera, seen.timing)
         async with self._translating():
             call = self._vision.Infer(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
             )
             try:
                 async for reply in call:
-                    if text := hearing.hear(reply):
+                    if text := assembler.hear(reply):
                         yield text
             finally:
                 call.cancel()
-        yield hearing.answer_about(seen)
+        yield assembler.answer_about(seen)
 
     @asynccontextmanager
     async def _translating(self) -> AsyncIterator[None]:

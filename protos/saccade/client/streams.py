@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from saccade.errors import LocalError
-from saccade.nouns import Answer
+from saccade.types import Answer
 
 if TYPE_CHECKING:
     from typing_extensions import Self

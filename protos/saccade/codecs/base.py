@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from saccade.errors import CodecError
-from saccade.nouns import F32, I32, Grid, TokenSet, ViewKind
+from saccade.types import F32, I32, Grid, TokenSet, ViewKind
 
 MAX_LAYERS = 16  # of a packet, whatever the codec
 

@@ -12,7 +12,7 @@ import numpy as np
 from saccade.codecs.base import SetShape, at_least, single, stack, total, unstack
 from saccade.codecs.ids import decode_ids, encode_ids
 from saccade.errors import CodecError
-from saccade.nouns import TokenSet, ViewKind
+from saccade.types import TokenSet, ViewKind
 
 
 class F32Codec:

@@ -28,7 +28,7 @@ import numpy as np
 from saccade.codecs.base import SetShape
 from saccade.codecs.bits import BitReader, BitWriter
 from saccade.errors import CodecError
-from saccade.nouns import I32
+from saccade.types import I32
 
 _RANK, _RUNS, _SAME = range(3)
 

@@ -16,7 +16,7 @@ import zstandard
 from saccade.codecs.base import SetShape, at_least, single, stack, total, unstack
 from saccade.codecs.ids import decode_ids, encode_ids
 from saccade.errors import CodecError
-from saccade.nouns import TokenSet, ViewKind
+from saccade.types import TokenSet, ViewKind
 
 # A scale byte b means 2^((b - 160) / 8): eight steps per octave from 2^-20 to 2^11.9. The scale is
 # rounded up, so nothing is clipped and at most 9 % of the range goes unused. The eight fractional

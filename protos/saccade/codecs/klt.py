@@ -21,7 +21,7 @@ from saccade.codecs.ids import decode_ids, encode_ids
 from saccade.codecs.klt_levels import I64, MAX_LEVEL, FinerLevels, FirstLevels, coarser
 from saccade.codecs.klt_table import UNIT_BITS, KltTable
 from saccade.errors import CodecError
-from saccade.nouns import F32, TokenSet, ViewKind
+from saccade.types import F32, TokenSet, ViewKind
 
 _FRACTION_BITS = 6  # features enter the transform in 1/64 of the last layer's step
 _REACH = float(MAX_LEVEL >> _FRACTION_BITS)  # steps that a feature may be away from the mean

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from saccade.codecs.frequencies import Frequencies
 from saccade.codecs.table_file import TableReader, TableWriter
 from saccade.errors import BundleError
-from saccade.nouns import F32, I32
+from saccade.types import F32, I32
 
 MAGIC = b"SACKLT1\0"
 MAX_DIM = 4096

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from saccade.nouns import I32
+from saccade.types import I32
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]

@@ -17,7 +17,7 @@ from saccade.codecs import rans
 from saccade.codecs.base import SetShape
 from saccade.codecs.frequencies import TOTAL, Frequencies
 from saccade.errors import CodecError
-from saccade.nouns import I32, TokenSet
+from saccade.types import I32, TokenSet
 
 DROPPED = -1
 

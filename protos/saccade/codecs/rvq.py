@@ -18,7 +18,7 @@ from saccade.codecs.base import SetShape, check_width, prefix, shapes_of, stack,
 from saccade.codecs.nearest import Nearest
 from saccade.codecs.rvq_table import MAX_FEATURE, RvqTable, Stage
 from saccade.errors import CodecError
-from saccade.nouns import F32, VIEW_KINDS, TokenSet, ViewKind
+from saccade.types import F32, VIEW_KINDS, TokenSet, ViewKind
 
 
 class Rvq:

@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from saccade.codecs.frequencies import MAX_SYMBOLS, Frequencies
 from saccade.codecs.nearest import Nearest
-from saccade.codecs.places import BUCKETS, MAX_PLACES, PlaceModel
+from saccade.codecs.position_model import BUCKETS, MAX_PLACES, PlaceModel
 from saccade.codecs.table_file import TableReader, TableWriter
 from saccade.errors import BundleError, CodecError
-from saccade.nouns import I32, VIEW_KINDS
+from saccade.types import I32, VIEW_KINDS
 
 I64 = npt.NDArray[np.int64]
 

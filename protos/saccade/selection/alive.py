@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.attention import ensemble
 from saccade.selection.base import keep, ranking
 from saccade.selection.exact import bits, directions, lattice, squares
+from saccade.types import F32, TokenGrid, TokenSet
 
 ALIVE = 0.6  # share of tokens that are neither sinks nor dead, from the paper's abstract
 SINK_RANGES = 3.0  # quartile ranges above the third quartile: Tukey's far out

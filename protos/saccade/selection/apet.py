@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, I32, TokenGrid, TokenSet
 from saccade.selection.base import ranking
 from saccade.selection.exact import F64, cosines, lattice, squares
 from saccade.selection.merging import merged, owning
+from saccade.types import F32, I32, TokenGrid, TokenSet
 
 BASIS = 10  # as published
 RIDGE = 1e-5

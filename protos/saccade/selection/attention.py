@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from saccade.errors import SelectionError
-from saccade.nouns import F32, TokenGrid
+from saccade.types import F32, TokenGrid
 
 
 def ensemble(grid: TokenGrid) -> F32:

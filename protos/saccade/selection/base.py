@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from saccade.nouns import F32, TokenGrid, TokenSet
+from saccade.types import F32, TokenGrid, TokenSet
 
 Ids = npt.NDArray[np.integer]
 

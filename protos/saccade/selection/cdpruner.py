@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, I32, TokenGrid, TokenSet
 from saccade.selection.attention import spanned
 from saccade.selection.base import keep, ranking
 from saccade.selection.exact import F64, cosines
+from saccade.types import F32, I32, TokenGrid, TokenSet
 
 # Share of the largest diagonal entry below which what is left of one is rounding, not a direction.
 RANK_FLOOR = 1e-5

@@ -6,9 +6,9 @@ settled at export.
 
 from __future__ import annotations
 
-from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.attention import ensemble, last_layer
 from saccade.selection.base import keep, ranking
+from saccade.types import F32, TokenGrid, TokenSet
 
 
 def cls_ensemble(grid: TokenGrid, budget: int, *, seed: int, text: F32 | None) -> TokenSet:

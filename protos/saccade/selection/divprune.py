@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.base import keep
 from saccade.selection.exact import cosines
+from saccade.types import F32, TokenGrid, TokenSet
 
 
 def divprune(grid: TokenGrid, budget: int, *, seed: int, text: F32 | None) -> TokenSet:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.base import ranking
 from saccade.selection.exact import F64, lattice, squared_distances
 from saccade.selection.merging import merged
+from saccade.types import F32, TokenGrid, TokenSet
 
 NEIGHBOURS = 5  # a token itself included, as published
 

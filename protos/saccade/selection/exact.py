@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from saccade.nouns import F32
+from saccade.types import F32
 
 F64 = npt.NDArray[np.float64]
 

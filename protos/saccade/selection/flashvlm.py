@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.attention import last_layer, spanned
 from saccade.selection.exact import F64, cosines
 from saccade.selection.vispruner import half_and_half
+from saccade.types import F32, TokenGrid, TokenSet
 
 # All as published.
 TEXT_TEMPERATURE, TOKEN_TEMPERATURE, SHARPNESS = 0.05, 0.01, 2.5

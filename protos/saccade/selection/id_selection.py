@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.attention import ensemble, spanned
 from saccade.selection.base import keep
 from saccade.selection.exact import cosines
+from saccade.types import F32, TokenGrid, TokenSet
 
 GAMMA = 20.0  # how fast suppression falls with distance, as published
 

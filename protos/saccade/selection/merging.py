@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from saccade.errors import SelectionError
-from saccade.nouns import F32, I32, TokenGrid, TokenSet
 from saccade.selection.base import Ids, keep
 from saccade.selection.exact import F64
+from saccade.types import F32, I32, TokenGrid, TokenSet
 
 DROPPED = -1
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.base import keep
 from saccade.selection.exact import cosines
+from saccade.types import F32, TokenGrid, TokenSet
 
 TEMPERATURE = 0.2  # of the softmax over vision tokens, as published
 # Likenesses are multiples of this: float32 holds them, and float64 their sums over 2^16 tokens.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from saccade.nouns import F32, I32, TokenGrid, TokenSet
 from saccade.selection.attention import last_layer
 from saccade.selection.base import ranking
 from saccade.selection.exact import bits, directions, squares
 from saccade.selection.merging import DROPPED, group_sums, merged
+from saccade.types import F32, I32, TokenGrid, TokenSet
 
 SIDE = 3  # of a window; this and the next two as published
 ALIKE = 0.8

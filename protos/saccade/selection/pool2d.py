@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, I32, TokenGrid, TokenSet
 from saccade.selection.merging import merged
 from saccade.selection.uniform import dither
+from saccade.types import F32, I32, TokenGrid, TokenSet
 
 
 def pool2d(grid: TokenGrid, budget: int, *, seed: int, text: F32 | None) -> TokenSet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import I32, TokenSet
+from saccade.types import I32, TokenSet
 
 
 def member_positions(tokens: TokenSet, count: int = 8) -> I32:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.attention import last_layer
 from saccade.selection.base import ranking
 from saccade.selection.exact import cosines
 from saccade.selection.merging import keys_of, merged, owning
+from saccade.types import F32, TokenGrid, TokenSet
 
 NEIGHBOURS = 32  # as published
 

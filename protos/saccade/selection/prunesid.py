@@ -7,10 +7,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.attention import last_layer
 from saccade.selection.base import keep, ranking
 from saccade.selection.exact import F64, cosines
+from saccade.types import F32, TokenGrid, TokenSet
 
 I64 = npt.NDArray[np.int64]
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from saccade.errors import SelectionError
-from saccade.nouns import F32, Box, TokenGrid
 from saccade.selection.attention import last_layer
 from saccade.selection.exact import F64, cosines
 from saccade.selection.merging import keys_of
+from saccade.types import F32, Box, TokenGrid
 
 Quota = Callable[[Sequence[TokenGrid], Sequence[Box]], F64]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.base import keep
+from saccade.types import F32, TokenGrid, TokenSet
 
 
 def random(grid: TokenGrid, budget: int, *, seed: int, text: F32 | None) -> TokenSet:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from saccade.errors import SelectionError
-from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.alive import alive
 from saccade.selection.apet import apet
 from saccade.selection.base import Selector
@@ -30,6 +29,7 @@ from saccade.selection.tome import tome
 from saccade.selection.uniform import uniform
 from saccade.selection.visionzip import visionzip, visionzip_mean
 from saccade.selection.vispruner import vispruner
+from saccade.types import F32, TokenGrid, TokenSet
 
 METHODS: Mapping[str, Selector] = {
     "cls_ensemble": cls_ensemble,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.attention import last_layer
 from saccade.selection.base import keep
 from saccade.selection.exact import cosines
+from saccade.types import F32, TokenGrid, TokenSet
 
 
 def scope(grid: TokenGrid, budget: int, *, seed: int, text: F32 | None) -> TokenSet:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.base import ranking
 from saccade.selection.exact import cosines
 from saccade.selection.merging import keys_of, merged
+from saccade.types import F32, TokenGrid, TokenSet
 
 # Of the tokens left, the share that one round merges away: 576 become 64 in as many rounds as a
 # ViT-L has layers, give or take.

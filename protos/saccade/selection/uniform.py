@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from saccade.nouns import F32, TokenGrid, TokenSet
 from saccade.selection.base import keep
+from saccade.types import F32, TokenGrid, TokenSet
 
 
 def uniform(grid: TokenGrid, budget: int, *, seed: int, text: F32 | None) -> TokenSet:

@@ -17,8 +17,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from saccade.errors import LimitExceeded
-from saccade.nouns import I32, Box, Grid
 from saccade.spec import tilings
+from saccade.types import I32, Box, Grid
 
 Size = tuple[int, int]
 RULES = ("best-resolution", "closest-ratio", "longest-edge")

@@ -42,7 +42,7 @@ def test_an_edge_whose_certificate_expired_offline_says_so_and_delivers_after_it
                 scene.stop_cloud()
                 await asyncio.sleep(LASTS_S)
                 with scene.cloud(*words, "--listen", address):
-                    await edge.until(lambda j: j.count("Lost", "expired on") > 0)
+                    await edge.until(lambda j: j.count("ConnectionLost", "expired on") > 0)
                     before = len(edge.journal.handed)
                     await edge.until(handed(before + 40))
                     assert edge.journal.count("Connected") == 1

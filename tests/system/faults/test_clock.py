@@ -20,7 +20,7 @@ def test_a_clock_that_is_set_while_the_edge_runs_costs_nothing(scene: Scene) -> 
                     await edge.tell(f"clock {off_s}")
                     await edge.send(25)
                 scene.stop_cloud()
-                await edge.until(told("Lost"))
+                await edge.until(told("ConnectionLost"))
                 for off_s in (-48 * HOUR_S, HOUR_S):
                     await edge.tell(f"clock {off_s}")
                     await edge.send(25)

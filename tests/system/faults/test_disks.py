@@ -59,7 +59,7 @@ def test_while_an_edges_disk_fails_frames_go_from_memory_and_the_rest_is_counted
                     await edge.send(30)  # from memory, if the disk does not take them
                     await asyncio.sleep(1.0)
                     scene.stop_cloud()
-                    await edge.until(told("Lost"))
+                    await edge.until(told("ConnectionLost"))
                     await edge.send(250)
                     await edge.until(lambda j: j.count("SpoolTroubled", counter.upper()) > 0)
                 await edge.until(lambda j: j.told_last("SpoolMended", "SpoolTroubled"))
@@ -153,7 +153,7 @@ def test_while_the_clouds_disk_fails_edges_keep_their_packets_and_none_is_lost(
             async with plan.start() as edge:
                 await edge.until(handed(20))
                 async with cloud_broken(cloud, how, disk):
-                    await edge.until(lambda j: j.count("Lost", "StorageError") > 1)
+                    await edge.until(lambda j: j.count("ConnectionLost", "StorageError") > 1)
                     before = len(edge.journal.handed)
                     await edge.until(handed(before + 50))
                 await edge.end("stop")

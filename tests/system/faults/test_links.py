@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bench.link.events import Sides
+from bench.link.link_events import Sides
 from bench.link.proxy import LinkProxy
 from bench.link.trace import Trace
 from bench.link.wire import Shape
@@ -44,7 +44,7 @@ def test_a_blackhole_is_found_by_pings_and_what_was_captured_in_it_comes_afterwa
                     await edge.until(lambda j: j.count("Connected") == 1 and len(j.handed) > 20)
                     before, began_s = len(edge.journal.handed), link.clock.now()
                     link.blackhole(BLACKHOLE_S)
-                    await edge.until(told("Lost"), BLACKHOLE_S)
+                    await edge.until(told("ConnectionLost"), BLACKHOLE_S)
                     found_s = link.clock.now() - began_s
                     assert edge.journal.count("Connected") == 1
                     await edge.until(told("Connected", 2), 2 * BLACKHOLE_S)
@@ -80,7 +80,7 @@ def test_connections_that_are_reset_in_the_middle_of_messages_cost_nothing(
                         await asyncio.sleep(chance.uniform(0.1, 0.6))
                         await edge.until(lambda j: link.up.wire.queued_bytes > 3000)
                         link.reset()
-                        await edge.until(told("Lost", resets))
+                        await edge.until(told("ConnectionLost", resets))
                     link.set_trace(None)
                     await edge.end("stop")
                 async with replace(plan, every_s=0.0).start() as edge:
@@ -117,7 +117,7 @@ def test_a_half_open_connection_is_found_within_the_keepalives_time(
                 await asyncio.sleep(1.0)
                 began = time.monotonic()
                 link.half_open(side)
-                await edge.until(told("Lost"), KEEPALIVE_S + 30)
+                await edge.until(told("ConnectionLost"), KEEPALIVE_S + 30)
                 took_s = time.monotonic() - began
                 await edge.until(told("Connected", 2))
                 assert link.connections.silenced == 1

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from saccade.errors import BundleError, EngineError
-from saccade.nouns import F32
+from saccade.types import F32
 from saccade_cloud.engines.base import I64
 from saccade_cloud.engines.reading import Piece
 from saccade_cloud.engines.transformers_engine import cache as caches

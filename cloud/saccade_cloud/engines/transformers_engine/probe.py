@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from saccade.errors import BundleError, EngineError
-from saccade.nouns import F32
+from saccade.types import F32
 from saccade_cloud.engines.base import Capabilities, Prompt, VisualSpan, text_prompt
 from saccade_cloud.engines.reading import piece_of
 from saccade_cloud.engines.transformers_engine.model import TorchLanguageModel

@@ -1,0 +1,274 @@
+"""One edge on ``Vision.Connect``: reads what it says, says what the cloud owes it.
+
+One task reads, one for each packet and open question acknowledges or answers, and ``replies``
+writes. All that goes down passes one bounded pipe, so a peer that does not read holds up itself and
+nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing
+from typing import Any
+
+from saccade.answer_probability import mean_and_least
+from saccade.errors import (
+    LimitExceeded,
+    PacketError,
+    RemoteError,
+    SaccadeError,
+    StorageError,
+    Unreachable,
+)
+from saccade.packet import known_copy
+from saccade.session import Role, Session, State
+from saccade.tasks import end, next_or_none, within
+from saccade.v1 import tokens_pb2
+from saccade.v1 import vision_pb2 as pb
+from saccade.wire_errors import to_failure
+from saccade_cloud.closable_queue import ClosableQueue
+from saccade_cloud.engines.base import TokenChunk
+from saccade_cloud.frame_rate_limit import FrameRateLimit
+from saccade_cloud.frame_store import StoredFrame
+from saccade_cloud.handshake import check_hello, welcome
+from saccade_cloud.hub import Hub
+from saccade_cloud.peer_identity import Peer
+from saccade_cloud.stages import stage_times
+from saccade_cloud.stored_frames import frame_of, known, record_of
+from saccade_cloud.stream_limits import StreamLimits
+
+OUTBOX_MESSAGES = 64
+NS_PER_MS = 1_000_000
+BOUND_EVERY_S = 1.0  # at most one budget in it
+
+
+class EdgeStream:
+    """``messages``: what the edge says; ``peer``: who TLS says it is, None where it does not say.
+
+    Iterate ``replies`` once; closing it ends everything.
+    """
+
+    def __init__(
+        self, hub: Hub, messages: AsyncIterator[pb.EdgeMessage], peer: Peer | None = None
+    ) -> None:
+        self._hub = hub
+        self._messages = messages
+        self._peer = peer
+        self._session = Session(Role.CLOUD)
+        self._outbox: ClosableQueue[pb.CloudMessage] = ClosableQueue(OUTBOX_MESSAGES)
+        self._owed: set[asyncio.Task[None]] = set()  # acknowledgements and answers
+        self._hello: pb.Hello | None = None  # once it was accepted
+        self._tenancy = StreamLimits(hub.quotas, self._outbox.end)
+        self._pledge = FrameRateLimit()
+
+    async def replies(self) -> AsyncGenerator[pb.CloudMessage, None]:
+        """All that the cloud says. Raises what ended the conversation, if it did not end well."""
+        serving = self._start(self._serve())
+        serving.add_done_callback(self._said_all)
+        try:
+            async for message in self._outbox:
+                yield message
+        finally:
+            await end(serving, *self._owed)
+            self._tenancy.end()
+            self._hub.load.ended(self)
+            if self._hello is not None:
+                self._hub.frames.disconnect(self._hello.device, self._hello.cameras)
+
+    async def _serve(self) -> None:
+        try:
+            hello = await self._greet()
+            await self._converse(hello)
+        except SaccadeError as error:
+            if self._session.state is not State.SILENT:
+                await self._say(_failure(error, fatal=True))
+            raise
+
+    async def _greet(self) -> pb.Hello:
+        message = await next_or_none(self._messages)
+        if message is None:
+            raise RemoteError("the edge left without a hello")
+        self._session.receive(message)
+        hello = known_copy(message.hello)
+        if self._peer is not None:
+            self._peer.check(hello.device)
+        check_hello(hello, self._hub.digest)
+        self._tenancy.begin(hello, self._peer)
+        self._hub.frames.connect(hello.device, hello.cameras)
+        self._hello = hello
+        resume_after, stored = await known(self._hub.store, hello)
+        # It is held for as long as the stream lasts, and any frame of it is in memory.
+        hello.ClearField("in_doubt")
+        hello = self._hello = known_copy(hello)
+        reply = welcome(self._hub.digest, self._hub.limits, resume_after, stored)
+        await self._say(pb.CloudMessage(welcome=reply))
+        return hello
+
+    async def _converse(self, hello: pb.Hello) -> None:
+        """Until the edge has said all, or the server stops; then finish what is owed."""
+        reading = asyncio.create_task(self._read(hello))
+        stopping = asyncio.create_task(self._hub.stopping.wait())
+        bounding = self._start(self._bound())
+        try:
+            await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()
+        finally:
+            await end(reading, stopping, bounding)
+            self._owed.discard(bounding)
+        await asyncio.gather(*self._owed)
+        if self._hub.stopping.is_set():
+            raise Unreachable("the cloud is stopping")
+
+    async def _read(self, hello: pb.Hello) -> None:
+        async for message in self._messages:
+            self._session.receive(message)
+            await self._tenancy.admit(message)
+            kind = message.WhichOneof("kind")
+            if kind == "packet":
+                await self._take(message.packet, hello)
+            elif kind == "question":
+                question = known_copy(message.question)
+                self._owed.add(self._start(self._answer(question, hello)))
+            else:
+                return
+
+    async def _take(self, packet: tokens_pb2.FramePacket, hello: pb.Hello) -> None:
+        """Take the packet in, or say why not; the stream goes on either way.
+
+        The frame can be asked about at once; its acknowledgement comes when it is stored. While
+        the store has no room nothing more is read, and gRPC slows the edge.
+        """
+        began_s = time.perf_counter()
+        try:
+            frame = await self._hub.unpack(packet, hello, client_of(hello))
+        except (PacketError, LimitExceeded) as error:
+            await self._say(_failure(error, sequence=packet.sequence))
+            await self._tenancy.decoded(time.perf_counter() - began_s)
+            return
+        self._hub.frames.put(frame)
+        await self._store(packet.sequence, frame, hello)
+        await self._tenancy.decoded(frame.timing.stages["decode"] / 1e3)
+
+    async def _store(self, sequence: int, frame: StoredFrame, hello: pb.Hello) -> None:
+        await self._tenancy.begin_storing()
+        try:
+            storing = await self._hub.store.put(record_of(frame, hello))
+        except BaseException as error:
+            self._tenancy.end_storing()
+            if not isinstance(error, (PacketError, LimitExceeded, StorageError)):
+                raise
+            await self._say(_failure(error, sequence=sequence))
+            return
+        # Also where the acknowledgement is cancelled before it begins.
+        storing.add_done_callback(lambda _: self._tenancy.end_storing())
+        self._owed.add(self._start(self._acknowledge(frame, storing)))
+
+    async def _acknowledge(self, frame: StoredFrame, storing: asyncio.Future[bool]) -> None:
+        try:
+            stored = await storing
+        except (PacketError, StorageError) as error:
+            await self._say(_failure(error, sequence=frame.tokens.sequence))
+            return
+        ack = pb.Acknowledgement(
+            sequence=frame.tokens.sequence,
+            bytes=frame.packet_bytes,
+            received_unix_ms=frame.received_ns // NS_PER_MS,
+            stored=stored,
+        )
+        await self._say(pb.CloudMessage(ack=ack))
+
+    async def _answer(self, question: pb.Question, hello: pb.Hello) -> None:
+        try:
+            self._hub.answerer.check_question(question.text)  # before it waits, and takes memory
+            with self._tenancy.question():
+                self._pledge.check(question.sequence, time.monotonic())
+                await self._answer_in_turn(question, hello)
+        except Unreachable:
+            raise
+        except SaccadeError as error:
+            await self._say(_failure(error, question_id=question.id))
+
+    async def _answer_in_turn(self, question: pb.Question, hello: pb.Hello) -> None:
+        load, sequence = self._hub.load, question.sequence
+        number = load.asks(
+            self, sequence, time.monotonic(), device=hello.device, recording=hello.recording
+        )
+        try:
+            frame = await frame_of(self._hub, hello.device, hello.boot, sequence)
+            answer = self._hub.posted_answer(
+                frame, question.text, question.max_tokens, number, client_of(hello)
+            )
+            async with aclosing(answer) as chunks:
+                async for chunk in chunks:
+                    await self._say(_answer_chunk(question, chunk))
+        finally:
+            load.leaves(number)
+
+    async def _bound(self) -> None:
+        """Tell the edge what the cloud's load allows it, whenever that changes."""
+        said = 0
+        while self._hub.settings.answer_wait_s:
+            await asyncio.sleep(BOUND_EVERY_S)
+            now_s = time.monotonic()
+            frames, reason = self._hub.load.bound(self, now_s)
+            if frames != said:
+                said = frames
+                self._pledge.tell(frames, now_s)
+                budget = pb.Budget(frames_per_minute=frames, reason=reason)
+                await self._say(pb.CloudMessage(budget=budget))
+
+    async def _say(self, message: pb.CloudMessage) -> None:
+        """Send one message. Raises ``Unreachable`` when the edge leaves its messages unread."""
+        self._session.send(message)
+        if self._outbox.offer(message):
+            return
+        limit_s = self._hub.settings.stalled_timeout_s
+        try:
+            await within(limit_s, self._outbox.put(message))
+        except asyncio.TimeoutError:
+            raise Unreachable(f"the edge read nothing for {limit_s:g} s") from None
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task whose error ends the conversation."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._done)
+        return task
+
+    def _said_all(self, _: asyncio.Task[None]) -> None:
+        self._outbox.end()
+        self._tenancy.cut_off(self._hub.settings.stalled_timeout_s)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._owed.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._tenancy.fail(error)
+
+
+def client_of(hello: pb.Hello) -> str:
+    """Who has a share of the engine: the device, with all of its streams."""
+    return f"device {hello.device}"
+
+
+def _failure(
+    error: SaccadeError, *, sequence: int = 0, question_id: int = 0, fatal: bool = False
+) -> pb.CloudMessage:
+    failure = to_failure(error, sequence=sequence, question_id=question_id, fatal=fatal)
+    return pb.CloudMessage(failure=failure)
+
+
+def _answer_chunk(question: pb.Question, chunk: TokenChunk) -> pb.CloudMessage:
+    probability, least = mean_and_least(chunk.probability)
+    answer = pb.AnswerChunk(
+        question_id=question.id,
+        sequence=question.sequence,
+        text=chunk.text,
+        last=chunk.finish is not None,
+        finish=chunk.finish or "",
+        timing=stage_times(chunk.timing),
+        probability=probability,
+        least_probability=least,
+    )
+    return pb.CloudMessage(answer=answer)

@@ -1,0 +1,122 @@
+"""ONNX models on the best device that really works."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from saccade import telemetry  # noqa: F401 - off before ONNX Runtime is loaded
+
+# isort: split
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from onnxruntime.capi import (
+    onnxruntime_pybind11_state as ort_state,  # pyright: ignore[reportAttributeAccessIssue]
+)
+
+from saccade.bundle_files import ModelFile
+from saccade.errors import BundleError, ConfigError
+from saccade.types import F32
+
+log = logging.getLogger(__name__)
+
+# Not TensorRT: it builds engines for minutes inside the first run, so it is asked for by name.
+PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+ort.disable_telemetry_events()  # where a program has loaded it before us
+
+# ONNX Runtime's exceptions have no base class of their own.
+_ERRORS = (
+    ort_state.EPFail,
+    ort_state.Fail,
+    ort_state.InvalidArgument,
+    ort_state.InvalidGraph,
+    ort_state.InvalidProtobuf,
+    ort_state.NoSuchFile,
+    ort_state.NotImplemented,
+    ort_state.RuntimeException,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input: ``shape`` has names or None where the size is free."""
+
+    name: str
+    kind: str  # "tensor(float)", "tensor(uint8)"
+    shape: tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSettings:
+    """``providers``: None for the preferred ones that are installed. ``threads``: 0 lets ONNX
+    Runtime take every core.
+    """
+
+    providers: tuple[str, ...] | None = None
+    threads: int = 0
+
+
+class Model:
+    """An ONNX file on the best provider that works.
+
+    Raises ``ConfigError`` for providers that are not installed, ``BundleError`` for a file that
+    is no model, or another one than the bundle lists. A provider can fail in silence:
+    ``providers`` says which ones the session got.
+    """
+
+    def __init__(self, file: ModelFile, settings: RuntimeSettings) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = settings.threads
+        options.log_severity_level = 3  # errors: those are raised anyway
+        # Spinning threads burn the small computer's power between frames.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        wanted = _providers(settings.providers)
+        self.name = PurePosixPath(file.name).name
+        try:
+            with file.opened() as model:
+                self._session = ort.InferenceSession(model, options, providers=list(wanted))
+        except _ERRORS as error:
+            raise BundleError(f"{self.name} is no model that runs here: {error}") from error
+        if missing := set(wanted) - set(self.providers):
+            log.warning("%s runs without %s", self.name, ", ".join(sorted(missing)))
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """What really runs it, first choice first."""
+        return tuple(self._session.get_providers())
+
+    @property
+    def inputs(self) -> list[Port]:
+        return [Port(i.name, i.type, tuple(i.shape)) for i in self._session.get_inputs()]
+
+    @property
+    def outputs(self) -> list[str]:
+        return [output.name for output in self._session.get_outputs()]
+
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, npt.NDArray[Any]]) -> list[F32]:
+        """The named outputs. Raises ``BundleError`` when the model fails, or gives no numbers."""
+        try:
+            arrays = self._session.run(list(outputs), dict(feeds))
+        except _ERRORS as error:
+            raise BundleError(f"{self.name} failed: {error}") from error
+        try:
+            return [np.asarray(array, np.float32) for array in arrays]
+        except (TypeError, ValueError) as error:
+            raise BundleError(f"{self.name} gives what is no tensor of numbers") from error
+
+
+def _providers(asked: Sequence[str] | None) -> tuple[str, ...]:
+    installed = ort.get_available_providers()
+    if asked is None:
+        return tuple(p for p in PREFERRED if p in installed)
+    if unknown := [p for p in asked if p not in installed]:
+        raise ConfigError(
+            f"providers {', '.join(unknown)} are not installed, these are: {', '.join(installed)}"
+        )
+    return tuple(asked)

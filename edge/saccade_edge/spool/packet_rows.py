@@ -1,0 +1,69 @@
+"""One packet as a row, and back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+import google_crc32c
+
+from saccade_edge.spool.spool_types import Asked, Entry
+
+OVERHEAD_BYTES = 100  # of a row and its places in the indexes
+COLUMNS = (
+    "sequence, camera, captured_unix_ms, deadline_unix_ms, priority, packet, questions, crc32c"
+)
+INSERT = """
+INSERT INTO packet (
+  sequence, camera, captured_unix_ms, deadline_unix_ms, priority, packet, questions, crc32c,
+  bundle, bytes
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+def to_row(entry: Entry, bundle: int) -> tuple[object, ...]:
+    """The values of ``INSERT``."""
+    questions = _questions_text(entry)
+    return (
+        entry.sequence,
+        entry.camera,
+        entry.captured_unix_ms,
+        entry.deadline_unix_ms,
+        entry.priority,
+        entry.packet,
+        questions,
+        _checksum(entry.sequence, entry.packet, questions),
+        bundle,
+        cost(entry),
+    )
+
+
+def from_row(row: tuple[Any, ...]) -> Entry | None:
+    """The entry of ``COLUMNS``; None where its checksum is wrong."""
+    sequence, camera, captured_ms, deadline_ms, priority, packet, questions, crc = row
+    if not (isinstance(packet, bytes) and isinstance(questions, str)):
+        return None
+    if _checksum(sequence, packet, questions) != crc:
+        return None
+    asked = tuple(Asked(number, text) for number, text in json.loads(questions))
+    return Entry(sequence, camera, captured_ms, deadline_ms, priority, packet, asked)
+
+
+def cost(entry: Entry) -> int:
+    """Bytes that count against the quota."""
+    return len(entry.packet) + len(_questions_text(entry).encode()) + OVERHEAD_BYTES
+
+
+def one(connection: sqlite3.Connection, query: str, *values: object) -> int:
+    """A query's single number; 0 for none."""
+    row = connection.execute(query, values).fetchone()
+    return int(row[0] or 0) if row else 0
+
+
+def _questions_text(entry: Entry) -> str:
+    return json.dumps([[asked.id, asked.text] for asked in entry.questions])
+
+
+def _checksum(sequence: int, packet: bytes, questions: str) -> int:
+    return int(google_crc32c.value(b"%d\n%s\n%s" % (sequence, packet, questions.encode())))

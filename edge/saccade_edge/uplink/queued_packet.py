@@ -1,0 +1,54 @@
+"""A packet in memory, and what is known of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from saccade.v1 import tokens_pb2, vision_pb2
+from saccade_edge.spool import Entry, Fate
+
+
+@dataclass(eq=False)
+class QueuedPacket:
+    """A packet and its open questions by id, in the order in which they were asked.
+
+    ``deadline_s``: monotonic time until which it is live. ``entry``: as the spool keeps it, None
+    without a spool; ``unkept``: why it is not on disk although there is a spool. ``point``: its
+    operating point, None where that is not known: it comes from the disk. ``held``: it is not said
+    while the link stands still.
+    """
+
+    packet: tokens_pb2.FramePacket
+    questions: dict[int, vision_pb2.Question] = field(default_factory=dict)
+    deadline_s: float = math.inf
+    entry: Entry | None = None
+    unkept: Fate | None = None
+    point: int | None = None
+    live: bool = True
+    held: bool = False
+    settled: bool = False  # the cloud has it, and open questions are all that is left
+    unstored: bool = False  # the cloud heard it and did not store it
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        self.size = self.packet.ByteSize()
+
+    @property
+    def sequence(self) -> int:
+        return self.packet.sequence
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is on disk."""
+        return self.entry is not None and self.unkept is None
+
+    @classmethod
+    def of(cls, entry: Entry) -> QueuedPacket:
+        """From the backlog. Raises ``google.protobuf.message.DecodeError``."""
+        questions = {
+            asked.id: vision_pb2.Question(id=asked.id, sequence=entry.sequence, text=asked.text)
+            for asked in entry.questions
+        }
+        packet = tokens_pb2.FramePacket.FromString(entry.packet)
+        return cls(packet, questions, deadline_s=-math.inf, entry=entry, live=False)
