@@ -12,10 +12,13 @@ from dataclasses import dataclass, replace
 from saccade.answer_probability import mean_and_least
 from saccade.errors import NotInFrame
 from saccade.limits import check
+from saccade.question_rules import crops_of
+from saccade.turns import asking
 from saccade.types import Answer, FrameTokens, Timing
 from saccade_cloud.engines.base import Engine, EngineLimits, GenerateParams, Prompt, TokenChunk
-from saccade_cloud.prompt import PromptBuilder, VisualSegment
+from saccade_cloud.prompt import PromptBuilder
 from saccade_cloud.reconstruct import Reconstructor
+from saccade_cloud.visual_frame import VisualFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,11 @@ class Answerer:
         Raises ``QuestionError`` (``UnknownWords``, ``NotInFrame``) before anything is computed.
         """
         self.check_question(question)
-        self._prompts.check_crops(question, frame.views)
+        self._prompts.check_crops(question, crops_of(frame.views))
         started = time.perf_counter()
         visual = await self._visual(frame)
         reconstruct_ms = (time.perf_counter() - started) * 1e3
-        prompt = self._prompts.build(visual, question)
+        prompt = self._prompts.build(asking(question), {0: visual})
         params = GenerateParams(max_tokens or self._engine.limits.max_tokens, client=client)
         return Prepared(prompt, params, reconstruct_ms)
 
@@ -122,7 +125,7 @@ class Answerer:
         await self._engine.close()
         self._projecting.shutdown(wait=False)
 
-    async def _visual(self, frame: FrameTokens) -> VisualSegment:
+    async def _visual(self, frame: FrameTokens) -> VisualFrame:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._projecting, self._reconstruct, frame)
 

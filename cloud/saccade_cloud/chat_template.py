@@ -15,7 +15,8 @@ from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError, nodes
-from jinja2.ext import loopcontrols
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
@@ -149,6 +150,17 @@ def _called(name: str, *arguments: nodes.Node) -> nodes.Call:
     return nodes.Call(function, [*arguments], [], None, None, lineno=line)
 
 
+class _Generation(Extension):
+    """``{% generation %}`` marks answers for training: here it is what it surrounds."""
+
+    tags = {"generation"}  # noqa: RUF012 - Jinja's
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.Scope(body, lineno=line)
+
+
 class _Sandbox(ImmutableSandboxedEnvironment):
     """As transformers sets up its own, with less in it."""
 
@@ -158,7 +170,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,
-            extensions=[loopcontrols],
+            extensions=[loopcontrols, _Generation],
             optimized=False,  # nothing runs when a template is opened
             cache_size=0,
         )

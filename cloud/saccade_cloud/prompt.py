@@ -10,16 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from saccade.errors import BundleError, QuestionError
-from saccade.question_rules import QuestionRules, crops_of, unknown_words
+from saccade.question_rules import QuestionRules, unknown_words
 from saccade.spec import PromptSpec
-from saccade.turns import FrameReference, Question, Turn
-from saccade.types import F32, Box, ViewTokens
+from saccade.turns import Question, asking
+from saccade.types import F32, Box
 from saccade_cloud.chat_template import ChatTemplate
 from saccade_cloud.engines.base import I64, Prompt, VisualSpan
 from saccade_cloud.positions import Positions, TextRun, VisualRun, positions
@@ -56,28 +55,39 @@ class PromptBuilder:
         for text in spec.stop:
             self._id_of(text)
 
-    def check(self, question: Question) -> None:
+    def check(self, question: Question | str) -> None:
         """Raises ``QuestionError`` for a question that ``build`` would refuse whatever the frames
         show, and ``UnknownWords`` for one with words that the model does not know.
         """
+        question = _asked(question)
+        if self._rules.frames and len(question.frames) > self._rules.frames:
+            raise QuestionError(
+                f"the question is about {len(question.frames)} frames, the bundle's model takes "
+                f"{self._rules.frames}"
+            )
         for turn in question.turns:
             if turn.role == "user":
                 self._rules.check(turn.text)
                 self._check_words(turn.text)
-        self._render(question, {}, shown=None)
+        self._render(question, None)
 
-    def check_crops(self, question: Question, views: Sequence[ViewTokens]) -> None:
-        """Raises ``NotInFrame`` for a question about a crop that is not among a frame's views."""
-        self._rules.check_crops(question.text, crops_of(views))
+    def check_crops(self, question: Question | str, crops: Mapping[int, str]) -> None:
+        """Raises ``NotInFrame`` for a question about a crop that is not among a frame's."""
+        self._rules.check_crops(_asked(question).text, crops)
 
     def build(self, question: Question, frames: Mapping[int, VisualFrame]) -> Prompt:
         """The whole prompt. ``frames``: by the sequences that the question names.
 
         Raises ``QuestionError``.
         """
-        text, images = self._render(question, frames, shown=frames)
+        text, images = self._render(question, frames)
         pieces = self._pieces(text, images)
-        stretches = [(piece, n) for n, part in pieces for piece in part if isinstance(piece, Stretch)]
+        stretches = [
+            (piece, number)
+            for number, part in pieces
+            for piece in part
+            if isinstance(piece, Stretch)
+        ]
         token = self._spec.image.token
         whole = "".join(
             piece if isinstance(piece, str) else token * len(piece)
@@ -90,37 +100,31 @@ class PromptBuilder:
     @property
     def least_text_tokens(self) -> int:
         """Places in the context that the template takes with a question of one character."""
-        question = Question((Turn("user", (FrameReference(0), "a")),))
-        text, _ = self._render(question, {}, shown=None)
+        text, _ = self._render(asking("a"), None)
         text = text.replace(self._spec.image.mark, "")
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def _render(
-        self,
-        question: Question,
-        frames: Mapping[int, VisualFrame],
-        *,
-        shown: Mapping[int, VisualFrame] | None,
+        self, question: Question, frames: Mapping[int, VisualFrame] | None
     ) -> tuple[str, list[tuple[str, VisualImage]]]:
         """The template's text, and the images whose placeholders it holds, in their order, each
-        with its introduction. ``shown`` None: one image for each frame, not looked at.
+        with its introduction. ``frames`` None: one image for each, not looked at.
         """
         images: list[tuple[str, VisualImage]] = []
         messages, plain = [], []
-        count = 0
         for turn in question.turns:
             content: list[dict[str, str]] = []
             for part in turn.content:
-                if isinstance(part, FrameReference):
-                    seen = 1 if shown is None else len(frames[part.sequence].images)
-                    images += [] if shown is None else self._introduced(frames[part.sequence])
-                    content += [{"type": "image"}] * seen
-                    count += seen
-                else:
+                if isinstance(part, str):
                     content.append({"type": "text", "text": self._harmless(part)})
+                    continue
+                seen = [] if frames is None else self._introduced(frames[part.sequence])
+                images += seen
+                content += [{"type": "image"}] * (len(seen) if frames is not None else 1)
             messages.append({"role": turn.role, "content": content})
             plain.append({"role": turn.role, "content": [_plain(item) for item in content]})
         text = self._template.render(messages)
+        count = sum(item["type"] == "image" for turn in messages for item in turn["content"])
         self._check_specials(text, self._template.render(plain), count)
         return text, images
 
@@ -134,7 +138,9 @@ class PromptBuilder:
                 f"the chat template has {text.count(mark)} places for {images} images"
             )
         if len(self._special.findall(text)) != len(self._special.findall(plain)):
-            raise QuestionError("the question's texts make a special token with what is beside them")
+            raise QuestionError(
+                "the question's texts make a special token with what is beside them"
+            )
 
     def _harmless(self, text: str) -> str:
         """What was typed, with no special token in it."""
@@ -175,13 +181,13 @@ class PromptBuilder:
         return pieces
 
     def _placed(self, ids: I64, stretches: Sequence[tuple[Stretch, int]]) -> Prompt:
-        """The prompt of a text whose visual places are those of the stretches, one after another."""
+        """The prompt of a text whose visual places are the stretches', one after another."""
         places = np.flatnonzero(ids == self._image_id)
         expected = sum(len(stretch) for stretch, _ in stretches)
         if len(places) != expected:
             raise QuestionError(
-                f"the prompt has {len(places)} places for {expected} visual tokens: the question's "
-                f"text holds {self._spec.image.token}"
+                f"the prompt has {len(places)} places for {expected} visual tokens: what is beside "
+                f"an image changes {self._spec.image.token}"
             )
         starts = self._starts(places, stretches)
         placed = self._positions(len(ids), starts, stretches)
@@ -275,9 +281,14 @@ def _span(group: Sequence[tuple[int, Stretch, int]], *, bidirectional: bool) -> 
     )
 
 
-def _plain(item: Mapping[str, Any]) -> dict[str, str]:
+def _asked(question: Question | str) -> Question:
+    return asking(question) if isinstance(question, str) else question
+
+
+def _plain(item: Mapping[str, str]) -> dict[str, str]:
     """A part of a turn with a word for what was typed."""
-    return {"type": "image"} if item["type"] == "image" else {"type": "text", "text": "a"}
+    text = item.get("text", "")
+    return {**item, "text": "a"} if text.strip() else dict(item)
 
 
 def _special_tokens(tokenizer: Tokenizer, spec: PromptSpec) -> re.Pattern[str]:

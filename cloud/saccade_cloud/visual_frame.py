@@ -73,9 +73,7 @@ class Stretch:
         return len(self.kept)
 
 
-def arrange(
-    image: VisualImage, spec: ImageSpec, vectors: Mapping[str, F32]
-) -> list[str | Stretch]:
+def arrange(image: VisualImage, spec: ImageSpec, vectors: Mapping[str, F32]) -> list[str | Stretch]:
     """What stands for an image in a prompt: texts and stretches of its tokens, in their order.
 
     ``vectors``: the learned vectors that ``spec`` names, [D] float32. Texts of tiles stay where
@@ -123,9 +121,7 @@ def _tile(image: VisualImage, number: int) -> Stretch:
     )
 
 
-def _mosaic(
-    image: VisualImage, spec: ImageSpec, vectors: Mapping[str, F32]
-) -> list[str | Stretch]:
+def _mosaic(image: VisualImage, spec: ImageSpec, vectors: Mapping[str, F32]) -> list[str | Stretch]:
     """The overview's tokens, then the mosaic row by row, a separator after each row."""
     vector = vectors[spec.separator]
     tiles = image.layout.tiles

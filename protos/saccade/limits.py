@@ -27,6 +27,7 @@ _NEGOTIATED = (
 NO_LIMIT = 1 << 31
 LEAST_MESSAGE_BYTES = 1 << 20  # a full-token f16 frame of 5 views x 1024 x 64 fits
 MOST_MESSAGE_BYTES = 1 << 28
+_DEMO_GRID = FixedGrid((96, 160), (8, 8))
 _VALUE_BYTES = 4  # of a feature, in the codec that takes most
 _REST_BYTES = 1 << 16  # of a packet beside features
 
@@ -46,7 +47,7 @@ class Limits:
     question_chars: int = 200
     in_flight_packets: int = 64
     open_questions: int = 64
-    geometry: AnyGrid = FixedGrid((96, 160), (8, 8))
+    geometry: AnyGrid = _DEMO_GRID
     dim: int = 32
     codecs: tuple[str, ...] = ("f16", "int8z")
     labels: tuple[str, ...] = ()

@@ -125,7 +125,8 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class QuestionSpec:
-    """What may be asked. ``chars``: the most of a question, all its turns together.
+    """What may be asked. ``chars``: the most of a question, all its turns together; ``frames``:
+    the most frames that it can be about, 0: any number.
 
     ``examples``: questions that it was made for, "{crop}" stands for the number of
     each crop, "{closeup}" for the number of each crop that has a close-up;
@@ -135,6 +136,7 @@ class QuestionSpec:
     """
 
     chars: int = 32_768
+    frames: int = 0
     examples: tuple[str, ...] = ()
     crop_name: str = ""
     words: tuple[str, ...] = ()
@@ -304,12 +306,12 @@ def _count_contradictions(manifest: Manifest) -> Iterator[str]:
     language = manifest.language
     projected = {"main"} if language.projector else set()
     for part in manifest.encoder.tokens.parts:
-        if part.name not in projected | set(language.part_projectors):
-            if part.width != language.width:
-                yield (
-                    f"encoder.tokens: part {part.name[:40]} is {part.width} wide and has no "
-                    f"projector, language.width is {language.width}"
-                )
+        bare = part.name not in projected | set(language.part_projectors)
+        if bare and part.width != language.width:
+            yield (
+                f"encoder.tokens: part {part.name[:40]} is {part.width} wide and has no "
+                f"projector, language.width is {language.width}"
+            )
     yield from _point_contradictions(manifest)
 
 

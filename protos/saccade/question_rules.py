@@ -33,18 +33,19 @@ _MAX_WORD_CHARS = 40  # in a message
 @dataclass(frozen=True)
 class QuestionRules:
     """What a bundle's manifest says about questions. ``chars``: the most that one may have;
-    ``crop_name`` and ``words``: see `saccade.manifest.QuestionSpec`.
+    ``frames``, ``crop_name`` and ``words``: see `saccade.manifest.QuestionSpec`.
     """
 
     chars: int
     crop_name: str = ""
     words: tuple[str, ...] = ()
+    frames: int = 0
 
     @classmethod
     def of(cls, manifest: Manifest) -> QuestionRules:
         """A bundle's."""
         questions = manifest.questions
-        return cls(questions.chars, questions.crop_name, questions.words)
+        return cls(questions.chars, questions.crop_name, questions.words, questions.frames)
 
     def check(self, question: str) -> None:
         """Raises ``QuestionError`` for what is no question, whatever the frame shows, and

@@ -1,8 +1,8 @@
 """A question: turns of text and pictures, and how its answer is drawn.
 
 The same dataclasses are what an application writes, what travels (``question.proto``) and what a
-prompt is built from. What comes from outside is checked by `Question.check`, before anything else is
-done with it.
+prompt is built from. What comes from outside is checked by `Question.check`, before anything else
+is done with it.
 """
 
 from __future__ import annotations

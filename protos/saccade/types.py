@@ -142,16 +142,16 @@ class TokenGrid:
         )
         _require(
             self.saliency is None
-            or (self.saliency.dtype == np.float32
-            and self.saliency.ndim == 3
-            and self.saliency.shape[2] == tokens),
+            or (
+                self.saliency.dtype == np.float32
+                and self.saliency.ndim == 3
+                and self.saliency.shape[2] == tokens
+            ),
             f"saliency is float32 [L, H, {tokens}], not {_shape(self.saliency)}",
         )
         _require(
             self.keys is None
-            or (self.keys.dtype == np.float32
-            and self.keys.ndim == 2
-            and len(self.keys) == tokens),
+            or (self.keys.dtype == np.float32 and self.keys.ndim == 2 and len(self.keys) == tokens),
             f"keys are float32 [{tokens}, Dk], not {_shape(self.keys)}",
         )
 

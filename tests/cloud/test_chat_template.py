@@ -59,7 +59,8 @@ IDEFICS = """{{ bos_token }}{% for message in messages %}{{ message['role'] | ca
 message['content'][0]['type'] == 'image' %}{{':'}}{% else %}{{': '}}{% endif %}{% for line in
 message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}{% elif line['type'] == 'image'
 %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>
-{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"""
+{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}{%
+generation %}!{% endgeneration %}"""
 LLAVA = """{% for message in messages %}{{ message['role'] ~ ': ' }}{% for content in
 message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}{% endfor %}{% for
 content in message['content'] | selectattr('type', 'equalto', 'text') %}{% if not loop.first

@@ -12,7 +12,7 @@ from saccade.limits import Limits
 from saccade.types import FrameTokens
 from saccade_cloud.reconstruct import Reconstructor, positions
 from saccade_testing.tiny_graphs import WIDTH
-from saccade_testing.tokens import DIM, GRID, frame_tokens, token_set, usual_frame
+from saccade_testing.tokens import DIM, GRID, frame_tokens, geometry_of, token_set, usual_frame
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_tokens_of_another_encoder_are_refused(
 
 
 def test_more_tokens_than_the_limit_are_refused(bundle: Bundle) -> None:
-    limits = Limits(tokens_per_view=4, grid=GRID, dim=DIM)
+    limits = Limits(tokens_per_view=4, geometry=geometry_of(GRID), dim=DIM)
     with pytest.raises(LimitExceeded, match="16 tokens in view 0, the limit is 4"):
         Reconstructor(projector(bundle), limits, WIDTH)(usual_frame())
 

@@ -33,7 +33,7 @@ class Ladder:
             )
         self.points = manifest.points
         self._overhead_bytes = overhead_bytes
-        self._most_tokens = [_most_tokens(p, manifest.encoder.max_closeups) for p in self.points]
+        self._most_tokens = [_most_tokens(p, manifest.most_closeups) for p in self.points]
         self.ratio = 1.0
 
     def wire_bytes(self, number: int) -> float:

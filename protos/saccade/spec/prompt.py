@@ -60,8 +60,8 @@ class PromptSpec:
 
     ``stop``: tokens that end an answer. ``region_intro``: the text before each region's image where
     a frame has several, with ``{number}`` (from 1), ``{label}`` and ``{place}``;
-    ``overview_intro``: before the image of the whole frame there; empty: none. ``vectors``: files of
-    learned vectors, float32 little-endian [width], by name. ``template_args``: variables of the
+    ``overview_intro``: before the image of the whole frame there; empty: none. ``vectors``: files
+    of learned vectors, float32 little-endian [width], by name. ``template_args``: variables of the
     template, as ``bos_token``.
     """
 
