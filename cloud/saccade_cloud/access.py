@@ -69,7 +69,7 @@ class Access:
         return Kind.APPLICATION, self._application(method, metadata)
 
     def _application(self, method: str, metadata: Mapping[str, str | bytes]) -> str:
-        if self._tokens is None:
+        if self._api_keys is None:
             if self._certified:
                 raise Forbidden("this cloud has no API keys, and so serves no applications")
             return ""

@@ -74,6 +74,7 @@ class Pipeline:
         self._cutter = Cutter.of(bundle.manifest, self.settings.images)
         self._labels = _travelling_labels(bundle.manifest)
         self._codecs = codecs.of(bundle)
+        self._codecs.get(self.plan.codec)  # tables that are damaged show at the start
         self.gate = Gate(self.settings.gate)
         self._most_per_view = bundle.manifest.most_tokens
         self._watch = Stopwatch()  # of the last look

@@ -80,6 +80,11 @@ class Bundle:
         with self._named():
             return self.listed(name).read(most_bytes)
 
+    def mapped(self, name: str, most_bytes: int) -> memoryview:
+        """The same as pages of the file. Raises as `ListedFile` does."""
+        with self._named():
+            return self.listed(name).mapped(most_bytes)
+
     def model(self, name: str) -> ModelFile:
         """A listed ONNX model, not read yet. Raises BundleError if it isn't listed.
 

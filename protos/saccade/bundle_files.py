@@ -6,6 +6,7 @@ were read, and the program works with those bytes, never with the path again.
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
 import tempfile
@@ -43,11 +44,25 @@ class ListedFile:
 
     def read(self, most_bytes: int) -> bytes:
         """The whole content, checked. At most ``most_bytes`` are read."""
-        if self.entry.bytes > most_bytes:
-            raise BundleError(
-                f"{self.name} has {self.entry.bytes} bytes, at most {most_bytes} are read"
-            )
+        self._check_most(most_bytes)
         return b"".join(self._checked())
+
+    def mapped(self, most_bytes: int) -> memoryview:
+        """The whole content, checked, as pages of the file: memory is taken when it is looked at,
+        and given back when the system needs it. A file that is replaced stays as it was; one that
+        is written over in place does not.
+        """
+        self._check_most(most_bytes)
+        try:
+            with open_inside(self.folder, self.name) as stream:
+                self._check_size(os.fstat(stream.fileno()).st_size)
+                if not self.entry.bytes:
+                    return memoryview(b"")
+                pages = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        except OSError as error:
+            raise BundleError(f"{self.name} cannot be read: {error}") from error
+        self._check_digest(sha256(pages).hexdigest())
+        return pages
 
     def check(self) -> None:
         """Read it for nothing but its hash."""
@@ -76,10 +91,18 @@ class ListedFile:
         except OSError as error:
             raise BundleError(f"{self.name} cannot be read: {error}") from error
         self._check_size(total)
-        if digest.hexdigest() != self.entry.sha256:
+        self._check_digest(digest.hexdigest())
+
+    def _check_most(self, most_bytes: int) -> None:
+        if self.entry.bytes > most_bytes:
+            raise BundleError(
+                f"{self.name} has {self.entry.bytes} bytes, at most {most_bytes} are read"
+            )
+
+    def _check_digest(self, digest: str) -> None:
+        if digest != self.entry.sha256:
             raise DigestMismatch(
-                f"{self.name} has SHA-256 {digest.hexdigest()[:16]}, "
-                f"the manifest says {self.entry.sha256[:16]}"
+                f"{self.name} has SHA-256 {digest[:16]}, the manifest says {self.entry.sha256[:16]}"
             )
 
     def _check_size(self, size: int) -> None:

@@ -25,12 +25,13 @@ class _TransformersContract(EngineContract):
         self.model, self.tokenizer = checkpoint_models.of(self.family)
         self.width = self.model.language.width
         self.vocab = self.model.language.vocab
+        self.stop = next(t for t, id_ in self.tokenizer.get_vocab().items() if id_ == 7)
 
     def open_engine(self, limits: EngineLimits) -> Engine:
         return TransformersEngine(
             self.model,
             self.tokenizer,
-            stop=[self.tokenizer.id_to_token(7)],
+            stop=[self.stop],
             limits=limits,
             prefix_bytes=self.prefix_bytes,
         )

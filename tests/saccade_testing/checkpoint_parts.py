@@ -71,7 +71,8 @@ def processor(folder: Path) -> Any:
     kept = {k: v for k, v in fields.items() if not k.endswith("_processor")}
     images = hf.AutoImageProcessor.from_pretrained(folder, backend="pil")
     text = hf.AutoTokenizer.from_pretrained(folder)
-    template = (folder / "chat_template.jinja").read_text()
+    written = folder / "chat_template.jinja"
+    template = written.read_text() if written.exists() else None
     more = {"video_processor": None} if "video_processor" in kind.get_attributes() else {}
     made = kind(images, text, chat_template=template, **more, **kept)
     _forget_video(made)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from saccade_testing import tiled_checkpoints
+from saccade_testing import gemma_checkpoints, grid_checkpoints, tiled_checkpoints
 
-FAMILIES: Mapping[str, Callable[..., Path]] = {**tiled_checkpoints.FAMILIES}
+FAMILIES: Mapping[str, Callable[..., Path]] = {
+    **tiled_checkpoints.FAMILIES,
+    **grid_checkpoints.FAMILIES,
+    **gemma_checkpoints.FAMILIES,
+}
 
 
 def make(name: str, folder: Path, **saving: object) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,7 +16,7 @@ from saccade.codecs.klt import Klt
 from saccade.codecs.klt_table import UNIT_BITS, FinerTables, FirstTables, KltTable
 from saccade.codecs.position_model import BUCKETS, PlaceModel
 from saccade.codecs.rvq import Rvq
-from saccade.codecs.rvq_table import RvqTable, Stage
+from saccade.codecs.rvq_table import Projection, RvqTable, Stage
 from saccade.types import I32, VIEW_KINDS
 from saccade_testing.tokens import DIM
 
@@ -48,6 +50,13 @@ def rvq_table(dim: int = DIM, stages: int = 4, entries: int = 16, per_layer: int
     books = ((scattered >> stage).astype(np.int32) for stage in range(stages))
     stages_of = tuple(Stage(entries, usage) for entries in books)
     return RvqTable(stages_of, 6, per_layer, place_model())
+
+
+def projected_table(dim: int = DIM, rank: int = 8) -> RvqTable:
+    """`rvq_table` for the first ``rank`` components of a Hadamard transform."""
+    mean = (np.arange(dim) % 7).astype(np.int32)
+    projection = Projection(mean, np.ascontiguousarray(_hadamard(dim)[:rank]))
+    return dataclasses.replace(rvq_table(rank), projection=projection)
 
 
 def place_model() -> PlaceModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -122,12 +123,27 @@ class TestCodecTables:
         expected = every_codec().get("klt").encode([tokens])
         assert known.get("klt").encode([tokens]) == expected
 
+    def test_tables_are_opened_when_they_are_used(self, folder: Path) -> None:
+        bundle = Bundle.open(with_tables(folder, {"klt": klt_table().to_bytes()}))
+        known = codecs.of(bundle)
+        (folder / "codec/klt.bin").unlink()
+        assert known.get("f16").wire_id == 0
+        for _ in range(2):
+            with pytest.raises(BundleError, match="codec/klt.bin is missing"):
+                known.get("klt")
+
+    def test_tables_are_opened_once(self, folder: Path) -> None:
+        known = codecs.of(Bundle.open(with_tables(folder, {"klt": klt_table().to_bytes()})))
+        with ThreadPoolExecutor(8) as pool:
+            opened = set(pool.map(lambda _: id(known.by_wire_id(2)), range(16)))
+        assert opened == {id(known.get("klt"))}
+
     def test_another_table_than_the_bundles_is_refused(self, folder: Path) -> None:
         table = klt_table().to_bytes()
         with_tables(folder, {"klt": table})
         (folder / "codec/klt.bin").write_bytes(table[:-1] + b"\0")
         with pytest.raises(DigestMismatch, match="codec/klt.bin has SHA-256"):
-            codecs.of(Bundle.open(folder))
+            codecs.of(Bundle.open(folder)).get("klt")
 
     @pytest.mark.parametrize(
         ("table", "message"),
@@ -143,7 +159,7 @@ class TestCodecTables:
     ) -> None:
         bundle = Bundle.open(with_tables(folder, {"klt": table}))
         with pytest.raises(BundleError, match=message):
-            codecs.of(bundle)
+            codecs.of(bundle).get("klt")
 
     def test_an_absurdly_large_table_is_not_read(self, folder: Path) -> None:
         with_tables(folder, {"klt": klt_table().to_bytes()})

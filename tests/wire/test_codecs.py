@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saccade import codecs
-from saccade.codecs import SetShape
+from saccade.codecs import Codec, SetShape
 from saccade.codecs.ids import decode_ids
 from saccade.codecs.int8z import SCALES
 from saccade.codecs.klt import Klt
@@ -24,7 +24,7 @@ from saccade.codecs.rvq_table import RvqTable
 from saccade.errors import BundleError, CodecError
 from saccade.types import F32, TokenSet
 from saccade_testing.codec_contract import CodecContract, LayeredContract
-from saccade_testing.tables import STEP, every_codec, klt_table, rvq_table
+from saccade_testing.tables import STEP, every_codec, klt_table, projected_table, rvq_table
 from saccade_testing.tokens import DIM, token_set
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -183,7 +183,75 @@ class TestRvq(LayeredContract):
         assert stage.indexes(symbols).tolist() == indexes
 
 
+class TestProjectedRvq(LayeredContract):
+    """Codebooks of principal components."""
+
+    name = "rvq"
+    rounding = float(np.sqrt(DIM)) / 32
+
+    @property
+    def codec(self) -> Codec:
+        return Rvq(projected_table())
+
+    def tolerance(self, features: F32) -> F32:
+        """As without: of the components. And what lies beyond them."""
+        table = projected_table()
+        assert table.projection is not None
+        basis = table.projection.basis / 2.0**20
+        centred = features - table.projection.mean / 64
+        components = centred @ basis.T
+        entries = table.stages[0].entries / 64
+        inside = np.linalg.norm(components[:, None] - entries, axis=2).min(axis=1, keepdims=True)
+        beyond = np.linalg.norm(centred - components @ basis, axis=1, keepdims=True)
+        return np.asarray((inside + beyond) * 1.001 + 0.1, np.float32)
+
+    def test_what_the_components_hold_comes_back(self) -> None:
+        table = projected_table()
+        assert table.projection is not None
+        tokens = token_set([3, 5])
+        entries = table.stages[0].entries[[4, 9]]
+        tokens.features[:] = table.projection.features(entries) / 64
+        (decoded,) = self.codec.decode(self.codec.encode([tokens]), [SetShape.of(tokens)])
+        np.testing.assert_allclose(decoded.features, tokens.features, atol=1 / 64)
+
+    def test_decoded_features_are_the_same_bits_in_any_order_of_addition(self) -> None:
+        projection = projected_table().projection
+        assert projection is not None
+        entries = rvq_table(8).stages[0].entries
+        exact = entries.astype(object) @ projection.basis.astype(object)
+        units = projection.features(entries) - projection.mean
+        assert np.array_equal(units * 2.0**20, exact.astype(np.float64))
+        assert np.all(np.abs(exact) < 2**53)
+
+    def test_features_too_far_from_the_mean_are_not_encoded(self) -> None:
+        tokens = token_set([3, 5])
+        tokens.features[:] = 16_000  # each within reach, their first component not
+        with pytest.raises(CodecError, match="a feature of magnitude 16000, rvq reaches 16384"):
+            self.codec.encode([tokens])
+
+
 class TestTables:
+    @pytest.mark.parametrize(("dim", "rank"), [(1, 1), (32, 8), (16, 16)])
+    def test_a_projected_table_comes_back_from_its_file(self, dim: int, rank: int) -> None:
+        data = projected_table(dim, rank).to_bytes()
+        codec = Rvq.from_bytes(data)
+        assert codec.table.to_bytes() == data
+        assert (codec.dim, codec.table.rank) == (dim, rank)
+
+    @given(st.data())
+    def test_a_damaged_projected_table_is_a_bundle_error_or_sound(
+        self, data: st.DataObject
+    ) -> None:
+        raw = bytearray(projected_table(8, 4).to_bytes())
+        raw[data.draw(st.integers(0, len(raw) - 1) | st.integers(0, 200))] ^= data.draw(
+            st.integers(1, 255)
+        )
+        try:
+            codec = Rvq.from_bytes(bytes(raw))
+        except BundleError:
+            return
+        assert codec.table.to_bytes() == raw
+
     @pytest.mark.parametrize("dim", [1, 2, 32])
     def test_tables_come_back_from_their_files(self, dim: int) -> None:
         klt, rvq = klt_table(dim).to_bytes(), rvq_table(dim).to_bytes()

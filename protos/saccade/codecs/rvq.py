@@ -17,6 +17,7 @@ from saccade.codecs import rans
 from saccade.codecs.base import SetShape, check_width, prefix, shapes_of, stack, unstack
 from saccade.codecs.nearest import Nearest
 from saccade.codecs.rvq_table import MAX_FEATURE, RvqTable, Stage
+from saccade.codecs.table_file import Data
 from saccade.errors import CodecError
 from saccade.types import F32, VIEW_KINDS, TokenSet, ViewKind
 
@@ -38,7 +39,7 @@ class Rvq:
         }
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Rvq:
+    def from_bytes(cls, data: Data) -> Rvq:
         """From a table's file. Raises BundleError."""
         return cls(RvqTable.from_bytes(data))
 
@@ -80,7 +81,7 @@ class Rvq:
         tokens = check_width(shapes, self)
         decoders = [rans.Decoder(layer) for layer in layers]
         ids = self.table.places.read(decoders[0], shapes)
-        units = np.zeros((tokens, self.dim), np.int32)
+        units = np.zeros((tokens, self.table.rank), np.int32)
         for decoder, stages in zip(decoders, self.table.layers, strict=False):
             for stage in stages:
                 symbols: list[int] = []
@@ -88,13 +89,20 @@ class Rvq:
                     symbols += decoder.take(stage.frequencies[kind], count)
                 units += stage.entries[stage.indexes(np.array(symbols, np.int64))]
             decoder.finish()
-        # Below 2^21 and a power of two: exact in float32.
-        features = np.ldexp(units.astype(np.float32), -self.table.shift)
-        return unstack(features.astype(np.float32), ids, shapes)
+        if self.table.projection is None:
+            wide = units.astype(np.float64)
+        else:
+            wide = self.table.projection.features(units)
+        return unstack(np.ldexp(wide, -self.table.shift).astype(np.float32), ids, shapes)
 
     def _units(self, features: F32) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-        units = np.rint(np.ldexp(features.astype(np.float64), self.table.shift))
-        if np.max(np.abs(units), initial=0.0) > MAX_FEATURE:
+        units = np.ldexp(features.astype(np.float64), self.table.shift)
+        np.rint(units, out=units)
+        beyond = np.max(np.abs(units), initial=0.0) > MAX_FEATURE
+        if not beyond and self.table.projection is not None:
+            units = self.table.projection.components(units)
+            beyond = np.max(np.abs(units), initial=0.0) > MAX_FEATURE
+        if beyond:
             raise CodecError(
                 f"a feature of magnitude {np.max(np.abs(features)):g}, {self.name} reaches "
                 f"{np.ldexp(float(MAX_FEATURE), -self.table.shift):g}"

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from saccade.codecs.frequencies import Frequencies
 from saccade.errors import BundleError
 
+Data = bytes | memoryview  # of a file, read or mapped
+
 MAGIC_BYTES = 8
 MAX_FILE_BYTES = 1 << 28  # a 4096-wide transform takes 2^26
 
@@ -39,9 +41,10 @@ class TableWriter:
 class TableReader:
     """Reads what `TableWriter` wrote. Raises BundleError."""
 
-    def __init__(self, data: bytes, magic: bytes) -> None:
-        if data[:MAGIC_BYTES] != magic:
-            raise BundleError(f"a codec table begins with {magic!r}, not {data[:MAGIC_BYTES]!r}")
+    def __init__(self, data: Data, magic: bytes) -> None:
+        found = bytes(data[:MAGIC_BYTES])
+        if found != magic:
+            raise BundleError(f"a codec table begins with {magic!r}, not {found!r}")
         self._data = data
         self._position = MAGIC_BYTES
 

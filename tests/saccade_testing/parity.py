@@ -1,0 +1,149 @@
+"""Whole models and engines of all families, pictures and questions for the parity tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+
+from saccade.nouns import F32
+from saccade.turns import FrameReference, Role, Turn
+from saccade_cloud.engines.base import EngineLimits, GenerateParams, Prompt
+from saccade_cloud.engines.transformers_engine.engine import CheckpointModel, TransformersEngine
+from saccade_testing import checkpoints
+from saccade_testing.reference_model import Picture, ReferenceModel
+
+STEPS = 32
+# Which families' visual tokens attend to each other, or prompts to the whole of them.
+ATTENTION = {"gemma3": "bidirectional", "paligemma": "prefix"}
+FAMILIES = tuple(checkpoints.FAMILIES)
+# Largest difference of scores, as a share of the largest score.
+TIES = {torch.float32: 0.0, torch.float16: 2e-3}
+TOLERANCE = {torch.float32: 2e-5, torch.float16: 1e-2}
+
+
+@dataclass
+class Families:
+    """Opens each checkpoint once."""
+
+    folder: Path
+    _references: dict[tuple[str, torch.dtype], ReferenceModel] = field(default_factory=dict)
+    _engines: dict[tuple[str, torch.dtype], CheckpointModel] = field(default_factory=dict)
+
+    def checkpoint(self, family: str, dtype: torch.dtype = torch.float32) -> Path:
+        folder = self.folder / f"{family}-{str(dtype).removeprefix('torch.')}"
+        if not folder.exists():
+            checkpoints.make(family, folder, dtype=dtype)
+            _never_say_image(folder)
+        return folder
+
+    def reference(self, family: str, dtype: torch.dtype = torch.float32) -> ReferenceModel:
+        if (family, dtype) not in self._references:
+            attention = ATTENTION.get(family, "causal")
+            reference = ReferenceModel(self.checkpoint(family, dtype), attention, dtype)
+            self._references[family, dtype] = reference
+        return self._references[family, dtype]
+
+    def engine(self, family: str, dtype: torch.dtype = torch.float32) -> TransformersEngine:
+        """A new engine, for one event loop. One at a time may run of a family."""
+        folder = self.checkpoint(family, dtype)
+        if (family, dtype) not in self._engines:
+            self._engines[family, dtype] = CheckpointModel.open(folder)
+        return TransformersEngine(
+            self._engines[family, dtype],
+            Tokenizer.from_file(str(folder / "tokenizer.json")),
+            stop=(),
+            limits=EngineLimits(max_tokens=2 * STEPS, max_context=4096),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What an engine made of a prompt. ``scores``: [M, V] of a given continuation."""
+
+    ids: list[int]
+    scores: F32
+
+
+def run(
+    engine: TransformersEngine, prompts: Sequence[Prompt], continuations: Sequence[list[int]]
+) -> list[Told]:
+    """All ``prompts`` at once: greedy tokens, and the scores of ``continuations``."""
+
+    async def one(prompt: Prompt, continuation: list[int]) -> Told:
+        ids: list[int] = []
+        async with aclosing(engine.generate(prompt, GenerateParams(STEPS))) as chunks:
+            async for chunk in chunks:
+                ids += chunk.ids
+        return Told(ids, await engine.scores(prompt, continuation))
+
+    async def main() -> list[Told]:
+        try:
+            pairs = zip(prompts, continuations, strict=True)
+            return await asyncio.gather(*(one(prompt, after) for prompt, after in pairs))
+        finally:
+            await engine.close()
+
+    return asyncio.run(main())
+
+
+def assert_same(told: Told, expected: list[int], scores: F32, dtype: torch.dtype) -> None:
+    """The same scores and the same tokens. ``scores``: the whole model's of ``expected``.
+
+    Half floats have ties: where the two best scores are equal as far as the format tells, the
+    order of additions decides. There the answers may part, and nowhere else.
+    """
+    assert_close(told.scores, scores, dtype)
+    if told.ids == expected:
+        return
+    parted = next(
+        n for n, pair in enumerate(zip(told.ids, expected, strict=True)) if len({*pair}) > 1
+    )
+    apart = scores[parted][expected[parted]] - scores[parted][told.ids[parted]]
+    allowed = TIES[dtype] * float(np.abs(scores[parted]).max())
+    assert apart <= allowed, f"token {parted}: {told.ids[parted]}, expected {expected[parted]}"
+
+
+def assert_close(found: F32, expected: F32, dtype: torch.dtype = torch.float32) -> None:
+    """The same scores, as far as ``dtype`` tells."""
+    allowed = TOLERANCE[dtype] * float(np.abs(expected).max())
+    assert float(np.abs(found - expected).max()) <= allowed
+
+
+def _never_say_image(folder: Path) -> None:
+    """Scores of 0 for the tokens that stand for pictures: a random model might answer with one, and
+    transformers would look for its picture.
+    """
+    config = json.loads((folder / "config.json").read_text())
+    names = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
+    silent = [config[name] for name in names if isinstance(config.get(name), int)]
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    heads = [name for name in tensors if name.endswith("lm_head.weight")]
+    heads = heads or [name for name in tensors if name.endswith("embed_tokens.weight")]
+    for name in heads:
+        tensors[name][[token for token in silent if token < len(tensors[name])]] = 0
+    save_file(tensors, path, {"format": "pt"})
+
+
+def picture(height: int, width: int, seed: int = 0) -> Picture:
+    """Coloured blocks with a little noise: something at every scale."""
+    generator = np.random.default_rng([seed, height, width])
+    coarse = generator.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    pixels = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.NEAREST))
+    noise = generator.integers(-12, 13, pixels.shape)
+    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+
+
+def turn(role: Role, *parts: str | Picture) -> Turn:
+    """With frames where pictures are."""
+    return Turn(role, tuple(p if isinstance(p, str) else FrameReference() for p in parts))

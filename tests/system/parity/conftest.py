@@ -1,0 +1,24 @@
+"""Tiny checkpoints of every family, each whole and split, opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from saccade_testing.parity import Families
+
+
+@pytest.fixture(scope="session")
+def families(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Families]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield Families(tmp_path_factory.mktemp("families"))
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folder(families: Families) -> Path:
+    return families.folder
