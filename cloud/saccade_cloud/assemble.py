@@ -12,6 +12,7 @@ from saccade.errors import BundleError
 from saccade.limits import Limits
 from saccade.manifest import Manifest
 from saccade.question_rules import QuestionRules
+from saccade.spec import LanguageSpec, OnnxLanguage
 from saccade.types import F32
 from saccade_cloud.answering import Answerer
 from saccade_cloud.chat_template import MAX_TEMPLATE_BYTES, ChatTemplate
@@ -40,19 +41,14 @@ def open_engine(
     The manifest sets the lengths in ``limits``; the other limits are the server's to choose.
     """
     language, prompt = bundle.manifest.language, bundle.manifest.prompt
-    onnx = language.onnx
-    if onnx is None:
-        raise BundleError(
-            f"bundle {bundle.manifest.name!r} has no language model as ONNX files: choose the "
-            "engine transformers, and the checkpoint that it was exported from"
-        )
+    onnx = onnx_language(language)
     return OnnxEngine(
         OnnxFiles(
             embedding=bundle.model(onnx.embedding),
             decoder=bundle.model(onnx.decoder),
             tokenizer=open_tokenizer(bundle),
         ),
-        DecoderShape(onnx.layers, onnx.heads, onnx.head_dim, language.width),
+        decoder_shape(language),
         stop=prompt.stop,
         limits=replace(
             limits or EngineLimits(),
@@ -62,6 +58,22 @@ def open_engine(
         threads=threads,
         prefix_bytes=prefix_bytes,
     )
+
+
+def onnx_language(language: LanguageSpec) -> OnnxLanguage:
+    """The files of the language model. Raises ``BundleError`` where the bundle has none."""
+    if language.onnx is None:
+        raise BundleError(
+            "the bundle has no language model as ONNX files: choose the engine transformers, and "
+            "the checkpoint that it was exported from"
+        )
+    return language.onnx
+
+
+def decoder_shape(language: LanguageSpec) -> DecoderShape:
+    """Of the caches between its steps."""
+    onnx = onnx_language(language)
+    return DecoderShape(onnx.layers, onnx.heads, onnx.head_dim, language.width)
 
 
 def open_answerer(bundle: Bundle, engine: Engine) -> Answerer:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -24,8 +25,8 @@ from saccade_cloud.engines.base import I64, Prompt, VisualSpan
 from saccade_cloud.positions import Positions, TextRun, VisualRun, positions
 from saccade_cloud.visual_frame import Stretch, VisualFrame, VisualImage, arrange
 
-# Put into what a user types where it would be a special token: invisible, and no part of one.
-_BREAK = "\u200b"
+# Put into what a user types where it would be a special token: every tokenizer knows it.
+_BREAK = " "
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,8 +90,10 @@ class PromptBuilder:
             if isinstance(piece, Stretch)
         ]
         token = self._spec.image.token
+        # A stretch of which nothing is kept is marked by one token, too, which is taken out again:
+        # the text on both sides stays apart, and its place is known.
         whole = "".join(
-            piece if isinstance(piece, str) else token * len(piece)
+            piece if isinstance(piece, str) else token * max(len(piece), 1)
             for _, part in pieces
             for piece in part
         )
@@ -111,7 +114,8 @@ class PromptBuilder:
         with its introduction. ``frames`` None: one image for each, not looked at.
         """
         images: list[tuple[str, VisualImage]] = []
-        messages, plain = [], []
+        messages: list[dict[str, Any]] = []
+        plain: list[dict[str, Any]] = []
         for turn in question.turns:
             content: list[dict[str, str]] = []
             for part in turn.content:
@@ -183,13 +187,17 @@ class PromptBuilder:
     def _placed(self, ids: I64, stretches: Sequence[tuple[Stretch, int]]) -> Prompt:
         """The prompt of a text whose visual places are the stretches', one after another."""
         places = np.flatnonzero(ids == self._image_id)
-        expected = sum(len(stretch) for stretch, _ in stretches)
+        lengths = np.array([len(stretch) for stretch, _ in stretches], np.int64)
+        expected = int(np.maximum(lengths, 1).sum())
         if len(places) != expected:
             raise QuestionError(
                 f"the prompt has {len(places)} places for {expected} visual tokens: what is beside "
                 f"an image changes {self._spec.image.token}"
             )
-        starts = self._starts(places, stretches)
+        firsts = places[np.cumsum(np.maximum(lengths, 1)) - np.maximum(lengths, 1)]
+        ids = np.delete(ids, firsts[lengths == 0])
+        # What was taken out before a place moves it up.
+        starts = (firsts - np.cumsum(lengths == 0) + (lengths == 0)).tolist()
         placed = self._positions(len(ids), starts, stretches)
         bidirectional = self._spec.attention == "bidirectional"
         prefix = self._spec.attention == "prefix"
@@ -202,16 +210,6 @@ class PromptBuilder:
             shared=spans[-1].stop if spans and not prefix else 0,
             prefix_attention=prefix,
         )
-
-    @staticmethod
-    def _starts(places: I64, stretches: Sequence[tuple[Stretch, int]]) -> list[int]:
-        """The place of each stretch's first token; of an empty one, where it would stand."""
-        starts, done, end = [], 0, 0
-        for stretch, _ in stretches:
-            starts.append(int(places[done]) if len(stretch) else end)
-            done += len(stretch)
-            end = int(places[done - 1]) + 1 if done else 0
-        return starts
 
     def _positions(
         self, length: int, starts: Sequence[int], stretches: Sequence[tuple[Stretch, int]]
@@ -227,7 +225,8 @@ class PromptBuilder:
         return positions(runs, self._spec.positions, compact=compact)
 
     def _check_words(self, text: str) -> None:
-        encoded = self._tokenizer.encode(self._harmless(text), add_special_tokens=False)
+        text = self._harmless(text)
+        encoded = self._tokenizer.encode(text, add_special_tokens=False)
         if not encoded.ids:  # nothing but characters that the tokenizer drops
             raise QuestionError("the question is empty")
         pairs = zip(encoded.ids, encoded.offsets, strict=True)

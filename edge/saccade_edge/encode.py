@@ -68,13 +68,15 @@ class Encoder:
     def _grid(self, view: View, outputs: Sequence[F32]) -> TokenGrid:
         """A view's tiles, one after another."""
         features, *others = outputs
-        saliency = keys = None
+        features = features.reshape(-1, features.shape[-1])
+        saliency = np.zeros((0, 0, len(features)), np.float32)
+        keys = np.zeros((len(features), 0), np.float32)
         if self._spec.outputs.saliency:
             rows, *others = others
             saliency = np.ascontiguousarray(np.concatenate(rows, axis=-1))
         if self._spec.outputs.keys:
             keys = others[0].reshape(-1, others[0].shape[-1])
-        return TokenGrid(features.reshape(-1, features.shape[-1]), saliency, keys, view.layout.grid)
+        return TokenGrid(features, saliency, keys, view.layout.grid)
 
     def _run(self, size: tuple[int, int], batch: U8, tokens: int) -> list[F32]:
         outputs = self._model(size).run(self._names, {self._spec.input: batch})

@@ -237,8 +237,8 @@ def _kept(layout: ViewLayout, grid: TokenGrid, budget: int, method: str) -> Toke
     visible = layout.visible()
     shown = TokenGrid(
         grid.features[visible],
-        None if grid.saliency is None else grid.saliency[..., visible],
-        None if grid.keys is None else grid.keys[visible],
+        grid.saliency[..., visible],
+        grid.keys[visible],
         (1, 1, len(visible)),
     )
     chosen = select(shown, min(budget, len(visible)), method=method)

@@ -203,7 +203,9 @@ def write_manifest(folder: Path, fields: Mapping[str, Any]) -> Manifest:
 def _note_encoder_data(folder: Path, fields: dict[str, Any]) -> None:
     """Put the names of the encoder's external data into its specification."""
     encoder = fields.get("encoder")
-    buckets = encoder.get("buckets") if isinstance(encoder, dict) else None
+    if not isinstance(encoder, dict):
+        return  # the schema says what is wrong
+    buckets = encoder.get("buckets")
     names = [b.get("file") for b in buckets or () if isinstance(b, dict)]
     data: set[str] = set()
     for name in names:

@@ -51,7 +51,7 @@ def inspect(arguments: argparse.Namespace) -> int:
         print(json.dumps(read_fields(bundle.folder), indent=2))
         return 0
     for label, text in _lines(bundle):
-        print(f"{label:<12} {_printable(text)}")
+        print(f"{label:<10} {_printable(text)}")
     return 0
 
 
@@ -76,7 +76,7 @@ def _lines(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "domain", manifest.domain
     yield "folder", str(bundle.folder)
     yield "digest", manifest.digest
-    yield "token digest", manifest.token_digest
+    yield "", f"{manifest.token_digest} of what a token means"
     yield "views", _views(manifest)
     yield "tokens", _tokens(encoder)
     selection = manifest.selection

@@ -57,9 +57,7 @@ def _require(holds: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def _shape(array: npt.NDArray[np.generic] | None) -> str:
-    if array is None:
-        return "none"
+def _shape(array: npt.NDArray[np.generic]) -> str:
     return f"{array.dtype} {list(array.shape)}"
 
 
@@ -116,6 +114,13 @@ class View:
     region: Region | None = None
     closeup_of: int | None = None
 
+    @property
+    def picture(self) -> U8:
+        """What it shows, uint8 [h, w, 3]: the tile of the whole view where there is one."""
+        whole = [i for i, tile in enumerate(self.layout.tiles) if tile.overview]
+        picture: U8 = self.tiles[whole[0] if whole else 0]
+        return picture
+
 
 @dataclass(frozen=True, slots=True)
 class TokenGrid:
@@ -123,13 +128,13 @@ class TokenGrid:
 
     ``features``: [T, D] float32, raster order. ``grid``: (t, h, w) with t*h*w == T.
     ``saliency``: [L, H, T] float32, softmax attention to each patch, of CLS or of a sample of
-    patches, for L exported layers and H heads; ``keys``: [T, Dk] float32, head-mean keys; both None
-    where the encoder has none.
+    patches, for L exported layers and H heads; ``keys``: [T, Dk] float32, head-mean keys. Where the
+    encoder has none they are empty: [0, 0, T] and [T, 0].
     """
 
     features: F32
-    saliency: F32 | None
-    keys: F32 | None
+    saliency: F32
+    keys: F32
     grid: Grid
 
     def __post_init__(self) -> None:
@@ -141,17 +146,13 @@ class TokenGrid:
             f"features are float32 [{tokens}, D], not {_shape(self.features)}",
         )
         _require(
-            self.saliency is None
-            or (
-                self.saliency.dtype == np.float32
-                and self.saliency.ndim == 3
-                and self.saliency.shape[2] == tokens
-            ),
+            self.saliency.dtype == np.float32
+            and self.saliency.ndim == 3
+            and self.saliency.shape[2] == tokens,
             f"saliency is float32 [L, H, {tokens}], not {_shape(self.saliency)}",
         )
         _require(
-            self.keys is None
-            or (self.keys.dtype == np.float32 and self.keys.ndim == 2 and len(self.keys) == tokens),
+            self.keys.dtype == np.float32 and self.keys.ndim == 2 and len(self.keys) == tokens,
             f"keys are float32 [{tokens}, Dk], not {_shape(self.keys)}",
         )
 

@@ -38,7 +38,7 @@ stories = st.lists(
 
 def most_tokens(point: OperatingPoint) -> int:
     """Of any frame at this point."""
-    closeups = min(point.crops, MANIFEST.encoder.max_closeups)
+    closeups = min(point.crops, MANIFEST.most_closeups)
     return point.tokens.overview + point.crops * point.tokens.crop + closeups * point.tokens.closeup
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from saccade.nouns import F32
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from saccade.nouns import F32
 from saccade.turns import FrameReference, Role, Turn
 from saccade_cloud.engines.base import EngineLimits, GenerateParams, Prompt
 from saccade_cloud.engines.transformers_engine.engine import CheckpointModel, TransformersEngine

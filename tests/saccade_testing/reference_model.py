@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from saccade.nouns import F32
 from transformers import DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from saccade.nouns import F32
 from saccade.turns import Turn
 from saccade_cloud.engines.base import I64, Prompt, VisualSpan
 from saccade_testing.whole_model import WholeModel

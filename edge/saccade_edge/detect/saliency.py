@@ -37,7 +37,7 @@ class SaliencyDetector:
 def saliency_map(grid: TokenGrid) -> F32:
     """[rows, columns] float32, summing to 1: the share of attention that each cell gets."""
     _, rows, columns = grid.grid
-    if grid.saliency is None:
+    if not grid.saliency.size:
         raise ConfigError("the encoder gives no saliency: choose another detector")
     heat = grid.saliency.sum(axis=0).mean(axis=0).reshape(rows, columns)
     return np.asarray(heat / max(float(heat.sum()), 1e-12), np.float32)

@@ -27,8 +27,10 @@ def spanned(scores: F32) -> F32:
 
 
 def _rows(grid: TokenGrid) -> F32:
-    if grid.saliency is None or 0 in grid.saliency.shape:
-        raise SelectionError("this method needs saliency rows, the encoder exports none")
+    if 0 in grid.saliency.shape:
+        raise SelectionError(
+            f"this method needs saliency rows, the encoder exports {list(grid.saliency.shape)}"
+        )
     return grid.saliency
 
 

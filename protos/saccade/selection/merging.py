@@ -15,7 +15,7 @@ DROPPED = -1
 
 def keys_of(grid: TokenGrid) -> F32:
     """[T, Dk]. Raises SelectionError where the encoder exports none, or they are not finite."""
-    if grid.keys is None or not grid.keys.shape[1]:
+    if not grid.keys.shape[1]:
         raise SelectionError("this method needs keys, the encoder exports none")
     bad = int(np.count_nonzero(~np.isfinite(grid.keys)))
     if bad:

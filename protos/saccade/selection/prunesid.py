@@ -34,8 +34,7 @@ def prunesid(grid: TokenGrid, budget: int, *, seed: int, text: F32 | None) -> To
     """
     weights = loadings(grid.features, max(budget // PER_GROUP, 1), seed)
     group = weights.argmax(axis=1)
-    salient = grid.saliency is not None and 0 not in grid.saliency.shape
-    scores = last_layer(grid) if salient else weights.max(axis=1)
+    scores = last_layer(grid) if 0 not in grid.saliency.shape else weights.max(axis=1)
     order, survivors = _suppress(cosines(grid.features), scores, group, budget)
     shares = _shares(np.bincount(group), survivors, budget)
     rank = np.empty(len(group), np.int64)

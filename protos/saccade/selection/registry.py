@@ -97,9 +97,10 @@ def select(
 
 def _check_exports(method: str, grid: TokenGrid) -> None:
     exports = {"saliency": grid.saliency, "keys": grid.keys}
-    there = [name for name, array in exports.items() if array is not None and array.size]
-    for what in missing(method, there):
-        raise SelectionError(f"{method} needs {what}, which the encoder does not give")
+    for what in missing(method, [name for name, array in exports.items() if array.size]):
+        raise SelectionError(
+            f"{method} needs {what}, the encoder exports {list(exports[what].shape)}"
+        )
 
 
 def _check_text(text: F32, dim: int) -> None:

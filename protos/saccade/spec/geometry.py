@@ -200,6 +200,8 @@ class TiledGrid:
             problems.append("tilings is empty")
         for tiling in self.tilings:
             problems += _side_problems(tilings=tiling)
+        if not problems and self._most_tiles > MAX_TILES:
+            problems.append(f"a view has up to {self._most_tiles} tiles, {MAX_TILES} are possible")
         return problems
 
     @property
@@ -321,6 +323,7 @@ def _check_size(size: Size) -> None:
         raise LimitExceeded(f"a view of {size[0]} x {size[1]} pixels")
 
 
+MAX_TILES = 256  # of a view; families have up to 64
 MAX_SIDE = 1 << 14  # pixels or tokens
 
 
