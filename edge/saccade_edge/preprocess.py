@@ -1,7 +1,7 @@
-"""From a view's pixels to the encoder's tiles, as the family's own image processor makes them.
+"""A view to the encoder's tiles, as the model family's own image processor makes them.
 
-Everything is uint8 RGB here: rescaling and normalising are the encoder's first steps. Resizing is
-Pillow's, which the processors use, or OpenCV's for "area".
+The families resize with Pillow, on uint8; so does this. What follows there (rescale, mean, standard
+deviation) is inside the encoder's graph.
 """
 
 from __future__ import annotations
@@ -10,111 +10,108 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from saccade.spec import Preprocess, Tile, ViewLayout
+from saccade.spec.geometry import Size, Tile, ViewLayout
+from saccade.spec.preprocess import Preprocess
 from saccade.types import U8
 
-Size = tuple[int, int]
-_FILTERS = {
+FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+Color = tuple[int, int, int]
 
 
 def tiles(picture: U8, layout: ViewLayout, spec: Preprocess, images: int = 1) -> U8:
-    """uint8 [t, H, W, 3], in the order of ``layout``. ``picture``: the view, uint8 [h, w, 3];
-    ``images``: how many there are in its prompt.
+    """The tiles of a view: uint8 [t, H, W, 3] RGB in the order of ``layout.tiles``.
+
+    ``picture``: uint8 [h, w, 3] RGB, of the size that ``layout`` was made for; ``images``: how many
+    its prompt has.
     """
-    whole, canvas = picture, None
-    cut: list[U8] = []
-    for number, step in enumerate(layout.steps):
-        if number == layout.overview_after:
-            whole = picture
-        picture = resize(picture, step, spec.resample) if not _single(layout, number) else picture
-    if layout.overview_after >= len(layout.steps):
-        whole = picture
-    for tile in layout.tiles:
-        if tile.overview:
-            cut.append(fitted(whole, layout.pixels, spec.fit_of(images), spec))
-            continue
-        if canvas is None:
-            canvas = _canvas(picture, layout, spec)
-        cut.append(_cut(canvas, tile, layout.pixels))
-    return np.stack(cut)
-
-
-def fitted(picture: U8, size: Size, fit: str, spec: Preprocess) -> U8:
-    """A whole view at ``size`` (height, width); ``fit`` as in `Preprocess`."""
-    if fit == "pad":
-        return resize(_padded(picture, size, spec.pad_color), size, spec.resample)
-    if fit == "crop":
-        return _centre(resize(picture, _covering(picture, size), spec.resample), size)
-    return resize(picture, size, spec.resample)
+    stages = [picture]  # the view, and what each step made of it
+    for size in layout.steps[: _steps_needed(layout)]:
+        stages.append(resize(stages[-1], size, spec.resample))
+    canvas = None
+    if not all(tile.overview for tile in layout.tiles):
+        canvas = _on_canvas(stages[-1], layout, spec.canvas_color)
+    made = np.empty((len(layout.tiles), *layout.pixels, 3), np.uint8)
+    for place, tile in enumerate(layout.tiles):
+        if tile.overview or canvas is None:
+            view = stages[layout.overview_after]
+            made[place] = _fitted(view, layout.pixels, spec, spec.fit_of(images))
+        else:
+            made[place] = _cut(canvas, tile, layout.pixels)
+    return made
 
 
 def resize(picture: U8, size: Size, resample: str) -> U8:
-    """``picture`` at ``size`` (height, width)."""
+    """To ``size`` (height, width). "area" is OpenCV's, all others are Pillow's, antialiased."""
     height, width = size
     if resample == "area":
-        shrinks = picture.shape[0] >= height
+        shrinks = height <= picture.shape[0]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    return np.asarray(image.resize((width, height), _FILTERS[resample]), np.uint8)
+        resized: U8 = cv2.resize(picture, (width, height), interpolation=how).astype(np.uint8)
+        return resized
+    return np.asarray(Image.fromarray(picture).resize((width, height), FILTERS[resample]))
 
 
-def _single(layout: ViewLayout, number: int) -> bool:
-    """Whether a step is the last one of a layout of one overview tile: its fit makes that."""
-    alone = len(layout.tiles) == 1 and layout.tiles[0].overview
-    return alone and number == len(layout.steps) - 1
+def short_edge(size: Size, edge: int) -> Size:
+    """The size of the same aspect whose shorter side is ``edge``, as transformers rounds it."""
+    height, width = size
+    long, short = max(size), min(size)
+    other = int(edge * long / short)
+    return (edge, other) if width >= height else (other, edge)
 
 
-def _canvas(picture: U8, layout: ViewLayout, spec: Preprocess) -> U8:
-    """What tiles are cut from."""
+def _steps_needed(layout: ViewLayout) -> int:
+    """A single tile of the whole view is made by its fit, not by the last step."""
+    alone = all(tile.overview for tile in layout.tiles)
+    return layout.overview_after if alone else len(layout.steps)
+
+
+def _on_canvas(picture: U8, layout: ViewLayout, color: Color) -> U8:
+    """Padded to ``layout.resized``."""
     top, left, height, width = layout.content
-    if (top, left) == (0, 0) and (height, width) == layout.resized:
+    if (height, width) == layout.resized:
         return picture
-    canvas = np.full((*layout.resized, 3), spec.canvas_color, np.uint8)
+    canvas = np.full((*layout.resized, 3), color, np.uint8)
     canvas[top : top + height, left : left + width] = picture
     return canvas
 
 
-def _cut(canvas: U8, tile: Tile, size: Size) -> U8:
-    height, width = size
+def _cut(canvas: U8, tile: Tile, pixels: Size) -> U8:
+    height, width = pixels
     top, left = tile.row * height, tile.column * width
     return canvas[top : top + height, left : left + width]
 
 
-def _padded(picture: U8, size: Size, color: tuple[int, int, int]) -> U8:
-    """The picture in the centre of the least canvas of ``size``'s aspect around it."""
-    height, width = picture.shape[:2]
-    high = max(height, -(-width * size[0] // size[1]))
-    wide = max(width, -(-height * size[1] // size[0]))
-    if (high, wide) == (height, width):
+def _fitted(picture: U8, pixels: Size, spec: Preprocess, fit: str) -> U8:
+    """The whole picture on one tile."""
+    if fit == "pad":
+        picture = _padded(picture, pixels, spec.pad_color)
+    if fit == "crop":
+        size = short_edge((picture.shape[0], picture.shape[1]), min(pixels))
+        return _centre(resize(picture, size, spec.resample), pixels)
+    return resize(picture, pixels, spec.resample)
+
+
+def _padded(picture: U8, pixels: Size, color: Color) -> U8:
+    """In the middle of the smallest canvas of the tile's aspect that holds it."""
+    high, wide = picture.shape[:2]
+    height = max(high, -(-wide * pixels[0] // pixels[1]))
+    width = max(wide, -(-high * pixels[1] // pixels[0]))
+    if (height, width) == (high, wide):
         return picture
-    canvas = np.full((high, wide, 3), color, np.uint8)
-    top, left = (high - height) // 2, (wide - width) // 2
-    canvas[top : top + height, left : left + width] = picture
+    canvas = np.full((height, width, 3), color, np.uint8)
+    top, left = (height - high) // 2, (width - wide) // 2
+    canvas[top : top + high, left : left + wide] = picture
     return canvas
 
 
-def _covering(picture: U8, size: Size) -> Size:
-    """The picture's size with its shorter side at that of ``size``, as CLIP's processor rounds."""
-    height, width = picture.shape[:2]
-    short = min(size)
-    if width <= height:
-        return int(short * height / width), short
-    return short, int(short * width / height)
-
-
-def _centre(picture: U8, size: Size) -> U8:
-    """The centre of a picture; what it lacks is black."""
-    height, width = picture.shape[:2]
-    if height < size[0] or width < size[1]:
-        grown = np.zeros((max(height, size[0]), max(width, size[1]), 3), np.uint8)
-        top, left = -(-(grown.shape[0] - height) // 2), -(-(grown.shape[1] - width) // 2)
-        grown[top : top + height, left : left + width] = picture
-        picture, (height, width) = grown, grown.shape[:2]
-    top, left = (height - size[0]) // 2, (width - size[1]) // 2
-    return picture[top : top + size[0], left : left + size[1]]
+def _centre(picture: U8, pixels: Size) -> U8:
+    """Cut out of the middle; what the picture lacks is black, as in transformers."""
+    height, width = pixels
+    high, wide = picture.shape[:2]
+    top, left = (high - height) // 2, (wide - width) // 2
+    return picture[top : top + height, left : left + width]

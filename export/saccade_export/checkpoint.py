@@ -19,7 +19,7 @@ from torch import nn
 
 from saccade.errors import BundleError
 from saccade_export import safetensors_files
-from saccade_export.safetensors_files import read_json
+from saccade_export.safetensors_files import read_json, read_text
 
 hf: Any = transformers  # half typed: Any is honest about it
 CONFIG = "config.json"
@@ -81,6 +81,24 @@ class Checkpoint:
         """The processor's own fields; empty where the checkpoint has no processor_config.json."""
         path = self.folder / "processor_config.json"
         return read_json(path, MAX_CONFIG_BYTES) if path.is_file() else {}
+
+    @cached_property
+    def generation(self) -> dict[str, Any]:
+        """Fields of generation_config.json; empty where there is none."""
+        path = self.folder / "generation_config.json"
+        return read_json(path, MAX_CONFIG_BYTES) if path.is_file() else {}
+
+    def chat_template(self) -> str:
+        """The Jinja text, wherever the checkpoint has it. Raises ``BundleError`` if nowhere."""
+        own = self.folder / "chat_template.jinja"
+        if own.is_file():
+            return read_text(own, MAX_CONFIG_BYTES)
+        for name in ("chat_template.json", "processor_config.json", "tokenizer_config.json"):
+            path = self.folder / name
+            text = read_json(path, MAX_CONFIG_BYTES).get("chat_template") if path.is_file() else ""
+            if isinstance(text, str) and text:
+                return text
+        raise BundleError(f"{self.folder} has no chat template")
 
     @cached_property
     def tokenizer(self) -> Any:  # noqa: ANN401 - a class of transformers

@@ -115,12 +115,24 @@ def _check_extents(path: Path, fields: Mapping[str, Any], room: int) -> None:
 
 def read_json(path: Path, most_bytes: int) -> dict[str, Any]:
     """A JSON object in a file. Raises BundleError if it is missing, too large or something else."""
+    fields = bounded_json.loads(_read(path, most_bytes), str(path))
+    if not isinstance(fields, dict):
+        raise BundleError(f"{path} holds no JSON object")
+    return fields
+
+
+def read_text(path: Path, most_bytes: int) -> str:
+    """A text file in UTF-8. Raises as `read_json` does."""
+    try:
+        return _read(path, most_bytes).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path} is no text in UTF-8: {error}") from error
+
+
+def _read(path: Path, most_bytes: int) -> bytes:
     if not path.is_file():
         raise BundleError(f"{path} is missing")
     size = path.stat().st_size
     if size > most_bytes:
         raise BundleError(f"{path} has {size} bytes, {most_bytes} are allowed")
-    fields = bounded_json.loads(path.read_bytes(), str(path))
-    if not isinstance(fields, dict):
-        raise BundleError(f"{path} holds no JSON object")
-    return fields
+    return path.read_bytes()

@@ -19,6 +19,7 @@ from transformers import DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from saccade.turns import Turn
+from saccade.types import F32
 from saccade_cloud.engines.base import I64, Prompt, VisualSpan
 from saccade_testing.whole_model import WholeModel
 

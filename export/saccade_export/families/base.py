@@ -17,12 +17,28 @@ from saccade.errors import BundleError
 from saccade_export.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from saccade.spec.geometry import Geometry
+    from saccade.spec.geometry import AnyGrid
+    from saccade.spec.preprocess import Preprocess
+    from saccade.spec.prompt import PromptSpec
+    from saccade.spec.tokens import TokenSpec
 
 Size = tuple[int, int]
 
 # Module -> the architectures that its adapter declares, so that looking one up imports one.
-MODULES: Mapping[str, tuple[str, ...]] = {}
+HERE = "saccade_export.families"
+MODULES: Mapping[str, tuple[str, ...]] = {
+    f"{HERE}.llava": ("LlavaForConditionalGeneration",),
+    f"{HERE}.llava_onevision": ("LlavaOnevisionForConditionalGeneration",),
+    f"{HERE}.idefics3": ("Idefics3ForConditionalGeneration", "SmolVLMForConditionalGeneration"),
+    f"{HERE}.internvl": ("InternVLForConditionalGeneration",),
+}
+# Files of the bundle that a prompt names.
+TEMPLATE = "cloud/chat_template.jinja"
+
+
+def vector_file(name: str) -> str:
+    """The file of a learned vector."""
+    return f"cloud/{name}.f32"
 
 
 @dataclass(frozen=True)
@@ -88,7 +104,19 @@ class FamilyAdapter(Protocol):
         """Learned vectors of the image layout by name, [width] each, in the language's space."""
         ...
 
-    def geometry(self) -> Geometry: ...
+    def geometry(self) -> AnyGrid: ...
+
+    def preprocess(self) -> Preprocess: ...
+
+    def tokens(self) -> TokenSpec: ...
+
+    def template(self) -> str:
+        """The chat template's Jinja text."""
+        ...
+
+    def prompt(self) -> PromptSpec:
+        """Its files are named as `TEMPLATE` and `vector_file` say."""
+        ...
 
 
 def adapter(checkpoint: Checkpoint) -> FamilyAdapter:
