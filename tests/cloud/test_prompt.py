@@ -92,7 +92,8 @@ def told(prompt: Prompt) -> str:
         for i, row in enumerate(span.embeds)
     }
     return "".join(
-        visual.get(place, LETTERS.id_to_token(int(id_))) for place, id_ in enumerate(prompt.ids)
+        visual.get(place) or str(LETTERS.id_to_token(int(id_)))
+        for place, id_ in enumerate(prompt.ids)
     )
 
 

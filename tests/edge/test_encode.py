@@ -9,7 +9,7 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import BundleError, ConfigError
-from saccade.spec import EncoderOutputs, FixedGrid, TokenPart, TokenSpec
+from saccade.spec import AnyGrid, EncoderOutputs, FixedGrid, TokenPart, TokenSpec
 from saccade.types import View
 from saccade_edge.encode import Encoder
 from saccade_edge.onnx_model import RuntimeSettings
@@ -19,10 +19,9 @@ from saccade_testing.tiny_bundle import encoder_spec
 ONE_THREAD = RuntimeSettings(threads=1)
 
 
-def view(seed: int) -> View:
+def view(seed: int, geometry: AnyGrid = encoder_spec().geometry) -> View:  # noqa: B008
     picture = np.random.default_rng(seed).integers(0, 256, (96, 160, 3), np.uint8)
-    layout = encoder_spec().geometry.layout((96, 160))
-    return View("crop", (0, 0, 160, 96), picture[None], layout)
+    return View("crop", (0, 0, 160, 96), picture[None], geometry.layout((96, 160)))
 
 
 def test_a_batch_gives_each_view_the_grid_that_it_gets_alone(bundle: Bundle) -> None:
@@ -62,7 +61,7 @@ def test_a_model_that_is_not_as_the_manifest_says_is_refused(
 ) -> None:
     lying = write_edge_bundle(tmp_path, detector=False, encoder=replace(encoder_spec(), **lie))
     with pytest.raises(BundleError, match=says):
-        Encoder(lying, ONE_THREAD).encode([view(0)])
+        Encoder(lying, ONE_THREAD).encode([view(0, lying.manifest.encoder.geometry)])
 
 
 def test_a_file_that_is_no_model_is_refused(bundle: Bundle, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from saccade.nouns import F32
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from saccade.nouns import F32
 from transformers import DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 

@@ -61,7 +61,8 @@ class PromptSpec:
     ``stop``: tokens that end an answer. ``region_intro``: the text before each region's image where
     a frame has several, with ``{number}`` (from 1), ``{label}`` and ``{place}``;
     ``overview_intro``: before the image of the whole frame there; empty: none. ``vectors``: files
-    of learned vectors, float32 little-endian [width], by name. ``template_args``: variables of the
+    of learned vectors, float32 little-endian [width], by name. ``bos``: the token that begins the
+    prompt where the template writes none; empty: none. ``template_args``: variables of the
     template, as ``bos_token``.
     """
 
@@ -73,6 +74,7 @@ class PromptSpec:
     attention: str = "causal"
     region_intro: str = ""
     overview_intro: str = ""
+    bos: str = ""
     vectors: Mapping[str, str] = field(default_factory=dict)
     template_args: Mapping[str, str] = field(default_factory=dict)
 
