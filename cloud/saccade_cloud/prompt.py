@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from saccade.errors import BundleError, QuestionError
 from saccade.question_rules import QuestionRules, unknown_words
 from saccade.spec import PromptSpec
-from saccade.turns import Question, asking
+from saccade.turns import Question, as_question, asking
 from saccade.types import F32, Box
 from saccade_cloud.chat_template import ChatTemplate
 from saccade_cloud.engines.base import I64, Prompt, VisualSpan
@@ -60,21 +60,16 @@ class PromptBuilder:
         """Raises ``QuestionError`` for a question that ``build`` would refuse whatever the frames
         show, and ``UnknownWords`` for one with words that the model does not know.
         """
-        question = _asked(question)
-        if self._rules.frames and len(question.frames) > self._rules.frames:
-            raise QuestionError(
-                f"the question is about {len(question.frames)} frames, the bundle's model takes "
-                f"{self._rules.frames}"
-            )
+        question = as_question(question)
+        self._rules.check(question)
         for turn in question.turns:
             if turn.role == "user":
-                self._rules.check(turn.text)
                 self._check_words(turn.text)
         self._render(question, None)
 
     def check_crops(self, question: Question | str, crops: Mapping[int, str]) -> None:
         """Raises ``NotInFrame`` for a question about a crop that is not among a frame's."""
-        self._rules.check_crops(_asked(question).text, crops)
+        self._rules.check_crops(question, crops)
 
     def build(self, question: Question, frames: Mapping[int, VisualFrame]) -> Prompt:
         """The whole prompt. ``frames``: by the sequences that the question names.
@@ -283,10 +278,6 @@ def _span(group: Sequence[tuple[int, Stretch, int]], *, bidirectional: bool) -> 
         deepstack=np.concatenate(deep, axis=1) if deep else None,
         bidirectional=bidirectional,
     )
-
-
-def _asked(question: Question | str) -> Question:
-    return asking(question) if isinstance(question, str) else question
 
 
 def _plain(item: Mapping[str, str]) -> dict[str, str]:

@@ -21,10 +21,14 @@ _NEGOTIATED = (
     "question_chars",
     "in_flight_packets",
     "open_questions",
+    "question_frames",
+    "context_tokens",
+    "answer_tokens",
 )
 
 
 NO_LIMIT = 1 << 31
+QUESTION_FRAMES = 16  # of one question
 LEAST_MESSAGE_BYTES = 1 << 20  # a full-token f16 frame of 5 views x 1024 x 64 fits
 MOST_MESSAGE_BYTES = 1 << 28
 _DEMO_GRID = FixedGrid((96, 160), (8, 8))
@@ -37,8 +41,9 @@ class Limits:
     """Upper bounds, and the shape of the tokens that they apply to.
 
     ``geometry`` says which grid a view has, ``dim`` is features per token; ``codecs`` the names
-    that may be used; ``labels`` those that travel by number; ``crops`` and ``closeups`` the most
-    views of these kinds that the language model knows.
+    that may be used; ``labels`` those that travel by number; ``context_tokens`` and
+    ``answer_tokens`` are the engine's: of a dialogue with its answer, and of one answer; ``crops``
+    and ``closeups`` the most views of these kinds that the language model knows.
     """
 
     message_bytes: int = LEAST_MESSAGE_BYTES
@@ -47,6 +52,9 @@ class Limits:
     question_chars: int = 200
     in_flight_packets: int = 64
     open_questions: int = 64
+    question_frames: int = QUESTION_FRAMES
+    context_tokens: int = NO_LIMIT
+    answer_tokens: int = NO_LIMIT
     geometry: AnyGrid = _DEMO_GRID
     dim: int = 32
     codecs: tuple[str, ...] = ("f16", "int8z")
@@ -62,6 +70,7 @@ class Limits:
             views=manifest.most_views,
             tokens_per_view=manifest.most_tokens,
             question_chars=manifest.questions.chars,
+            question_frames=manifest.questions.frames or QUESTION_FRAMES,
             geometry=manifest.encoder.geometry,
             dim=manifest.encoder.dim,
             codecs=manifest.codecs,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
-from saccade.errors import BundleError, QuestionError, UnknownWords
+from saccade.errors import BundleError, LimitExceeded, QuestionError, UnknownWords
 from saccade.question_rules import QuestionRules
 from saccade.spec import FixedGrid, Geometry, ImageSpec, PromptSpec, TiledGrid
 from saccade.turns import FrameReference, Question, Turn, asking
@@ -297,7 +297,7 @@ def test_a_template_that_leaves_an_image_out_is_told() -> None:
 
 def test_more_frames_than_the_model_takes_are_refused() -> None:
     made = builder(LETTERS, SPEC, CHAT, frames=1)
-    with pytest.raises(QuestionError, match="is about 2 frames, the bundle's model takes 1"):
+    with pytest.raises(LimitExceeded, match="received 2 frames in a question, the limit is 1"):
         made.check(asking("a", (1, 2)))
 
 

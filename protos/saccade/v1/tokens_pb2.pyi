@@ -29,6 +29,7 @@ class FramePacket(google.protobuf.message.Message):
     LAYERS_FIELD_NUMBER: builtins.int
     CAMERA_FIELD_NUMBER: builtins.int
     OWNERS_FIELD_NUMBER: builtins.int
+    TAG_FIELD_NUMBER: builtins.int
     IMAGES_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     sequence: builtins.int
@@ -46,6 +47,10 @@ class FramePacket(google.protobuf.message.Message):
     owners: builtins.bytes
     """Which kept token each merged one went into, if any did: layout in saccade/codecs/owners.py,
     then its CRC32C (little-endian, 4 bytes).
+    """
+    tag: builtins.bytes
+    """Keyed tag of this packet and its session, 8 bytes, where the device has a key: layout in
+    saccade/packet_tag.py.
     """
     images: builtins.int
     """How many images of a prompt the views were laid out for, where it is not their number: some
@@ -71,9 +76,10 @@ class FramePacket(google.protobuf.message.Message):
         layers: collections.abc.Iterable[builtins.bytes] | None = ...,
         camera: builtins.int = ...,
         owners: builtins.bytes = ...,
+        tag: builtins.bytes = ...,
         images: builtins.int = ...,
         labels: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["camera", b"camera", "captured_ms", b"captured_ms", "codec", b"codec", "images", b"images", "labels", b"labels", "layers", b"layers", "owners", b"owners", "sequence", b"sequence", "views", b"views"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["camera", b"camera", "captured_ms", b"captured_ms", "codec", b"codec", "images", b"images", "labels", b"labels", "layers", b"layers", "owners", b"owners", "sequence", b"sequence", "tag", b"tag", "views", b"views"]) -> None: ...
 
 Global___FramePacket: typing_extensions.TypeAlias = FramePacket
