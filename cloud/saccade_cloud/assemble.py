@@ -80,7 +80,7 @@ def onnx_language(language: LanguageSpec) -> OnnxLanguage:
 def decoder_shape(language: LanguageSpec) -> DecoderShape:
     """Of the caches between its steps."""
     onnx = onnx_language(language)
-    return DecoderShape(onnx.layers, onnx.heads, onnx.head_dim, language.width)
+    return DecoderShape(onnx.layers, onnx.kv_heads, onnx.head_dim, language.width)
 
 
 def open_answerer(bundle: Bundle, engine: Engine) -> Answerer:
