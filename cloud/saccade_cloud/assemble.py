@@ -165,10 +165,10 @@ def open_cloud(
     observations; None keeps nothing. Raises ``ConfigError`` for two bundles whose tokens mean the
     same.
     """
-    decoder, board, kept = decoder or FrameDecoder(), AnswerBroadcast(), store or NoStore()
+    decoder, broadcast, kept = decoder or FrameDecoder(), AnswerBroadcast(), store or NoStore()
     cache = FrameCache(settings.decoded_bytes, settings.device_decoded_bytes)
     served = [
-        _served(bundle, open_answerer(bundle, engine), settings, decoder, cache, kept, board)
+        _served(bundle, open_answerer(bundle, engine), settings, decoder, cache, kept, broadcast)
         for bundle, engine in bundles
     ]
     return CloudContext(
@@ -178,7 +178,7 @@ def open_cloud(
         decoder=decoder,
         store=kept,
         keys=keys or PacketKeys(),
-        board=board,
+        broadcast=broadcast,
     )
 
 
@@ -189,7 +189,7 @@ def _served(
     decoder: FrameDecoder,
     cache: FrameCache,
     store: Store,
-    board: AnswerBroadcast,
+    broadcast: AnswerBroadcast,
 ) -> ServedBundle:
     manifest = bundle.manifest
     limits = replace(
@@ -203,7 +203,7 @@ def _served(
         reader,
         engine=manifest.digest,  # of the language model's weights, too
         store=store,
-        board=board,
+        broadcast=broadcast,
         timeout_s=settings.answer_timeout_s,
         wait_s=settings.answer_wait_s,
     )
