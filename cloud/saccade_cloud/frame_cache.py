@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from saccade.types import FrameTokens
 from saccade_cloud.frame_store import StoredFrame
-from saccade_cloud.prompt import VisualSegment
 from saccade_cloud.shared_cache import SharedCache
+from saccade_cloud.visual_frame import VisualFrame
 
 _ENTRY_BYTES = 4096  # the objects around the arrays: measured with CPython 3.11
 
@@ -29,7 +29,7 @@ class DecodedFrame:
 class ProjectedFrame:
     """``visual``: what prompts are built from; ``crops``: the label of each crop by its number."""
 
-    visual: VisualSegment
+    visual: VisualFrame
     crops: Mapping[int, str]
 
     @property
