@@ -269,7 +269,7 @@ class TestRefusals:
         self.refused("'linear_attention' cannot", "qwen3", layer_types=kinds)
 
     def test_of_a_model_that_looks_ahead_in_a_decoder_that_cannot(self) -> None:
-        self.refused("'gemma' language model looks", "gemma", use_bidirectional_attention=True)
+        self.refused("'gemma' model looks", "gemma", use_bidirectional_attention=True)
 
     def test_of_a_tensor_that_is_missing_or_has_another_shape(self, tmp_path: Path) -> None:
         model = tiny_languages.make("llama")

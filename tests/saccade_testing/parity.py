@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from saccade.turns import FrameReference, Role, Turn
 from saccade.types import F32
 from saccade_cloud.engines.base import EngineLimits, GenerateParams, Prompt
+from saccade_cloud.engines.batched import BatchedEngine
 from saccade_cloud.engines.decoder import DecoderShape
 from saccade_cloud.engines.onnx import OnnxEngine, OnnxFiles
 from saccade_cloud.engines.transformers_engine.engine import CheckpointModel, TransformersEngine
@@ -109,7 +110,7 @@ class Told:
 
 
 def run(
-    engine: TransformersEngine,
+    engine: BatchedEngine,
     prompts: Sequence[Prompt],
     continuations: Sequence[list[int]],
     steps: int = STEPS,

@@ -55,7 +55,7 @@ def export_language(
     options = options or DecoderOptions()
     if getattr(config, "use_bidirectional_attention", None) and not options.bidirectional:
         raise BundleError(
-            f"the {config.model_type!r} language model looks ahead: it needs a bidirectional decoder"
+            f"the {config.model_type!r} model looks ahead: the decoder must be bidirectional"
         )
     if options.deepstack > shape.layers:
         raise BundleError(f"{options.deepstack} deepstack rows for {shape.layers} layers")
