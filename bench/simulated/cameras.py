@@ -200,9 +200,7 @@ class _Premade(FrameThread):
         self._turn += 1
         return TakenFrame(Frame(NO_PICTURE, round(at_s * 1e9), CAMERA, self._sequence()), at_s)
 
-    async def process(
-        self, frame: Frame, plan: Plan | None, tokens_per_frame: int | None
-    ) -> FrameResult:
+    async def process(self, frame: Frame, plan: Plan | None) -> FrameResult:
         packet = tokens_pb2.FramePacket.FromString(next(self._packets))
         age_s = time.monotonic() - frame.captured_ns / 1e9
         captured_ms = round((time.time() - age_s) * 1e3)

@@ -41,7 +41,8 @@ _RUN_ERRORS = (
 
 
 class Graph:
-    """One ONNX graph with named inputs and outputs; safe to run from several threads.
+    """One ONNX graph with named inputs and outputs; safe to run from several threads. ``inputs``:
+    all that it has, with their dimensions, where a text or None stands for one of any size.
 
     Raises ``BundleError`` when the file cannot be loaded, is another than the bundle lists, or
     lacks an input or output that the bundle's contract names, ``EngineError`` when a run fails.
@@ -67,6 +68,7 @@ class Graph:
             raise BundleError(f"{self._name} is not a graph that can be loaded: {err}") from err
         _require(self._name, "input", inputs, [i.name for i in session.get_inputs()])
         _require(self._name, "output", outputs, [o.name for o in session.get_outputs()])
+        self.inputs = {i.name: tuple(i.shape) for i in session.get_inputs()}
         self._outputs = list(outputs)
         self._session = session
 

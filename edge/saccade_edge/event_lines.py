@@ -43,9 +43,8 @@ def to_line(event: Event) -> str | None:
             return f"connected to {cloud}{again}" + (f", {backlog} in the spool" if backlog else "")
         case ConnectionLost(error, retry_in_s):
             return f"{error}; again in {retry_in_s:.1f} s"
-        case CloudBudget(tokens, reason, frames):
-            often = f" and {frames} frames a minute" if frames else ""
-            return f"the cloud asks for at most {tokens or 'any number of'} tokens{often}: {reason}"
+        case CloudBudget(frames, reason):
+            return f"the cloud takes {frames or 'any number of'} frames a minute: {reason}"
         case Summary():
             return _summary_line(event)
         case _:

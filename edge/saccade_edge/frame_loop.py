@@ -109,7 +109,7 @@ class FrameLoop:
     async def _process(self, frame: Frame, terms: PlannedFrame) -> FrameResult | None:
         """None where it failed."""
         try:
-            return await self._feed.process(frame, terms.plan, terms.tokens_per_frame)
+            return await self._feed.process(frame, terms.plan)
         except SaccadeError as error:
             self._failed(frame, self._feed.stage, error)
         except Exception as error:

@@ -44,13 +44,9 @@ class FrameThread:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._take)
 
-    async def process(
-        self, frame: Frame, plan: Plan | None, tokens_per_frame: int | None
-    ) -> FrameResult:
+    async def process(self, frame: Frame, plan: Plan | None) -> FrameResult:
         """A frame's outcome, see `Pipeline.process`. Raises what its stages raise."""
-        processing = partial(
-            self._pipeline.process, frame, plan=plan, tokens_per_frame=tokens_per_frame
-        )
+        processing = partial(self._pipeline.process, frame, plan=plan)
         return await asyncio.get_running_loop().run_in_executor(self._thread, processing)
 
     @property

@@ -70,29 +70,26 @@ class Pipeline:
         """The stage that the last `look` came to: where it failed, if it did."""
         return self._watch.last
 
-    def process(
-        self, frame: Frame, *, plan: Plan | None = None, tokens_per_frame: int | None = None
-    ) -> FrameResult:
+    def process(self, frame: Frame, *, plan: Plan | None = None) -> FrameResult:
         """The frame's packet, or nothing where it shows nothing new.
 
-        ``plan``: of this frame, from its budget; None: the settings'. ``tokens_per_frame``: a
-        bound for this frame, from the cloud's load.
+        ``plan``: of this frame, from its budget; None: the settings'.
 
         Raises what the stages raise, `stage` says which; the gate then forgets the frame.
         """
         try:
-            return self._process(frame, plan or self.plan, tokens_per_frame)
+            return self._process(frame, plan or self.plan)
         except BaseException:
             self.gate.take_back()
             raise
 
-    def _process(self, frame: Frame, plan: Plan, tokens_per_frame: int | None) -> FrameResult:
+    def _process(self, frame: Frame, plan: Plan) -> FrameResult:
         self._watch = watch = Stopwatch()
         with watch.stage("gate"):
             verdict = self.gate.judge(frame)
         if verdict.kind == "skip":
             return FrameResult(frame, verdict, watch.timing())
-        encoded = self.encode(frame, watch, plan=plan, tokens_per_frame=tokens_per_frame)
+        encoded = self.encode(frame, watch, plan=plan)
         with watch.stage("code"):
             packet = packets.pack(
                 encoded.tokens,
@@ -110,7 +107,6 @@ class Pipeline:
         watch: Stopwatch,
         *,
         plan: Plan | None = None,
-        tokens_per_frame: int | None = None,
     ) -> EncodedFrame:
         """The frame's tokens, whether or not they are new."""
         plan = plan or self.plan
@@ -119,7 +115,7 @@ class Pipeline:
         with watch.stage("encode"):
             grids = self._encode(views, overview.grid)
         with watch.stage("select"):
-            budgets = self._budgets(plan, views, grids, tokens_per_frame)
+            budgets = self._budgets(plan, views, grids)
             tokens = _select(frame, plan, views, grids, budgets)
         return EncodedFrame(tuple(regions), tuple(views), tokens)
 
@@ -147,10 +143,9 @@ class Pipeline:
         plan: Plan,
         views: Sequence[View],
         grids: Sequence[TokenGrid],
-        tokens_per_frame: int | None,
     ) -> Sequence[int]:
         """Tokens for each view. A quota shares anew what all views together have."""
-        budgets = plan.budgets([view.kind for view in views], tokens_per_frame)
+        budgets = plan.budgets([view.kind for view in views])
         if plan.quota is None:
             return budgets
         windows = [view.window for view in views]

@@ -73,12 +73,9 @@ class Plan:
                 found[slot] = region
         return [Closeup(slot, found[slot]) for slot in sorted(found)][: self.max_closeups]
 
-    def budgets(self, kinds: Sequence[ViewKind], tokens_per_frame: int | None) -> list[int]:
-        """Tokens for each of the views, at least one: in proportion where the frame has fewer."""
-        wanted = [self.tokens.of(kind) for kind in kinds]
-        if tokens_per_frame is None or sum(wanted) <= tokens_per_frame:
-            return wanted
-        return [max(tokens_per_frame * tokens // sum(wanted), 1) for tokens in wanted]
+    def budgets(self, kinds: Sequence[ViewKind]) -> list[int]:
+        """Tokens for each of the views."""
+        return [self.tokens.of(kind) for kind in kinds]
 
 
 def settle(manifest: Manifest, settings: PipelineSettings) -> Plan:

@@ -1,7 +1,7 @@
 """What a watch asks before each frame: the budget, with a clock and with what the uplink tells.
 
 Where the user says how every frame is coded (codec, tokens, layers, crops), or the bundle has no
-operating points, there is no budget: frames go that way, within the cloud's bound on tokens.
+operating points, there is no budget: frames go that way.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ class PlannedFrame:
 
     decision: Decision | None = None
     plan: Plan | None = None
-    tokens_per_frame: int | None = None
 
 
 class WatchBudget:
@@ -64,7 +63,6 @@ class WatchBudget:
         make: MakeController = Controller,
     ) -> None:
         self.camera = camera
-        self._bound: int | None = None  # the cloud's, where there is no budget
         self.settings = settings
         self.last: Decision | None = None
         self.points: Counter[int] = Counter()  # live frames that were sent, by point
@@ -88,10 +86,10 @@ class WatchBudget:
     def terms(self, *, again: bool = False) -> PlannedFrame:
         """Of the next frame; ``again``: of the same one, which has waited."""
         if self._controller is None:
-            return PlannedFrame(tokens_per_frame=self._bound)
+            return PlannedFrame()
         decision = self._controller.decide(time.monotonic(), time.time(), self.camera, again=again)
         self.last = decision
-        return PlannedFrame(decision, self._plans[decision.number], decision.tokens_per_frame)
+        return PlannedFrame(decision, self._plans[decision.number])
 
     def spent(self) -> str:
         """What the camera has sent today, for ``resume`` in a later run; empty without a budget."""
@@ -121,10 +119,6 @@ class WatchBudget:
 
     def heard(self, event: UplinkEvent | SpoolEvent) -> None:
         """What the uplink tells, in its order."""
-        if isinstance(event, CloudBudget):
-            self._bound = event.tokens_per_frame or None
-        if isinstance(event, Connected):
-            self._bound = None
         if isinstance(event, PacketSent) and event.point is not None:
             self.points[event.point] += 1
         if self._controller is not None:
@@ -148,8 +142,7 @@ class WatchBudget:
             if not event.question:
                 controller.refused(event.sequence)
         elif isinstance(event, CloudBudget):
-            bounds = event.tokens_per_frame, event.frames_per_minute, event.reason
-            controller.bounded(*bounds, phase=random.random())
+            controller.bounded(event.frames_per_minute, event.reason, phase=random.random())
         elif isinstance(event, Connected):
             controller.connected(now_s)
         elif isinstance(event, ConnectionLost):

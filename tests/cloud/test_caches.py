@@ -18,12 +18,17 @@ def cache(*rows: list[int], columns: int | None = None) -> Cache:
     padded = np.array([[0] * (width - len(row)) + row for row in rows], np.float32)
     heads = np.stack([padded, padded + 100], axis=1)[..., None]
     arrays = tuple((heads + 1000 * n).astype(np.float32) for n in range(4))
-    return Cache(arrays, np.array([len(row) for row in rows], np.int64))
+    labels = np.stack([padded, padded + 100], axis=1).astype(np.int64)
+    return Cache(arrays, np.array([len(row) for row in rows], np.int64), labels)
 
 
 def rows_of(held: Cache) -> list[list[int]]:
     """Of the first array's first head, all columns; the other arrays must agree."""
     first = held.arrays[0][:, 0, :, 0]
+    for row, length in enumerate(held.lengths):
+        real = slice(held.columns - int(length), None)
+        np.testing.assert_array_equal(held.labels[row, 0, real], first[row, real])
+        np.testing.assert_array_equal(held.labels[row, 1, real], first[row, real] + 100)
     for number, array in enumerate(held.arrays):
         for row, length in enumerate(held.lengths):
             real = slice(held.columns - int(length), None)

@@ -38,7 +38,7 @@ def test_an_edge_that_obeys_is_never_refused(bounds: list[int]) -> None:
         while now_s < ends_s:
             now_s += 0.05
             if not heard and now_s >= hears_s:
-                edge.set(0, bound, "load", dice.random())
+                edge.set(bound, "load", dice.random())
                 heard = True
             if edge.takes_frame(now_s) and dice.random() < 0.9:
                 edge.sent(now_s)

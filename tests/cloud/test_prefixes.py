@@ -20,7 +20,9 @@ from saccade_testing.engine_contract import joined
 def cache(positions: int) -> Cache:
     """One row of one layer with a head of width 1: key and value have 4 bytes a position each."""
     array = np.zeros((1, 1, positions, 1), np.float32)
-    return Cache((array, array), np.array([positions], np.int64))
+    return Cache(
+        (array, array), np.array([positions], np.int64), np.zeros((1, 2, positions), np.int64)
+    )
 
 
 def visual(value: float, count: int = 3) -> F32:

@@ -29,7 +29,7 @@ class Failing(Batch[Cache]):
 
     def step(self) -> list[Decoded]:
         if self.broken:
-            self._cache = Cache((), np.zeros(0, np.int64))
+            self._cache = Cache((), np.zeros(0, np.int64), np.zeros((0, 2, 0), np.int64))
             raise EngineError("decoder.onnx failed")
         return super().step()
 

@@ -183,7 +183,7 @@ class TestRobust(BudgetContract):
         it = self.edge()
         it.steady(20)
         assert it.controller.spare_bytes_per_s(it.now_s, it.unix_s, "a") > 0
-        it.controller.bounded(0, 60, "busy")
+        it.controller.bounded(60, "busy")
         assert it.controller.spare_bytes_per_s(it.now_s, it.unix_s, "a") == 0
 
     def test_the_users_point_is_where_it_begins(self) -> None:
@@ -228,15 +228,6 @@ def test_the_users_bound_holds_for_frames_of_the_spool() -> None:
     it.controller.lost_connection(it.now_s)
     kept = it.frame()
     assert (kept.live, kept.number) == (False, 2)
-
-
-def test_the_tighter_of_two_bounds_is_the_one_that_is_named() -> None:
-    it = edge(max_point=20)
-    it.steady(60)
-    it.controller.bounded(60, 0, "busy")
-    assert it.frame().bound == "cloud"
-    it.controller.bounded(10_000, 0, "free again")
-    assert it.steady(60)[-1].bound == "max_point"
 
 
 @pytest.mark.parametrize("wrong", [-1, BEST + 1])

@@ -164,16 +164,6 @@ class TestMoments:
             it.decide(NOW_S + 0.1 * n, UNIX_S, camera)
         assert policy.moments[-1].interval_s == pytest.approx(0.5 - 0.08 - 0.064)
 
-    def test_a_bound_on_tokens_takes_points_away_and_is_named_where_it_bound(self) -> None:
-        policy = Scripted(number=len(POINTS))
-        it = controller(policy)
-        it.bounded(18, 0, "many cameras")
-        decision = it.decide(NOW_S, UNIX_S, "a")
-        assert (decision.number, decision.bound, decision.tokens_per_frame) == (2, "cloud", 18)
-        assert decision.reason == "point 2: the cloud takes 18 tokens a frame (many cameras)"
-        policy.number = 1
-        assert it.decide(NOW_S, UNIX_S, "a").bound == "link"
-
     def test_a_clock_that_is_no_number_counts_as_the_last_time(self) -> None:
         it = controller()
         sent(it, 1, NOW_S)
@@ -268,11 +258,9 @@ class TestSpoolsShare:
     def test_without_a_connection_or_under_the_clouds_bound_there_is_none(self) -> None:
         it = self.share()
         assert it.spare_bytes(NOW_S + 0.1, UNIX_S, "a") > 0
-        it.bounded(80, 0, "busy")
-        assert it.spare_bytes(NOW_S + 0.1, UNIX_S, "a") > 0
-        it.bounded(0, 1, "busy")
+        it.bounded(1, "busy")
         assert it.spare_bytes(NOW_S + 0.1, UNIX_S, "a") == 0.0
-        it.bounded(0, 0, "")
+        it.bounded(0, "")
         it.lost_connection(NOW_S + 0.2)
         assert it.spare_bytes(NOW_S + 0.2, UNIX_S, "a") == 0.0
 
@@ -302,7 +290,6 @@ class TestReasons:
     def test_the_clouds_words_follow_its_number_where_it_has_some(self) -> None:
         assert reasons.of_cloud(12.0, "") == "to the spool: the cloud takes 12 frames a minute"
         assert reasons.of_cloud(0.5, "busy").endswith("0.5 frames a minute (busy)")
-        assert reasons.of_tokens(3, 80, "") == "point 3: the cloud takes 80 tokens a frame"
 
     def test_ages_are_in_seconds(self) -> None:
         assert reasons.of_age(2.345, 2.0) == (

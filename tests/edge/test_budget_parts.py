@@ -132,13 +132,6 @@ def test_a_ladder_learns_fast_what_is_dear_and_slowly_what_is_cheap_within_bound
     assert ladder.ratio == 0.5
 
 
-def test_points_within_the_clouds_tokens() -> None:
-    ladder = Ladder(MANIFEST, 100)
-    assert len(ladder.within_tokens(None)) == len(POINTS)
-    assert ladder.within_tokens(1) == [0]  # 2 + 2 x 2 + 2 x 2 tokens, which the plan cuts
-    assert ladder.within_tokens(18) == [0, 1, 2]
-
-
 def test_a_flight_is_bounded_and_counts_its_bytes() -> None:
     flight = Unacknowledged()
     for number in range(MOST_PACKETS + 10):
@@ -209,7 +202,7 @@ def test_a_clock_cannot_make_a_cap_remember_without_end() -> None:
 
 def test_a_bound_on_frames_keeps_its_average_when_frames_come_a_little_late() -> None:
     cloud = CloudBound()
-    cloud.set(0, 60, "")
+    cloud.set(60, "")
     taken = 0
     for number in range(100):
         now_s = number * 0.3
@@ -223,7 +216,7 @@ def test_edges_that_hear_of_a_bound_at_once_send_one_after_the_other() -> None:
     clouds = [CloudBound() for _ in range(10)]
     for frames in (12, 6, 20, 12):  # whatever bounds came between
         for number, cloud in enumerate(clouds):
-            cloud.set(0, frames, "", phase=number / 10)
+            cloud.set(frames, "", phase=number / 10)
             cloud.takes_frame(0.0)
     sent_s: list[float] = []
     for now_s in (tick / 10 for tick in range(1, 300)):

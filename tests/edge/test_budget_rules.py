@@ -520,25 +520,25 @@ class TestCaps:
 class TestCloudBound:
     def test_nothing_binds_by_itself(self) -> None:
         cloud = CloudBound()
-        assert (cloud.tokens_per_frame, cloud.frames_per_minute, cloud.reason) == (None, None, "")
+        assert (cloud.frames_per_minute, cloud.reason) == (None, "")
         cloud.sent(0.0)
         assert cloud.takes_frame(0.0)
-        cloud.set(0, 0, "")
-        assert (cloud.tokens_per_frame, cloud.frames_per_minute) == (None, None)
+        cloud.set(0, "")
+        assert cloud.frames_per_minute is None
 
     def test_a_bound_of_one_binds(self) -> None:
         cloud = CloudBound()
-        cloud.set(1, 1, "")
-        assert (cloud.tokens_per_frame, cloud.frames_per_minute) == (1, 60 / 60)
+        cloud.set(1, "")
+        assert cloud.frames_per_minute == 1
 
     def test_the_clouds_words_are_one_line_of_eighty_letters(self) -> None:
         cloud = CloudBound()
-        cloud.set(0, 1, "busy \n with\tmany " + "x" * 100)
+        cloud.set(1, "busy \n with\tmany " + "x" * 100)
         assert cloud.reason == ("busy with many " + "x" * 100)[:80]
 
     def test_the_first_frame_waits_its_part_of_the_interval_the_next_a_whole_one(self) -> None:
         cloud = CloudBound()
-        cloud.set(0, 6, "", phase=0.5)  # every 10 s
+        cloud.set(6, "", phase=0.5)  # every 10 s
         assert not cloud.takes_frame(100.0)
         assert not cloud.takes_frame(104.9)
         assert cloud.takes_frame(105.0)
@@ -548,7 +548,7 @@ class TestCloudBound:
 
     def test_a_frame_that_is_an_interval_late_gives_no_right_to_two(self) -> None:
         cloud = CloudBound()
-        cloud.set(0, 6, "")
+        cloud.set(6, "")
         assert cloud.takes_frame(100.0)
         cloud.sent(100.0)
         cloud.sent(135.0)
@@ -559,21 +559,21 @@ class TestCloudBound:
 
     def test_what_is_left_to_wait_shrinks_and_grows_with_the_interval(self) -> None:
         cloud = CloudBound()
-        cloud.set(0, 6, "")
+        cloud.set(6, "")
         cloud.takes_frame(100.0)
         cloud.sent(100.0)  # next at 110
-        cloud.set(0, 12, "", phase=0.9)  # half the interval; the phase is of a first bound alone
+        cloud.set(12, "", phase=0.9)  # half the interval; the phase is of a first bound alone
         assert not cloud.takes_frame(104.0)  # 6 s were left: 3 now
         assert not cloud.takes_frame(106.9)
         assert cloud.takes_frame(107.0)
-        cloud.set(0, 3, "")
-        cloud.set(0, 6, "")  # twice before a frame: 4 and then a half
+        cloud.set(3, "")
+        cloud.set(6, "")  # twice before a frame: 4 and then a half
         assert not cloud.takes_frame(106.0)
         assert cloud.takes_frame(108.0)
 
     def test_a_new_clock_keeps_the_bound(self) -> None:
         cloud = CloudBound()
-        cloud.set(0, 6, "", phase=0.5)
+        cloud.set(6, "", phase=0.5)
         cloud.takes_frame(100.0)
         cloud.restart()
         assert cloud.frames_per_minute == 6

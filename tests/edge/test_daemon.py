@@ -16,7 +16,6 @@ from saccade.limits import Limits
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
 from saccade.packet import unpack
 from saccade.types import Frame
-from saccade.v1 import vision_pb2 as pb
 from saccade_edge.budget import BudgetSettings, Controller, Policy
 from saccade_edge.budget.fixed import Fixed
 from saccade_edge.daemon import Watch, WatchSettings
@@ -28,7 +27,7 @@ from saccade_edge.plan import PipelineSettings
 from saccade_edge.source.base import RecordedSource
 from saccade_edge.watch_events import Event, FrameAnswered, FrameSent, FrameSkipped, Summary
 from saccade_edge.watch_parts import WatchParts
-from saccade_testing.scripted_cloud import Line, scripted_cloud, serve
+from saccade_testing.scripted_cloud import Line, scripted_cloud
 
 T = TypeVar("T")
 MakeVideo = Callable[..., Path]
@@ -99,25 +98,6 @@ def test_frames_without_news_are_not_sent(bundle: Bundle, make_video: MakeVideo)
             summary = await Watch(bundle, chosen, events.append).run()
         assert (summary.frames, summary.sent) == (6, 1)
         assert len(kinds(events, FrameSkipped)) == 5
-
-    play(test)
-
-
-def test_the_clouds_bound_holds_from_then_on(bundle: Bundle, make_video: MakeVideo) -> None:
-    async def bounds(line: Line) -> None:
-        await line.greet(limits=pb.Limits(in_flight_packets=1))
-        first = await line.hear()
-        assert first is not None
-        await line.say(budget=pb.Budget(tokens_per_frame=8, reason="load"))
-        await line.ack(first.packet)
-        await serve(line)
-
-    async def test() -> None:
-        events: list[Event] = []
-        async with scripted_cloud(bundle, bounds) as cloud:
-            await Watch(bundle, settings(make_video(frames=4), cloud.address), events.append).run()
-        kept = [e.result.encoded.tokens.kept for e in kinds(events, FrameSent) if e.result.encoded]
-        assert kept == [32, 8, 8, 8]
 
     play(test)
 

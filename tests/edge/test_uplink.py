@@ -324,7 +324,7 @@ def test_a_refusal_is_told_and_the_rest_goes_on(bundle: Bundle) -> None:
 def test_the_clouds_bound_is_told(bundle: Bundle) -> None:
     async def bounds(line: Line) -> None:
         await line.greet()
-        await line.say(budget=pb.Budget(tokens_per_frame=20, reason="load"))
+        await line.say(budget=pb.Budget(frames_per_minute=20, reason="load"))
         await serve(line)
 
     async def test() -> None:

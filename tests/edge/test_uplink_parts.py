@@ -500,7 +500,7 @@ class TestHearing:
     def test_the_clouds_bound_is_told_as_it_is_said(self) -> None:
         async def play() -> None:
             hear = Heard(await streaming())
-            budget = pb.Budget(tokens_per_frame=80, reason="busy", frames_per_minute=12)
-            assert await hear(budget=budget) == [CloudBudget(80, "busy", 12)]
+            budget = pb.Budget(reason="busy", frames_per_minute=12)
+            assert await hear(budget=budget) == [CloudBudget(12, "busy")]
 
         asyncio.run(play())

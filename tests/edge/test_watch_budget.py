@@ -59,7 +59,7 @@ def test_what_the_user_fixes_leaves_no_budget(manifest: Manifest, given: dict[st
     it = allowance(manifest, pipeline=pipeline)
     it.heard(CloudBudget(40, "load"))
     terms = it.terms()
-    assert (terms.decision, terms.plan, terms.tokens_per_frame) == (None, None, 40)
+    assert (terms.decision, terms.plan) == (None, None)
     assert (it.spent(), it.bytes_today, it.rate_bytes_per_s) == ("", 0, None)
     with pytest.raises(ConfigError, match="there is no budget to keep"):
         allowance(manifest, asked=True, pipeline=pipeline)
@@ -86,7 +86,7 @@ def test_what_the_uplink_tells_decides(manifest: Manifest) -> None:
     it.heard(ConnectionLost(Unreachable("gone"), 1.0))
     assert (bound(), it.backlog_bytes_per_s()) == ("connection", 0)
     it.heard(Connected("cloud", 0))
-    it.heard(CloudBudget(0, "load", 60))
+    it.heard(CloudBudget(60, "load"))
     it.heard(PacketSent(2, 200, live=True, point=5))
     assert (bound(), it.backlog_bytes_per_s()) == ("cloud", 0)
     it.heard(Refused(Unreachable("no"), 2))

@@ -15,8 +15,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from saccade.nouns import F32
 from saccade.turns import FrameReference, Role, Turn
+from saccade.types import F32
 from saccade_cloud.engines.base import EngineLimits, GenerateParams, Prompt
 from saccade_cloud.engines.transformers_engine.engine import CheckpointModel, TransformersEngine
 from saccade_testing import checkpoints

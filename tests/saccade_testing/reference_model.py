@@ -17,8 +17,8 @@ import torch
 from transformers import DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from saccade.nouns import F32
 from saccade.turns import Turn
+from saccade.types import F32
 from saccade_cloud.engines.base import I64, Prompt, VisualSpan
 from saccade_testing.whole_model import WholeModel
 

@@ -230,23 +230,6 @@ def decided(events: list[Event]) -> list[Decision]:
     return [e.decision for e in sent_since_bound(events) if e.decision is not None]
 
 
-def test_the_clouds_bound_on_tokens_chooses_a_smaller_point(bundle: Bundle, clip: Path) -> None:
-    async def bounds(line: Line) -> None:
-        await line.greet()
-        await line.say(budget=pb.Budget(tokens_per_frame=60, reason="many edges"))
-        await serve(line)
-
-    # One frame may have been decided on before the bound came, and more go up to it step by step.
-    frames = sent_since_bound(watched(bundle, clip, bounds, 8, live=True))[1:]
-    for event in frames:
-        assert event.result.encoded is not None
-        assert event.result.encoded.tokens.kept <= 60
-    last = frames[-1].decision
-    assert last is not None
-    assert last.bound == "cloud"
-    assert "the cloud takes 60 tokens a frame (many edges)" in last.reason
-
-
 def test_more_frames_than_the_cloud_takes_are_withheld_without_a_spool_and_counted(
     bundle: Bundle, clip: Path
 ) -> None:

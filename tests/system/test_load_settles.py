@@ -73,7 +73,7 @@ class Scene:
         frames, reason = self._load.bound(edge.phase, now_s)
         if frames != edge.said:
             edge.said = frames
-            edge.bound.set(0, frames, reason, edge.phase)
+            edge.bound.set(frames, reason, edge.phase)
 
     def _ask(self, edge: Edge, now_s: float) -> None:
         number = self._load.asks(edge.phase, edge.asks.popleft(), now_s)

@@ -18,7 +18,7 @@ Cloud = vision_pb2.CloudMessage
 
 HELLO = Edge(hello=vision_pb2.Hello(protocol=1))
 BYE = Edge(bye=vision_pb2.Bye())
-BUDGET = Cloud(budget=vision_pb2.Budget(tokens_per_frame=80))
+BUDGET = Cloud(budget=vision_pb2.Budget(frames_per_minute=80))
 FATAL = Cloud(failure=vision_pb2.Failure(code="limit", fatal=True))
 
 

@@ -80,12 +80,8 @@ class PicturePipeline(Pipeline):
         super().__init__(bundle, settings)
         self._picture_codec = codec
 
-    def process(
-        self, frame: Frame, *, plan: Plan | None = None, tokens_per_frame: int | None = None
-    ) -> FrameResult:
-        """See `Pipeline.process`; ``plan.layers`` is the number of the quality. A bound on tokens
-        does not bind: none are sent.
-        """
+    def process(self, frame: Frame, *, plan: Plan | None = None) -> FrameResult:
+        """See `Pipeline.process`; ``plan.layers`` is the number of the quality."""
         plan = plan or self.plan
         watch = Stopwatch()
         with watch.stage("gate"):

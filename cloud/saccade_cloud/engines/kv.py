@@ -9,22 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from saccade.types import F32
 from saccade_cloud.engines.base import I64
+
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cache:
     """``arrays``: key and value of layer 0, of layer 1, …, each [B, H, P, d] float32.
 
-    ``lengths``: [B] int64, real positions of each row, at most P.
+    ``lengths``: [B] int64, real positions of each row, at most P. ``labels``: [B, 2, P] int64, of
+    each column the position that a sliding window counts in, and the number of the block of visual
+    tokens that it is of; 0: of none.
     """
 
     arrays: tuple[F32, ...]
     lengths: I64
+    labels: I64
 
     @property
     def rows(self) -> int:
@@ -42,7 +49,7 @@ class Cache:
 def empty(rows: int, *, layers: int, heads: int, head_dim: int) -> Cache:
     """``rows`` rows that have seen nothing yet."""
     arrays = tuple(np.zeros((rows, heads, 0, head_dim), np.float32) for _ in range(2 * layers))
-    return Cache(arrays, np.zeros(rows, np.int64))
+    return Cache(arrays, np.zeros(rows, np.int64), np.zeros((rows, 2, 0), np.int64))
 
 
 def mask(lengths: I64, columns: int) -> I64:
@@ -57,23 +64,27 @@ def join(caches: Sequence[Cache]) -> Cache:
     columns = max(cache.columns for cache in caches)
     layers = zip(*(cache.arrays for cache in caches), strict=True)
     arrays = tuple(np.concatenate([_widen(a, columns) for a in parts]) for parts in layers)
-    return Cache(arrays, np.concatenate([cache.lengths for cache in caches]))
+    labels = [_widen(cache.labels[..., None], columns)[..., 0] for cache in caches]
+    lengths = np.concatenate([cache.lengths for cache in caches])
+    return Cache(arrays, lengths, np.concatenate(labels))
 
 
 def take(cache: Cache, rows: Sequence[int]) -> Cache:
     """Only ``rows`` of ``cache``, trimmed to the longest of them."""
     lengths = cache.lengths[list(rows)]
     start = cache.columns - int(lengths.max(initial=0))
-    return Cache(tuple(a[list(rows), :, start:] for a in cache.arrays), lengths)
+    arrays = tuple(a[list(rows), :, start:] for a in cache.arrays)
+    return Cache(arrays, lengths, cache.labels[list(rows), :, start:])
 
 
 def first(cache: Cache, positions: int) -> Cache:
     """The first ``positions`` real positions of a cache with one row."""
     start = cache.columns - int(cache.lengths[0])
-    arrays = tuple(a[:, :, start : start + positions] for a in cache.arrays)
-    return Cache(arrays, np.array([positions], np.int64))
+    real = slice(start, start + positions)
+    arrays = tuple(a[:, :, real] for a in cache.arrays)
+    return Cache(arrays, np.array([positions], np.int64), cache.labels[:, :, real])
 
 
-def _widen(array: F32, columns: int) -> F32:
+def _widen(array: npt.NDArray[T], columns: int) -> npt.NDArray[T]:
     pad = columns - array.shape[2]
     return np.pad(array, ((0, 0), (0, 0), (pad, 0), (0, 0))) if pad else array

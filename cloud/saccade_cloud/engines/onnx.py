@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tokenizers import Tokenizer
 
 from saccade.bundle_files import ModelFile
-from saccade_cloud.engines.base import Capabilities, EngineLimits
+from saccade_cloud.engines.base import EngineLimits
 from saccade_cloud.engines.batched import BatchedEngine
 from saccade_cloud.engines.decoder import Decoder, DecoderShape
 from saccade_cloud.engines.stop_tokens import stop_ids
@@ -40,11 +40,12 @@ class OnnxEngine(BatchedEngine):
     ) -> None:
         limits = limits or EngineLimits()
         stops = stop_ids(files.tokenizer, stop)
+        decoder = Decoder(files.embedding, files.decoder, shape, threads)
         super().__init__(
-            Decoder(files.embedding, files.decoder, shape, threads),
+            decoder,
             files.tokenizer,
             stops=stops,
             limits=limits,
-            capabilities=Capabilities(limits.max_context, explicit_positions=True, sampling=True),
+            capabilities=decoder.capabilities(limits.max_context),
             prefix_bytes=prefix_bytes,
         )

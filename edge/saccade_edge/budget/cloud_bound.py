@@ -7,7 +7,7 @@ MOST_WORDS = 80
 
 
 class CloudBound:
-    """``tokens_per_frame``: None: no bound; ``reason``: the cloud's words, one line.
+    """Of the frames a minute. ``reason``: the cloud's words, one line.
 
     All edges of a full cloud hear of its bounds at about the same time. They are to send one after
     the other all the same: the first frame goes after a part of the interval that chance chooses,
@@ -15,20 +15,16 @@ class CloudBound:
     """
 
     def __init__(self) -> None:
-        self.tokens_per_frame: int | None = None
         self.reason = ""
         self._interval_s = 0.0
         self._stretch = 1.0  # of what is left until the next frame
         self._phase = 0.0
         self._next_s: float | None = None
 
-    def set(
-        self, tokens_per_frame: int, frames_per_minute: int, reason: str, phase: float = 0.0
-    ) -> None:
+    def set(self, frames_per_minute: int, reason: str, phase: float = 0.0) -> None:
         """As the cloud's message says it: 0 does not bind. ``phase``: the part of the interval
         until the first frame.
         """
-        self.tokens_per_frame = tokens_per_frame if tokens_per_frame > 0 else None
         interval_s = 60.0 / frames_per_minute if frames_per_minute > 0 else 0.0
         if interval_s and self._interval_s:
             self._stretch *= interval_s / self._interval_s

@@ -8,7 +8,7 @@ Rules, the first that applies:
 4. While the oldest packet has not been acknowledged for longer than the deadline, frames go to the
    spool (the age gate), and on from there likewise: behind it they would only be late. Now and then
    the smallest goes out.
-5. Of the points that the settings, the cloud's tokens and the day's cap allow, the policy chooses.
+5. Of the points that the settings and the day's cap allow, the policy chooses.
 
 No clock and no I/O: ``now_s`` is any monotonic clock in seconds, ``unix_s`` the time of day. A
 ``now_s`` that is not finite counts as the last one. Where it goes back, all that was measured by it
@@ -81,7 +81,7 @@ class Controller:
         """
         self._tick(now_s)
         self._forget()
-        self._cloud.set(0, 0, "")
+        self._cloud.set(0, "")
         self._connected = True
         self._live_s = self._now_s
 
@@ -91,13 +91,11 @@ class Controller:
         self._forget()
         self._connected = False
 
-    def bounded(
-        self, tokens_per_frame: int, frames_per_minute: int, reason: str, phase: float = 0.0
-    ) -> None:
+    def bounded(self, frames_per_minute: int, reason: str, phase: float = 0.0) -> None:
         """The cloud's bound as it says it: 0 does not bind. ``phase``: of 0..1, by chance, so that
         not all edges that hear of a bound send their next frame at once.
         """
-        self._cloud.set(tokens_per_frame, frames_per_minute, reason, phase)
+        self._cloud.set(frames_per_minute, reason, phase)
 
     def sent(
         self,
@@ -234,21 +232,17 @@ class Controller:
         return None
 
     def _allowed(self, state: _Camera) -> tuple[tuple[int, ...], Bound | None]:
-        """The points that settings, cloud and cap leave, and which of them took the best away."""
-        within, bound = self._within()
+        """The points that settings and cap leave, and which of them took the best away."""
+        within = self._within()
         share = state.cap.share_bytes(state.pace.interval_s)
         cheap = [n for n in within if self._ladder.wire_bytes(n) <= share] or within[:1]
         if cheap != within:
             return tuple(cheap), "cap"
-        return tuple(within), bound
+        return tuple(within), "max_point" if len(within) < len(self._ladder.points) else None
 
-    def _within(self) -> tuple[list[int], Bound | None]:
-        """Likewise, of settings and cloud alone."""
-        taken = self._ladder.within_tokens(self._cloud.tokens_per_frame)
-        within = [n for n in taken if n <= self._most] or taken[:1]
-        if within != taken:
-            return within, "max_point"
-        return within, "cloud" if len(within) < len(self._ladder.points) else None
+    def _within(self) -> list[int]:
+        """Likewise, of the settings alone."""
+        return list(range(self._most + 1))
 
     def _moment(self, now_s: float, allowed: tuple[int, ...]) -> Moment:
         return Moment(
@@ -264,10 +258,8 @@ class Controller:
     def _live(self, camera: str, choice: Choice, bound: Bound | None) -> Decision:
         """``bound``: what the chosen point was limited by, where that is not the policy's."""
         rate = self._policy.rate
-        number, tokens = choice.number, self._cloud.tokens_per_frame
-        if bound == "cloud" and tokens is not None:
-            reason = reasons.of_tokens(number, tokens, self._cloud.reason)
-        elif bound == "cap":
+        number = choice.number
+        if bound == "cap":
             reason = reasons.of_share(number, self._cameras[camera].cap.left_bytes)
         elif bound == "max_point":
             asked = self._settings.max_point is not None
@@ -285,8 +277,7 @@ class Controller:
 
     def _spooled(self, camera: str, bound: Bound, reason: str) -> Decision:
         """The link does not matter to a frame of the spool: it takes the usual point."""
-        within, _ = self._within()
-        number = max((n for n in within if n <= self._usual), default=within[0])
+        number = min(self._usual, self._most)
         choice = Choice(number, bound, self._flight.wire_bytes)
         return self._decision(False, camera, number, bound, reason, choice)
 
@@ -301,7 +292,6 @@ class Controller:
             bound=bound,
             reason=reason,
             policy=self._policy.name,
-            tokens_per_frame=self._cloud.tokens_per_frame,
             rate_bytes_per_s=self._policy.rate,
             backlog_bytes=choice.backlog_bytes,
             room_bytes=choice.room_bytes,

@@ -30,8 +30,7 @@ class Decision:
     the link stands still, or is not there, and once it is back the frame may go, if not late.
 
     ``number``: index of ``point`` in the bundle's points, the way to code the frame in either
-    case. ``tokens_per_frame``: the cloud's bound, for `Pipeline.process`; None: no bound.
-    ``reason``: one sentence for people. The numbers behind it: ``rate_bytes_per_s``, what the
+    case. ``reason``: one sentence for people. The numbers behind it: ``rate_bytes_per_s``, what the
     link is expected to carry, None where nothing is known; ``backlog_bytes``, what it still has
     to carry; ``room_bytes``, what it has left for this frame, negative when it is behind;
     ``wire_bytes``, what the frame should cost, headers included; ``oldest_s``, the age of the
@@ -45,7 +44,6 @@ class Decision:
     bound: Bound
     reason: str
     policy: str
-    tokens_per_frame: int | None = None
     rate_bytes_per_s: float | None = None
     backlog_bytes: float = 0.0
     room_bytes: float | None = None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from saccade.errors import BundleError, ConfigError
-from saccade.manifest import Manifest, OperatingPoint
+from saccade.manifest import Manifest
 
 # A step up: the next point, or as far as the wire carries half as much again.
 STEP = 1.5
@@ -33,7 +33,6 @@ class Ladder:
             )
         self.points = manifest.points
         self._overhead_bytes = overhead_bytes
-        self._most_tokens = [_most_tokens(p, manifest.encoder.max_closeups) for p in self.points]
         self.ratio = 1.0
 
     def wire_bytes(self, number: int) -> float:
@@ -50,14 +49,6 @@ class Ladder:
         weight = RATIO_UP if seen > self.ratio else RATIO_DOWN
         least, most = RATIO_BOUNDS
         self.ratio = min(max(self.ratio + weight * (seen - self.ratio), least), most)
-
-    def within_tokens(self, tokens_per_frame: int | None) -> list[int]:
-        """The points of which no frame has more tokens; the one with the fewest if all have."""
-        every = range(len(self.points))
-        if tokens_per_frame is None:
-            return list(every)
-        within = [n for n in every if self._most_tokens[n] <= tokens_per_frame]
-        return within or [min(every, key=lambda n: (self._most_tokens[n], n))]
 
     def best_within(self, room_bytes: float, allowed: Sequence[int]) -> int | None:
         """The best of the ``allowed`` points (ascending) that fits, None where none does."""
@@ -77,10 +68,3 @@ class Ladder:
                 f"budget: operating point {number}, the bundle has 0 to {len(self.points) - 1}"
             )
         return number
-
-
-def _most_tokens(point: OperatingPoint, max_closeups: int) -> int:
-    """Of a frame with all the crops and close-ups that it may have."""
-    closeups = min(point.crops, max_closeups)
-    tokens = point.tokens
-    return tokens.overview + point.crops * tokens.crop + closeups * tokens.closeup

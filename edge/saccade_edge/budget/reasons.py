@@ -48,12 +48,6 @@ def of_cloud(frames_per_minute: float, words: str) -> str:
     return f"to the spool: the cloud takes {frames_per_minute:g} frames a minute{said}"
 
 
-def of_tokens(number: int, tokens_per_frame: int, words: str) -> str:
-    """Why a live frame goes no higher than the cloud's bound on tokens."""
-    said = f" ({words})" if words else ""
-    return f"point {number}: the cloud takes {tokens_per_frame} tokens a frame{said}"
-
-
 def of_share(number: int, left_bytes: float) -> str:
     """Why a live frame is smaller: the day's cap is near."""
     return f"point {number}: {left_bytes:.0f} bytes of the day's cap are left for this camera"

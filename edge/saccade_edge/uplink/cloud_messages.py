@@ -49,10 +49,7 @@ class CloudMessageHandler:
             await self._refused(message.failure)
         elif kind == "budget":
             budget = message.budget
-            self._tell(
-                CloudBudget(budget.tokens_per_frame, budget.reason, budget.frames_per_minute)
-            )
-        # A look-again request needs the frame's picture, which is gone: not served yet.
+            self._tell(CloudBudget(budget.frames_per_minute, budget.reason))
 
     async def _acknowledged(self, ack: pb.Acknowledgement) -> None:
         queued = await self._outbox.settle(ack.sequence, stored=ack.stored)

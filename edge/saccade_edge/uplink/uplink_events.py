@@ -110,11 +110,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class CloudBudget:
-    """The cloud's bounds from its load; 0: no bound."""
+    """The cloud's bound on frames that questions are asked about, from its load; 0: no bound."""
 
-    tokens_per_frame: int
+    frames_per_minute: int
     reason: str
-    frames_per_minute: int = 0
 
 
 UplinkEvent = (
