@@ -22,6 +22,7 @@ from bench.common import quantiles, table
 from bench.wiretap import FRAME_HEADER_BYTES, MESSAGE_PREFIX_BYTES, Direction, Wiretap
 from saccade.bundle import CLIP, Bundle
 from saccade.errors import RemoteError
+from saccade.turns import asking
 from saccade.v1 import vision_pb2 as pb
 from saccade_demo.baselines import QUALITY, Sizes, sizes
 from saccade_demo.clip_frames import Pictures
@@ -64,7 +65,7 @@ class Run:
         packets = [_tagged(each.packet_bytes) for each in self.sent]
         questions = [
             pb.EdgeMessage(
-                question=pb.Question(id=n, sequence=each.sequence, text=QUESTION)
+                question=pb.Question(id=n, turns=asking(QUESTION, (each.sequence,)).to_wire()[0])
             ).ByteSize()
             for n, each in enumerate(self.sent, 1)
         ]

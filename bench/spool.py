@@ -55,7 +55,7 @@ class Absences:
 
 
 def entry(sequence: int, size: int) -> Entry:
-    return Entry(sequence, 0, time.time_ns() // 1_000_000, 0, 0, bytes(size))
+    return Entry(sequence, 0, time.time_ns() // 1_000_000, 0, bytes(size))
 
 
 async def spooled(folder: Path, packets: int, at_once: int, size: int) -> Cost:

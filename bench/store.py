@@ -40,7 +40,7 @@ from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
 from saccade.views_header import WHOLE
-from saccade_cloud.assemble import open_engine, open_hub
+from saccade_cloud.assemble import open_cloud, open_engine
 from saccade_cloud.server import CloudServer
 from saccade_cloud.server_settings import Address, ServerSettings
 from saccade_cloud.store.group_commit import BATCH_ROWS
@@ -77,7 +77,7 @@ class Edge:
             protocol=PROTOCOL,
             device=f"bench{index}",
             boot=secrets.randbits(64),
-            bundle_digest=bundle.digest,
+            token_digest=bundle.token_digest,
             cameras=["north"],
         )
         self._packet = packet(bundle)
@@ -147,7 +147,7 @@ def serve(named: str, path: str, rows: int, pipe: Connection) -> None:
         bundle = Bundle.open(named)
         store = SqlStore(open_database(path), batch_rows=rows)
         settings = ServerSettings(Address("127.0.0.1", 0), drain_s=1.0)
-        server = CloudServer(open_hub(bundle, open_engine(bundle), settings, store))
+        server = CloudServer(open_cloud([(bundle, open_engine(bundle))], settings, store))
         pipe.send(str(await server.start()))
         await asyncio.to_thread(pipe.recv)
         await server.stop()

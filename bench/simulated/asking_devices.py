@@ -19,6 +19,7 @@ import grpc
 from saccade.channel import channel_options
 from saccade.session import PROTOCOL
 from saccade.tasks import end
+from saccade.turns import asking
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
@@ -85,7 +86,7 @@ class _Stream:
                 protocol=PROTOCOL,
                 device=asker.device,
                 boot=random.getrandbits(63) + 1,
-                bundle_digest=asker.digest,
+                token_digest=asker.digest,
                 cameras=[f"camera-{self._number}"],
                 epoch_unix_ms=time.time_ns() // 1_000_000,
             )
@@ -107,7 +108,7 @@ class _Stream:
         ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._ended[number] = ended
         self._outcome.asked += 1
-        asked = pb.Question(id=number, sequence=number, text=text)
+        asked = pb.Question(id=number, turns=asking(text, (number,)).to_wire()[0])
         async with self._writing:  # one write at a time, says gRPC
             await self._call.write(pb.EdgeMessage(packet=packet))
             began_s = time.perf_counter()

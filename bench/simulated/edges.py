@@ -87,7 +87,7 @@ class SimulatedEdge:
             protocol=PROTOCOL,
             device=f"edge-{self._number}",
             boot=random.getrandbits(64),
-            bundle_digest=self._crew.digest,
+            token_digest=self._crew.digest,
             cameras=["camera"],
             epoch_unix_ms=self._epoch_unix_ms,
         )

@@ -1,10 +1,10 @@
-"""From a frame's tokens and a question to a streamed answer: reconstruct, prompt, generate."""
+"""From frames' tokens and a question to what an engine gets, and back to an answer."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -12,9 +12,12 @@ from dataclasses import dataclass, replace
 from saccade.answer_probability import mean_and_least
 from saccade.errors import NotInFrame
 from saccade.limits import check
+from saccade.question_rules import crops_of
+from saccade.turns import Question, asking
 from saccade.types import Answer, FrameTokens, Timing
 from saccade_cloud.engines.base import Engine, EngineLimits, GenerateParams, Prompt, TokenChunk
-from saccade_cloud.prompt import PromptBuilder, VisualSegment
+from saccade_cloud.frame_cache import ProjectedFrame
+from saccade_cloud.prompt import PromptBuilder
 from saccade_cloud.reconstruct import Reconstructor
 
 
@@ -24,11 +27,10 @@ class Prepared:
 
     prompt: Prompt
     params: GenerateParams
-    reconstruct_ms: float
 
 
 class Answerer:
-    """The cloud's mind: everything between a decoded packet and an answer's text.
+    """A bundle's projector and prompt before its engine, which it owns.
 
     Serves one event loop. Close it to end the engine.
     """
@@ -44,9 +46,12 @@ class Answerer:
     def limits(self) -> EngineLimits:
         return self._engine.limits
 
-    def check_question(self, question: str) -> None:
-        """Raises ``QuestionError`` for a question that ``stream`` would refuse."""
+    def check(self, question: Question) -> None:
+        """Raises ``QuestionError`` or ``LimitExceeded`` for a question that would be refused
+        whatever its frames show.
+        """
         self._prompts.check(question)
+        check("tokens of an answer", question.generation.max_tokens, self.limits.max_tokens)
 
     def check_frame(self, frame: FrameTokens) -> None:
         """Raises ``PacketError`` or ``LimitExceeded`` for a frame about which no question can be
@@ -55,46 +60,59 @@ class Answerer:
         self._reconstruct.check(frame)
         check("visual tokens in a frame", frame.kept, self._most_visual)
 
+    async def project(self, frame: FrameTokens) -> ProjectedFrame:
+        """A frame in the language model's space: all that a prompt needs of it."""
+        loop = asyncio.get_running_loop()
+        visual = await loop.run_in_executor(self._projecting, self._reconstruct, frame)
+        return ProjectedFrame(visual, crops_of(frame.views))
+
+    def prepare(
+        self, question: Question, frames: Mapping[int, ProjectedFrame], client: str = ""
+    ) -> Prepared:
+        """The prompt, for the engine; ``frames``: those that the question speaks of, by sequence;
+        ``client``: who asks.
+
+        Raises ``QuestionError`` (``UnknownWords``, ``NotInFrame``).
+        """
+        self._prompts.check_crops(question, frames[max(frames)].crops)
+        visual = {sequence: frame.visual for sequence, frame in frames.items()}
+        drawn = question.generation
+        params = GenerateParams(
+            max_tokens=drawn.max_tokens or self._engine.limits.max_tokens,
+            temperature=drawn.temperature,
+            top_p=drawn.top_p,
+            seed=drawn.seed,
+            stop=drawn.stop,
+            client=client,
+        )
+        return Prepared(self._prompts.build(question, visual), params)
+
+    def generate(self, prepared: Prepared) -> AsyncGenerator[TokenChunk, None]:
+        """The engine's chunks. Raises what it raises."""
+        return self._engine.generate(prepared.prompt, prepared.params)
+
     async def stream(
-        self, frame: FrameTokens, question: str, max_tokens: int = 0
+        self, frames: Mapping[int, FrameTokens], question: Question
     ) -> AsyncGenerator[TokenChunk, None]:
-        """``prepare``, then ``generate``."""
-        prepared = await self.prepare(frame, question, max_tokens)
+        """All of it, for one who asks alone; the last timing begins with ``reconstruct``."""
+        self.check(question)
+        started = time.perf_counter()
+        projected = {sequence: await self.project(frames[sequence]) for sequence in question.frames}
+        before = {"reconstruct": (time.perf_counter() - started) * 1e3}
+        prepared = self.prepare(question, projected)
         async with aclosing(self.generate(prepared)) as chunks:
             async for chunk in chunks:
-                yield chunk
-
-    async def prepare(
-        self, frame: FrameTokens, question: str, max_tokens: int = 0, client: str = ""
-    ) -> Prepared:
-        """The prompt, for the engine. ``max_tokens`` 0 is the engine's maximum; ``client``: who
-        asks.
-
-        Raises ``QuestionError`` (``UnknownWords``, ``NotInFrame``) before anything is computed.
-        """
-        self.check_question(question)
-        self._prompts.check_crops(question, frame.views)
-        started = time.perf_counter()
-        visual = await self._visual(frame)
-        reconstruct_ms = (time.perf_counter() - started) * 1e3
-        prompt = self._prompts.build(visual, question)
-        params = GenerateParams(max_tokens or self._engine.limits.max_tokens, client=client)
-        return Prepared(prompt, params, reconstruct_ms)
-
-    async def generate(self, prepared: Prepared) -> AsyncGenerator[TokenChunk, None]:
-        """The answer's chunks; the last one's timing begins with ``reconstruct``. Raises what the
-        engine raises.
-        """
-        answer = self._engine.generate(prepared.prompt, prepared.params)
-        async with aclosing(answer) as chunks:
-            async for chunk in chunks:
-                yield _with_stages(chunk, {"reconstruct": prepared.reconstruct_ms})
+                if chunk.timing is None:
+                    yield chunk
+                else:
+                    yield replace(chunk, timing=Timing(before | chunk.timing.stages))
 
     async def answer(self, frame: FrameTokens, question: str, max_tokens: int = 0) -> Answer:
-        """The whole answer at once."""
+        """The whole answer to a question about one frame."""
+        asked = asking(question).within(max_tokens)
         texts = []
         last = TokenChunk((), "")
-        async with aclosing(self.stream(frame, question, max_tokens)) as chunks:
+        async with aclosing(self.stream({0: frame}, asked)) as chunks:
             async for last in chunks:
                 texts.append(last.text)
         probability, least = mean_and_least(last.probability)
@@ -121,13 +139,3 @@ class Answerer:
         """End the engine; running answers end with ``EngineError``."""
         await self._engine.close()
         self._projecting.shutdown(wait=False)
-
-    async def _visual(self, frame: FrameTokens) -> VisualSegment:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._projecting, self._reconstruct, frame)
-
-
-def _with_stages(chunk: TokenChunk, before: dict[str, float]) -> TokenChunk:
-    if chunk.timing is None:
-        return chunk
-    return replace(chunk, timing=Timing(before | chunk.timing.stages))

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from saccade import codecs
 from saccade.bundle import Bundle
 from saccade.limits import Limits
 from saccade.question_rules import QuestionRules
+from saccade_cloud.answer_broadcast import AnswerBroadcast
+from saccade_cloud.answer_service import AnswerService
 from saccade_cloud.answering import Answerer
+from saccade_cloud.cloud_context import CloudContext, ServedBundle, ServedBundles
 from saccade_cloud.engines.base import Engine, EngineLimits
 from saccade_cloud.engines.decoder import DecoderShape
 from saccade_cloud.engines.onnx import PREFIX_BYTES, OnnxEngine, OnnxFiles
-from saccade_cloud.hub import Hub
+from saccade_cloud.frame_cache import FrameCache
+from saccade_cloud.frame_decoder import FrameDecoder
+from saccade_cloud.frame_reader import FrameReader
 from saccade_cloud.memory_frames import MemoryFrames
+from saccade_cloud.packet_keys import PacketKeys
 from saccade_cloud.prompt import PromptBuilder
 from saccade_cloud.reconstruct import Reconstructor
 from saccade_cloud.server_settings import ServerSettings
@@ -65,7 +72,6 @@ def open_answerer(bundle: Bundle, engine: Engine) -> Answerer:
 def memory_frames(settings: ServerSettings) -> MemoryFrames:
     """As large as the settings allow."""
     return MemoryFrames(
-        settings.frames_per_camera,
         settings.max_cameras,
         settings.frame_bytes,
         settings.device_frame_bytes,
@@ -73,20 +79,61 @@ def memory_frames(settings: ServerSettings) -> MemoryFrames:
     )
 
 
-def open_hub(
-    bundle: Bundle, engine: Engine, settings: ServerSettings, store: Store | None = None
-) -> Hub:
-    """What the servicers of one bundle share; call it inside the event loop that serves.
+def open_cloud(
+    bundles: Sequence[tuple[Bundle, Engine]],
+    settings: ServerSettings,
+    store: Store | None = None,
+    keys: PacketKeys | None = None,
+    decoder: FrameDecoder | None = None,
+) -> CloudContext:
+    """What the servicers share; call it inside the event loop that serves.
 
-    ``store``, which the hub then owns, keeps packets and observations; None keeps nothing.
+    Each bundle comes with its engine. ``store``, which the cloud then owns, keeps packets and
+    observations; None keeps nothing. Raises ``ConfigError`` for two bundles whose tokens mean the
+    same.
     """
-    return Hub(
-        digest=bundle.digest,
-        limits=Limits.of(bundle.manifest),
-        answerer=open_answerer(bundle, engine),
+    decoder, board, kept = decoder or FrameDecoder(), AnswerBroadcast(), store or NoStore()
+    cache = FrameCache(settings.decoded_bytes, settings.device_decoded_bytes)
+    served = [
+        _served(bundle, open_answerer(bundle, engine), settings, decoder, cache, kept, board)
+        for bundle, engine in bundles
+    ]
+    return CloudContext(
+        bundles=ServedBundles(served),
         frames=memory_frames(settings),
         settings=settings,
-        store=store or NoStore(),
-        codecs=codecs.of(bundle),
-        domain=bundle.manifest.domain,
+        decoder=decoder,
+        store=kept,
+        keys=keys or PacketKeys(),
+        board=board,
+    )
+
+
+def _served(
+    bundle: Bundle,
+    answerer: Answerer,
+    settings: ServerSettings,
+    decoder: FrameDecoder,
+    cache: FrameCache,
+    store: Store,
+    board: AnswerBroadcast,
+) -> ServedBundle:
+    manifest = bundle.manifest
+    limits = replace(
+        Limits.of(manifest),
+        context_tokens=answerer.limits.max_context,
+        answer_tokens=answerer.limits.max_tokens,
+    )
+    reader = FrameReader(limits, codecs.of(bundle), answerer.check_frame, decoder, cache)
+    answers = AnswerService(
+        answerer,
+        reader,
+        engine=manifest.digest,  # of the language model's weights, too
+        store=store,
+        board=board,
+        timeout_s=settings.answer_timeout_s,
+        wait_s=settings.answer_wait_s,
+    )
+    return ServedBundle(
+        manifest.name, bundle.token_digest, manifest.domain, limits, reader, answers
     )

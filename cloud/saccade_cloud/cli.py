@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import logging
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -15,9 +17,10 @@ from saccade.logs import log_to_stderr
 from saccade.paths import expand
 from saccade.tasks import ending_signals
 from saccade_cloud.api_keys import add_api_key
-from saccade_cloud.assemble import open_engine, open_hub
+from saccade_cloud.assemble import open_cloud, open_engine
 from saccade_cloud.descriptors import allow_descriptors
 from saccade_cloud.health_cli import register_health
+from saccade_cloud.packet_keys import PacketKeys, add_key
 from saccade_cloud.quotas import Quota
 from saccade_cloud.server import CloudServer
 from saccade_cloud.server_settings import Address, ServerSettings
@@ -42,8 +45,9 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--listen", default="127.0.0.1:7860", metavar="HOST:PORT", help="where edges connect to"
     )
     serve.add_argument(
-        "--bundle", default="crossing", metavar="PATH|NAME", help="the same as the edges'"
-    )
+        "--bundle", action="append", metavar="PATH|NAME",
+        help="the same as the edges'; again for edges with another (default: crossing)",
+    )  # fmt: skip
     serve.add_argument("--threads", type=_positive, default=1, help="of the language model")
     _add_memory(serve)
     serve.add_argument(
@@ -68,17 +72,38 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="write it to this new file, which only you may read (default: print it)",
     )  # fmt: skip
     api_key.set_defaults(run=_api_key)
+    _add_packet_key(commands)
     register_store(commands)
     register_health(commands)
+
+
+def _add_packet_key(commands: Any) -> None:  # noqa: ANN401 - argparse keeps its type private
+    key = commands.add_parser("packet-key", help="make a key with which a device signs its packets")
+    key.add_argument("device", metavar="DEVICE", help="its name, as its hello says it")
+    key.add_argument(
+        "--packet-keys", required=True, metavar="FILE", help="where the cloud finds it"
+    )
+    key.add_argument(
+        "--out", required=True, metavar="FILE", help="a new file with it, for saccade edge run"
+    )
+    key.set_defaults(run=_packet_key)
+
+
+def _packet_key(arguments: argparse.Namespace) -> int:
+    """Nothing is printed that somebody else should not see."""
+    path, out = expand(arguments.packet_keys), expand(arguments.out)
+    add_key(path, arguments.device, out)
+    print(
+        f"{path} and {out} have the key of {arguments.device}: start the cloud again with "
+        f"--packet-keys {path}, and the device with --packet-key {out}",
+        file=sys.stderr,
+    )
+    return 0
 
 
 def _add_memory(serve: argparse.ArgumentParser) -> None:
     """Recent frames, for questions about them; they are lost when the cloud ends."""
     usual = ServerSettings()
-    serve.add_argument(
-        "--frames", type=_positive, default=usual.frames_per_camera, metavar="N",
-        help="kept in memory per camera (default %(default)s)",
-    )  # fmt: skip
     serve.add_argument(
         "--frame-bytes", type=size_in_bytes, default=usual.frame_bytes, metavar="SIZE",
         help="memory for the frames of all devices, as in 500M (default %(default)s)",
@@ -86,6 +111,14 @@ def _add_memory(serve: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--device-frame-bytes", type=size_in_bytes, default=usual.device_frame_bytes,
         metavar="SIZE", help="memory for the frames of one device (default %(default)s)",
+    )  # fmt: skip
+    serve.add_argument(
+        "--decoded-bytes", type=size_in_bytes, default=usual.decoded_bytes, metavar="SIZE",
+        help="memory for frames as questions need them, decoded (default %(default)s)",
+    )  # fmt: skip
+    serve.add_argument(
+        "--device-decoded-bytes", type=size_in_bytes, default=usual.device_decoded_bytes,
+        metavar="SIZE", help="the same, of one device (default %(default)s)",
     )  # fmt: skip
 
 
@@ -103,6 +136,14 @@ def _add_security(serve: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="where applications need no certificate, only an API key",
     )
+    serve.add_argument(
+        "--packet-keys", metavar="FILE", help="of devices: see saccade cloud packet-key"
+    )
+    serve.add_argument(
+        "--require-packet-keys", action="store_true",
+        help="refuse packets of devices that have no key (default: only wrong and missing tags of "
+        "those that have one)",
+    )  # fmt: skip
     quota = Quota()
     serve.add_argument(
         "--device-messages", type=_positive, default=int(quota.messages_per_s), metavar="N",
@@ -124,12 +165,16 @@ def _serve(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     settings.check()
     allow_descriptors()
-    bundle = Bundle.open(arguments.bundle)
+    bundles = [Bundle.open(name) for name in arguments.bundle or ["crossing"]]
+    keys = PacketKeys.read(
+        expand(arguments.packet_keys) if arguments.packet_keys else None,
+        required=arguments.require_packet_keys,
+    )
     store = StoreOptions.of(arguments)
     # Packets hold small matrices: under load BLAS threads that wait for each other are slower.
     sys.setswitchinterval(SWITCH_S)
     with threadpool_limits(1, "blas"):
-        asyncio.run(_serve_until_signal(bundle, settings, arguments.threads, store))
+        asyncio.run(_serve_until_signal(bundles, settings, arguments.threads, store, keys))
     return 0
 
 
@@ -141,9 +186,10 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         apps=Address.parse(arguments.apps) if arguments.apps else None,
         api_keys=expand(arguments.api_keys) if arguments.api_keys else None,
         quota=Quota(messages_per_s=arguments.device_messages, bytes_per_s=arguments.device_bytes),
-        frames_per_camera=arguments.frames,
         frame_bytes=arguments.frame_bytes,
         device_frame_bytes=arguments.device_frame_bytes,
+        decoded_bytes=arguments.decoded_bytes,
+        device_decoded_bytes=arguments.device_decoded_bytes,
         drain_s=arguments.drain,
         answer_wait_s=arguments.answer_wait,
     )
@@ -166,23 +212,30 @@ def _api_key(arguments: argparse.Namespace) -> int:
 
 
 async def _serve_until_signal(
-    bundle: Bundle, settings: ServerSettings, threads: int, options: StoreOptions
+    bundles: Sequence[Bundle],
+    settings: ServerSettings,
+    threads: int,
+    options: StoreOptions,
+    keys: PacketKeys,
 ) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in ending_signals():
         loop.add_signal_handler(number, stopped.set)
-    engine = open_engine(bundle, threads=threads)
+    engines = [(bundle, open_engine(bundle, threads=threads)) for bundle in bundles]
     store = options.open(settings.store_timeout_s)
-    server = CloudServer(open_hub(bundle, engine, settings, store))
+    server = CloudServer(open_cloud(engines, settings, store, keys))
     address = await server.start()
-    manifest = bundle.manifest
-    print(f"serving {manifest.name} (digest {manifest.digest[:12]}) on {address}", flush=True)
+    for bundle in bundles:
+        digest = bundle.token_digest.hex()[:12]
+        print(f"serving {bundle.manifest.name} (digest {digest}) on {address}", flush=True)
     if server.apps is not None:
         print(f"serving applications on {server.apps}", flush=True)
     if store.durable:
         print(options, flush=True)
-    print(f"trained for {manifest.domain}", flush=True)
+    for bundle in bundles:
+        whose = f"{bundle.manifest.name}: " if len(bundles) > 1 else ""
+        print(f"{whose}trained for {bundle.manifest.domain}", flush=True)
     await stopped.wait()
     await server.stop()
 

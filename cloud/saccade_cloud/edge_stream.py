@@ -8,9 +8,11 @@ nobody else.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from saccade.answer_probability import mean_and_least
@@ -20,21 +22,27 @@ from saccade.errors import (
     RemoteError,
     SaccadeError,
     StorageError,
+    TagError,
     Unreachable,
 )
 from saccade.packet import known_copy
 from saccade.session import Role, Session, State
 from saccade.tasks import end, next_or_none, within
+from saccade.turns import Question
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.wire_errors import to_failure
+from saccade_cloud.answer_service import Asked
 from saccade_cloud.closable_queue import ClosableQueue
+from saccade_cloud.cloud_context import CloudContext, ServedBundle
+from saccade_cloud.cloud_load import Load
 from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.frame_rate_limit import FrameRateLimit
 from saccade_cloud.frame_store import StoredFrame
 from saccade_cloud.handshake import check_hello, welcome
-from saccade_cloud.hub import Hub
+from saccade_cloud.packet_keys import signed_session
 from saccade_cloud.peer_identity import Peer
+from saccade_cloud.refusal_counts import REFUSALS
 from saccade_cloud.stages import stage_times
 from saccade_cloud.stored_frames import frame_of, known, record_of
 from saccade_cloud.stream_limits import StreamLimits
@@ -51,16 +59,16 @@ class EdgeStream:
     """
 
     def __init__(
-        self, hub: Hub, messages: AsyncIterator[pb.EdgeMessage], peer: Peer | None = None
+        self, cloud: CloudContext, messages: AsyncIterator[pb.EdgeMessage], peer: Peer | None = None
     ) -> None:
-        self._hub = hub
+        self._cloud = cloud
         self._messages = messages
         self._peer = peer
         self._session = Session(Role.CLOUD)
         self._outbox: ClosableQueue[pb.CloudMessage] = ClosableQueue(OUTBOX_MESSAGES)
         self._owed: set[asyncio.Task[None]] = set()  # acknowledgements and answers
-        self._hello: pb.Hello | None = None  # once it was accepted
-        self._tenancy = StreamLimits(hub.quotas, self._outbox.end)
+        self._accepted: _Accepted | None = None
+        self._tenancy = StreamLimits(cloud.quotas, self._outbox.end)
         self._pledge = FrameRateLimit()
 
     async def replies(self) -> AsyncGenerator[pb.CloudMessage, None]:
@@ -73,20 +81,20 @@ class EdgeStream:
         finally:
             await end(serving, *self._owed)
             self._tenancy.end()
-            self._hub.load.ended(self)
-            if self._hello is not None:
-                self._hub.frames.disconnect(self._hello.device, self._hello.cameras)
+            if self._accepted is not None:
+                hello = self._accepted.hello
+                self._accepted.bundle.answers.load.ended(self)
+                self._cloud.frames.disconnect(hello.device, hello.cameras)
 
     async def _serve(self) -> None:
         try:
-            hello = await self._greet()
-            await self._converse(hello)
+            await self._converse(await self._greet())
         except SaccadeError as error:
             if self._session.state is not State.SILENT:
                 await self._say(_failure(error, fatal=True))
             raise
 
-    async def _greet(self) -> pb.Hello:
+    async def _greet(self) -> _Accepted:
         message = await next_or_none(self._messages)
         if message is None:
             raise RemoteError("the edge left without a hello")
@@ -94,23 +102,23 @@ class EdgeStream:
         hello = known_copy(message.hello)
         if self._peer is not None:
             self._peer.check(hello.device)
-        check_hello(hello, self._hub.digest)
+        bundle = check_hello(hello, self._cloud.bundles)
         self._tenancy.begin(hello, self._peer)
-        self._hub.frames.connect(hello.device, hello.cameras)
-        self._hello = hello
-        resume_after, stored = await known(self._hub.store, hello)
+        self._cloud.frames.connect(hello.device, hello.cameras)
+        self._accepted = _Accepted(hello, bundle)
+        resume_after, stored = await known(self._cloud.store, hello)
         # It is held for as long as the stream lasts, and any frame of it is in memory.
         hello.ClearField("in_doubt")
-        hello = self._hello = known_copy(hello)
-        reply = welcome(self._hub.digest, self._hub.limits, resume_after, stored)
+        self._accepted = accepted = _Accepted(known_copy(hello), bundle)
+        reply = welcome(bundle.token_digest, bundle.limits, resume_after, stored)
         await self._say(pb.CloudMessage(welcome=reply))
-        return hello
+        return accepted
 
-    async def _converse(self, hello: pb.Hello) -> None:
+    async def _converse(self, accepted: _Accepted) -> None:
         """Until the edge has said all, or the server stops; then finish what is owed."""
-        reading = asyncio.create_task(self._read(hello))
-        stopping = asyncio.create_task(self._hub.stopping.wait())
-        bounding = self._start(self._bound())
+        reading = asyncio.create_task(self._read(accepted))
+        stopping = asyncio.create_task(self._cloud.stopping.wait())
+        bounding = self._start(self._bound(accepted.bundle.answers.load))
         try:
             await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
@@ -119,23 +127,23 @@ class EdgeStream:
             await end(reading, stopping, bounding)
             self._owed.discard(bounding)
         await asyncio.gather(*self._owed)
-        if self._hub.stopping.is_set():
+        if self._cloud.stopping.is_set():
             raise Unreachable("the cloud is stopping")
 
-    async def _read(self, hello: pb.Hello) -> None:
+    async def _read(self, accepted: _Accepted) -> None:
         async for message in self._messages:
             self._session.receive(message)
             await self._tenancy.admit(message)
             kind = message.WhichOneof("kind")
             if kind == "packet":
-                await self._take(message.packet, hello)
+                await self._take(message.packet, accepted)
             elif kind == "question":
                 question = known_copy(message.question)
-                self._owed.add(self._start(self._answer(question, hello)))
+                self._owed.add(self._start(self._answer(question, accepted)))
             else:
                 return
 
-    async def _take(self, packet: tokens_pb2.FramePacket, hello: pb.Hello) -> None:
+    async def _take(self, packet: tokens_pb2.FramePacket, accepted: _Accepted) -> None:
         """Take the packet in, or say why not; the stream goes on either way.
 
         The frame can be asked about at once; its acknowledgement comes when it is stored. While
@@ -143,19 +151,26 @@ class EdgeStream:
         """
         began_s = time.perf_counter()
         try:
-            frame = await self._hub.unpack(packet, hello, client_of(hello))
+            self._cloud.keys.check(packet, signed_session(accepted.hello))
+            frame, decoded = await accepted.bundle.reader.receive(
+                packet, accepted.hello, accepted.client
+            )
         except (PacketError, LimitExceeded) as error:
+            if isinstance(error, TagError):
+                place = f"device {accepted.hello.device}"
+                REFUSALS.note(error.code, place, error.message, logging.WARNING)
             await self._say(_failure(error, sequence=packet.sequence))
             await self._tenancy.decoded(time.perf_counter() - began_s)
             return
-        self._hub.frames.put(frame)
-        await self._store(packet.sequence, frame, hello)
+        if self._cloud.frames.put(frame):
+            accepted.bundle.reader.keep(frame, decoded)
+        await self._store(packet.sequence, frame, accepted.hello)
         await self._tenancy.decoded(frame.timing.stages["decode"] / 1e3)
 
     async def _store(self, sequence: int, frame: StoredFrame, hello: pb.Hello) -> None:
         await self._tenancy.begin_storing()
         try:
-            storing = await self._hub.store.put(record_of(frame, hello))
+            storing = await self._cloud.store.put(record_of(frame, hello))
         except BaseException as error:
             self._tenancy.end_storing()
             if not isinstance(error, (PacketError, LimitExceeded, StorageError)):
@@ -180,40 +195,43 @@ class EdgeStream:
         )
         await self._say(pb.CloudMessage(ack=ack))
 
-    async def _answer(self, question: pb.Question, hello: pb.Hello) -> None:
+    async def _answer(self, said: pb.Question, accepted: _Accepted) -> None:
         try:
-            self._hub.answerer.check_question(question.text)  # before it waits, and takes memory
+            question = Question.from_wire(said.turns, said.generation)
+            accepted.bundle.answers.check(question)  # before it waits, and takes memory
             with self._tenancy.question():
-                self._pledge.check(question.sequence, time.monotonic())
-                await self._answer_in_turn(question, hello)
+                self._pledge.check(max(question.frames), time.monotonic())
+                await self._answer_in_turn(said.id, question, accepted)
         except Unreachable:
             raise
         except SaccadeError as error:
-            await self._say(_failure(error, question_id=question.id))
+            await self._say(_failure(error, question_id=said.id))
 
-    async def _answer_in_turn(self, question: pb.Question, hello: pb.Hello) -> None:
-        load, sequence = self._hub.load, question.sequence
-        number = load.asks(
+    async def _answer_in_turn(self, number: int, question: Question, accepted: _Accepted) -> None:
+        """``number``: the edge's own of its question."""
+        hello, answers, sequence = accepted.hello, accepted.bundle.answers, max(question.frames)
+        counted = answers.load.asks(
             self, sequence, time.monotonic(), device=hello.device, recording=hello.recording
         )
         try:
-            frame = await frame_of(self._hub, hello.device, hello.boot, sequence)
-            answer = self._hub.posted_answer(
-                frame, question.text, question.max_tokens, number, client_of(hello)
-            )
-            async with aclosing(answer) as chunks:
+            frames = {
+                each: await frame_of(self._cloud, hello.device, hello.boot, each)
+                for each in question.frames
+            }
+            asked = Asked(question, frames, accepted.client, counted)
+            async with aclosing(answers.answer(asked)) as chunks:
                 async for chunk in chunks:
-                    await self._say(_answer_chunk(question, chunk))
+                    await self._say(_answer_chunk(number, sequence, chunk))
         finally:
-            load.leaves(number)
+            answers.load.leaves(counted)
 
-    async def _bound(self) -> None:
+    async def _bound(self, load: Load) -> None:
         """Tell the edge what the cloud's load allows it, whenever that changes."""
         said = 0
-        while self._hub.settings.answer_wait_s:
+        while self._cloud.settings.answer_wait_s:
             await asyncio.sleep(BOUND_EVERY_S)
             now_s = time.monotonic()
-            frames, reason = self._hub.load.bound(self, now_s)
+            frames, reason = load.bound(self, now_s)
             if frames != said:
                 said = frames
                 self._pledge.tell(frames, now_s)
@@ -225,7 +243,7 @@ class EdgeStream:
         self._session.send(message)
         if self._outbox.offer(message):
             return
-        limit_s = self._hub.settings.stalled_timeout_s
+        limit_s = self._cloud.settings.stalled_timeout_s
         try:
             await within(limit_s, self._outbox.put(message))
         except asyncio.TimeoutError:
@@ -239,7 +257,7 @@ class EdgeStream:
 
     def _said_all(self, _: asyncio.Task[None]) -> None:
         self._outbox.end()
-        self._tenancy.cut_off(self._hub.settings.stalled_timeout_s)
+        self._tenancy.cut_off(self._cloud.settings.stalled_timeout_s)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._owed.discard(task)
@@ -247,9 +265,17 @@ class EdgeStream:
             self._tenancy.fail(error)
 
 
-def client_of(hello: pb.Hello) -> str:
-    """Who has a share of the engine: the device, with all of its streams."""
-    return f"device {hello.device}"
+@dataclass(frozen=True, slots=True, eq=False)
+class _Accepted:
+    """A hello that was taken, and the bundle that it names."""
+
+    hello: pb.Hello
+    bundle: ServedBundle
+
+    @property
+    def client(self) -> str:
+        """Who has a share of the engine: the device, with all of its streams."""
+        return f"device {self.hello.device}"
 
 
 def _failure(
@@ -259,11 +285,11 @@ def _failure(
     return pb.CloudMessage(failure=failure)
 
 
-def _answer_chunk(question: pb.Question, chunk: TokenChunk) -> pb.CloudMessage:
+def _answer_chunk(number: int, sequence: int, chunk: TokenChunk) -> pb.CloudMessage:
     probability, least = mean_and_least(chunk.probability)
     answer = pb.AnswerChunk(
-        question_id=question.id,
-        sequence=question.sequence,
+        question_id=number,
+        sequence=sequence,
         text=chunk.text,
         last=chunk.finish is not None,
         finish=chunk.finish or "",

@@ -12,17 +12,20 @@ import grpc
 from saccade.answer_probability import mean_and_least
 from saccade.errors import QuestionError, StaleFrame
 from saccade.packet import MAX_UNIX_MS
+from saccade.turns import Question
 from saccade.types import utc
 from saccade.v1 import fleet_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetServicer
 from saccade_cloud.access import caller
 from saccade_cloud.answer_broadcast import Wanted
+from saccade_cloud.answer_service import Asked
 from saccade_cloud.call_errors import translated
+from saccade_cloud.cloud_context import CloudContext, ServedBundle
 from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.frame_store import CameraState, FrameStore, StoredFrame
-from saccade_cloud.hub import Hub
 from saccade_cloud.stages import stage_times
 from saccade_cloud.store.store_types import Observation
+from saccade_cloud.stored_frames import frame_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 NS_PER_MS = 1_000_000
@@ -31,35 +34,48 @@ NS_PER_MS = 1_000_000
 class Fleet(FleetServicer):
     """Every call is translated at its edge."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, cloud: CloudContext) -> None:
+        self._cloud = cloud
 
     async def ListCameras(  # noqa: N802 - the stub's name
         self, request: pb.ListCamerasRequest, context: Context
     ) -> pb.ListCamerasReply:
-        frames, now_ns = self._hub.frames, time.time_ns()
+        frames, now_ns = self._cloud.frames, time.time_ns()
         cameras = [
             _camera(state, frames.newest(state.device, state.name), now_ns)
             for state in frames.cameras()
         ]
-        return pb.ListCamerasReply(cameras=cameras, domain=self._hub.domain)
+        return pb.ListCamerasReply(cameras=cameras, domain=self._cloud.bundles.domain)
 
     async def Ask(  # noqa: N802 - as above
         self, request: pb.AskRequest, context: Context
     ) -> AsyncIterator[pb.AskReply]:
         async with translated(context):
-            camera = find_camera(self._hub.frames, request.camera)
-            frame = newest_frame(self._hub.frames, camera)
+            camera = find_camera(self._cloud.frames, request.camera)
+            frame = newest_frame(self._cloud.frames, camera)
             if request.HasField("max_age_ms"):
                 check_age(camera, frame, request.max_age_ms)
-            answer = self._hub.posted_answer(
-                frame, request.question, request.max_tokens, client=caller()
-            )
-            async with aclosing(answer) as chunks:
+            bundle = self._cloud.bundles.of_frame(frame)
+            asked = await self._asked(request, frame, bundle)
+            async with aclosing(bundle.answers.answer(asked)) as chunks:
                 async for chunk in chunks:
-                    yield self._reply(chunk, camera, frame)
+                    yield self._reply(chunk, camera, asked.frame, bundle.domain)
 
-    def _reply(self, chunk: TokenChunk, camera: CameraState, frame: StoredFrame) -> pb.AskReply:
+    async def _asked(
+        self, request: pb.AskRequest, newest: StoredFrame, bundle: ServedBundle
+    ) -> Asked:
+        question = Question.from_wire(request.turns, request.generation)
+        question = question.at_hand(newest.tokens.sequence)
+        bundle.answers.check(question)
+        frames = {newest.tokens.sequence: newest}
+        for number in question.frames:
+            if number not in frames:
+                frames[number] = await frame_of(self._cloud, newest.device, newest.boot, number)
+        return Asked(question, {number: frames[number] for number in question.frames}, caller())
+
+    def _reply(
+        self, chunk: TokenChunk, camera: CameraState, frame: StoredFrame, domain: str
+    ) -> pb.AskReply:
         reply = pb.AskReply(
             text=chunk.text,
             sequence=frame.tokens.sequence,
@@ -73,10 +89,10 @@ class Fleet(FleetServicer):
             last=True,
             finish=chunk.finish,
             timing=stage_times(chunk.timing),
-            domain=self._hub.domain,
+            domain=domain,
             age_ms=frame.age_ns(time.time_ns()) // NS_PER_MS,
             clock_ahead_ms=frame.clock_ahead_ns // NS_PER_MS,
-            connected=self._hub.frames.connected(camera.device, camera.name),
+            connected=self._cloud.frames.connected(camera.device, camera.name),
             probability=probability,
             least_probability=least,
         )
@@ -89,8 +105,8 @@ class Fleet(FleetServicer):
         async with translated(context):
             wanted: Wanted = _everything
             if request.camera:
-                wanted = _of_camera(find_camera(self._hub.frames, request.camera))
-            watch = self._hub.board.watch(wanted)
+                wanted = _of_camera(find_camera(self._cloud.frames, request.camera))
+            watch = self._cloud.board.watch(wanted)
             async with aclosing(watch) as answers:
                 async for posted in answers:
                     yield _watched(posted)
@@ -99,9 +115,9 @@ class Fleet(FleetServicer):
         self, request: pb.HistoryRequest, context: Context
     ) -> AsyncIterator[pb.WatchReply]:
         async with translated(context):
-            device, camera = past_camera(self._hub.frames, request.camera)
+            device, camera = past_camera(self._cloud.frames, request.camera)
             since_ns, until_ns = span_ns(request.since_unix_ms, request.until_unix_ms)
-            past = self._hub.store.history(device, camera, since_ns, until_ns, request.limit)
+            past = self._cloud.store.history(device, camera, since_ns, until_ns, request.limit)
             async with aclosing(past) as observations:
                 async for observation in observations:
                     yield _watched(observation)
@@ -197,4 +213,5 @@ def _watched(posted: Observation) -> pb.WatchReply:
         answered_unix_ms=posted.answered_ns // NS_PER_MS,
         probability=probability,
         least_probability=least,
+        identity=posted.identity,
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from saccade.errors import DigestMismatch, RemoteError, VersionMismatch
+from saccade.errors import RemoteError, VersionMismatch
 from saccade.limits import Limits, check
 from saccade.session import PROTOCOL
 from saccade.text import check_name
 from saccade.v1 import vision_pb2 as pb
+from saccade_cloud.cloud_context import ServedBundle, ServedBundles
 
 MAX_CAMERAS = 64  # of one device
 MAX_SOFTWARE_CHARS = 128
@@ -16,18 +17,17 @@ MAX_SOFTWARE_CHARS = 128
 MAX_IN_DOUBT = 1024
 
 
-def check_hello(hello: pb.Hello, digest: bytes) -> None:
-    """Raises ``VersionMismatch``, ``DigestMismatch``, ``LimitExceeded``, or ``RemoteError`` for
+def check_hello(hello: pb.Hello, bundles: ServedBundles) -> ServedBundle:
+    """The bundle that it names.
+
+    Raises ``VersionMismatch``, ``DigestMismatch``, ``LimitExceeded``, or ``RemoteError`` for
     unusable names.
     """
     if hello.protocol != PROTOCOL:
         raise VersionMismatch(
             f"the edge speaks protocol {hello.protocol}, the cloud speaks {PROTOCOL}"
         )
-    if hello.bundle_digest != digest:
-        raise DigestMismatch(
-            f"the edge holds bundle {_short(hello.bundle_digest)}, the cloud {_short(digest)}"
-        )
+    bundle = bundles.of(hello.token_digest)
     check("cameras", len(hello.cameras), MAX_CAMERAS)
     if not hello.cameras or len(set(hello.cameras)) != len(hello.cameras):
         raise RemoteError(f"cameras are named once each, not {list(hello.cameras)}")
@@ -37,21 +37,18 @@ def check_hello(hello: pb.Hello, digest: bytes) -> None:
     if not hello.software.isprintable():
         raise RemoteError(f"{hello.software!r} cannot name a software")
     check("sequences in doubt", len(hello.in_doubt), MAX_IN_DOUBT)
+    return bundle
 
 
 def welcome(
-    digest: bytes, limits: Limits, resume_after: int = 0, stored: Sequence[int] = ()
+    token_digest: bytes, limits: Limits, resume_after: int = 0, stored: Sequence[int] = ()
 ) -> pb.Welcome:
     """The answer to a good hello; ``stored``: those of its ``in_doubt`` that are."""
     return pb.Welcome(
         protocol=PROTOCOL,
-        bundle_digest=digest,
+        token_digest=token_digest,
         codecs=limits.codecs,
         limits=limits.to_wire(),
         resume_after=resume_after,
         stored=stored,
     )
-
-
-def _short(digest: bytes) -> str:
-    return digest[:6].hex() or "without digest"

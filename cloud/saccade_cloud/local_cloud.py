@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from threading import Thread
 from types import TracebackType
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from saccade.bundle import Bundle
 from saccade.errors import EngineError
 from saccade.tasks import next_or_none
+from saccade.turns import Question
 from saccade.types import Answer, FrameTokens
 from saccade_cloud.assemble import open_answerer, open_engine
 from saccade_cloud.engines.base import TokenChunk
@@ -36,11 +37,9 @@ class LocalCloud:
         """The whole answer. Raises what ``Answerer.stream`` raises."""
         return self._run(self._answerer.answer(frame, question, max_tokens))
 
-    def stream(
-        self, frame: FrameTokens, question: str, max_tokens: int = 0
-    ) -> Iterator[TokenChunk]:
-        """The answer's chunks as they come."""
-        chunks = self._answerer.stream(frame, question, max_tokens)
+    def stream(self, frames: Mapping[int, FrameTokens], question: Question) -> Iterator[TokenChunk]:
+        """The answer's chunks as they come; ``frames``: those that the question speaks of."""
+        chunks = self._answerer.stream(frames, question)
         try:
             while (chunk := self._run(next_or_none(chunks))) is not None:
                 yield chunk

@@ -1,4 +1,4 @@
-"""A frame store that forgets: a few frames of each camera, lost when the cloud ends."""
+"""A frame store that forgets: the last frames of each camera, lost when the cloud ends."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class _Device:
 
 
 class MemoryFrames:
-    """A ``FrameStore`` of ``per_camera`` frames for each of at most ``max_cameras`` cameras, in at
-    most ``max_bytes`` of memory, of which one device may hold ``device_bytes``.
+    """A ``FrameStore`` of at most ``max_cameras`` cameras, in at most ``max_bytes`` of memory, of
+    which one device may hold ``device_bytes``.
 
     The frame that came first makes room, because questions follow what came last, also where that
     is a backlog or a recording; the newest by capture stays for as long as the device has any
@@ -39,13 +39,11 @@ class MemoryFrames:
 
     def __init__(
         self,
-        per_camera: int = 16,
         max_cameras: int = 256,
         max_bytes: int = 256 << 20,
         device_bytes: int = 32 << 20,
         of_one_device: int = 64,
     ) -> None:
-        self._per_camera = per_camera
         self._max_cameras = max_cameras
         self._max_bytes = max_bytes
         self._device_bytes = device_bytes
@@ -87,8 +85,6 @@ class MemoryFrames:
         camera.frames[frame.identity] = device.frames[frame.identity] = frame
         device.held_bytes += frame.held_bytes
         self.held_bytes += frame.held_bytes
-        if len(camera.frames) > self._per_camera:
-            self._drop(_outlived(camera))
         while device.held_bytes > self._device_bytes and len(device.frames) > 1:
             self._drop(self._least_needed(device, frame))
         while self.held_bytes > self._max_bytes and self.held_bytes > frame.held_bytes:
@@ -152,14 +148,6 @@ class MemoryFrames:
         self.held_bytes -= frame.held_bytes
         if not device.frames:
             del self._devices[frame.device]
-
-
-def _outlived(camera: _Camera) -> StoredFrame:
-    """The frame that came first; the one behind it where the first is the newest by capture."""
-    first, second, *later = camera.frames.values()
-    # Usually the very next one is newer.
-    outlived = any(_rank(kept) >= _rank(first) for kept in (second, *later))
-    return first if outlived else second
 
 
 def _newest(camera: _Camera) -> StoredFrame | None:

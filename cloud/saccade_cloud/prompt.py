@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from saccade.errors import BundleError, QuestionError
-from saccade.question_rules import QuestionRules, crops_of, unknown_words
-from saccade.types import F32, I32, ViewTokens
+from saccade.question_rules import QuestionRules, unknown_words
+from saccade.turns import Question, as_question
+from saccade.types import F32, I32
 from saccade_cloud.engines.base import I64, Prompt, VisualSpan
 
 VISUAL = "{visual}"
@@ -29,6 +30,11 @@ class VisualSegment:
 
     def __len__(self) -> int:
         return len(self.embeds)
+
+    @property
+    def nbytes(self) -> int:
+        """Of its arrays."""
+        return self.embeds.nbytes + self.positions.nbytes
 
 
 class PromptBuilder:
@@ -50,27 +56,37 @@ class PromptBuilder:
             if count != 1:
                 raise BundleError(f"the template has {count} places for {part}, it needs one")
 
-    def check(self, question: str) -> None:
+    def check(self, question: Question | str) -> None:
         """Raises ``QuestionError`` for a question that ``build`` would refuse, and ``UnknownWords``
         for one with words that the model does not know.
         """
         self._rules.check(question)
-        encoded = self._tokenizer.encode(question, add_special_tokens=False)
+        asked = as_question(question)
+        if len(asked.turns) > 1 or len(asked.frames) > 1:
+            raise QuestionError(
+                f"the bundle's model takes one question about one frame, not {len(asked.turns)} "
+                f"turns about {len(asked.frames)} frames"
+            )
+        text = asked.text
+        encoded = self._tokenizer.encode(text, add_special_tokens=False)
         if not encoded.ids:  # nothing but characters that the tokenizer drops
             raise QuestionError("the question is empty")
         pairs = zip(encoded.ids, encoded.offsets, strict=True)
-        unknown = [question[start:end] for id_, (start, end) in pairs if id_ == self._unknown_id]
+        unknown = [text[start:end] for id_, (start, end) in pairs if id_ == self._unknown_id]
         if unknown:
             raise unknown_words(unknown, self._vocabulary())
 
-    def check_crops(self, question: str, views: Sequence[ViewTokens]) -> None:
-        """Raises ``NotInFrame`` for a question about a crop that is not among a frame's views."""
-        self._rules.check_crops(question, crops_of(views))
+    def check_crops(self, question: Question | str, crops: Mapping[int, str]) -> None:
+        """Raises ``NotInFrame`` for a question about a crop that is not among a frame's."""
+        self._rules.check_crops(question, crops)
 
-    def build(self, visual: VisualSegment, question: str) -> Prompt:
-        """The whole prompt. Raises ``QuestionError``."""
+    def build(self, question: Question, frames: Mapping[int, VisualSegment]) -> Prompt:
+        """The whole prompt; ``frames``: those that the question speaks of, by sequence. Raises
+        ``QuestionError``.
+        """
         self.check(question)
-        parts = [self._ids(part, visual, question) for part in self._template]
+        visual = frames[question.frames[0]]
+        parts = [self._ids(part, visual, question.text) for part in self._template]
         ids = np.concatenate(parts)
         at = self._template.index(VISUAL)
         start = sum(len(part) for part in parts[:at])

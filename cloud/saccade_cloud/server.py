@@ -21,9 +21,9 @@ from saccade_cloud.access import Access
 from saccade_cloud.admission import Admission, Shares
 from saccade_cloud.api_keys import ApiKeys
 from saccade_cloud.arrivals import Arrivals
+from saccade_cloud.cloud_context import CloudContext
 from saccade_cloud.fleet_service import Fleet
 from saccade_cloud.health import Health
-from saccade_cloud.hub import Hub
 from saccade_cloud.refusal_counts import hear_grpc
 from saccade_cloud.server_settings import Address, ServerSettings, channel_options
 from saccade_cloud.unregistered import new_server
@@ -42,14 +42,14 @@ REFUSING = 512  # calls that end at once with a refusal, beside those that have 
 
 
 class CloudServer:
-    """One bundle on one or two addresses. Use: ``start``, then ``wait``; ``stop`` from a signal
+    """A cloud on one or two addresses. Use: ``start``, then ``wait``; ``stop`` from a signal
     handler.
     """
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, cloud: CloudContext) -> None:
         hear_grpc()
-        settings = hub.settings
-        self._hub = hub
+        settings = cloud.settings
+        self._cloud = cloud
         self._apps: Address | None = None
         self._health = Health(SERVICES, settings.health_watch_s)
         self._shares = Shares(settings)
@@ -72,7 +72,7 @@ class CloudServer:
 
     async def start(self) -> Address:
         """Listen; the address with the real port. Raises ``ConfigError`` when it is taken."""
-        settings = self._hub.settings
+        settings = self._cloud.settings
         settings.check()
         if settings.risk:
             log.warning("%s", settings.risk)
@@ -93,21 +93,19 @@ class CloudServer:
     async def stop(self) -> None:
         """Say NOT_SERVING, let running answers end (at most ``drain_s``), then close all."""
         self._health.stopped()
-        self._hub.stopping.set()
-        self._hub.board.close(Unreachable("the cloud is stopping"))
+        self._cloud.stopping.set()
+        self._cloud.board.close(Unreachable("the cloud is stopping"))
         servers = (self._devices_server, self._apps_server)
-        drain_s = self._hub.settings.drain_s
+        drain_s = self._cloud.settings.drain_s
         await asyncio.gather(*(server.stop(drain_s) for server in servers if server is not None))
-        await self._hub.answerer.close()
-        await self._hub.store.close()
-        self._hub.unpacking.shutdown(wait=False)
+        await self._cloud.close()
 
     def _server(self, access: Access) -> grpc.aio.Server:
-        hub, settings = self._hub, self._hub.settings
+        cloud, settings = self._cloud, self._cloud.settings
         devices = access.devices
         connections = settings.device_connections if devices else settings.application_connections
         server = new_server(
-            channel_options(hub.limits.message_bytes + ENVELOPE_BYTES, connections),
+            channel_options(cloud.bundles.message_bytes + ENVELOPE_BYTES, connections),
             [
                 Admission(
                     access,
@@ -118,8 +116,8 @@ class CloudServer:
             ],
             most_calls(settings, devices=devices),
         )
-        add_VisionServicer_to_server(Vision(hub), server)
-        add_FleetServicer_to_server(Fleet(hub), server)
+        add_VisionServicer_to_server(Vision(cloud), server)
+        add_FleetServicer_to_server(Fleet(cloud), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
@@ -127,7 +125,7 @@ class CloudServer:
 
     def _listen(self, server: grpc.aio.Server, address: Address, *, ask_client: bool) -> Address:
         address.check_free()
-        tls = self._hub.settings.tls
+        tls = self._cloud.settings.tls
         try:
             if tls is None:
                 port = server.add_insecure_port(str(address))

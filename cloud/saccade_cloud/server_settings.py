@@ -76,10 +76,11 @@ class ServerSettings:
     silent_calls: int = 512  # whose first message has not come, at each address
     device_connections: int = 16_384  # at --listen: at least one for each stream
     application_connections: int = 2048  # at --apps
-    frames_per_camera: int = 16
     max_cameras: int = 2048  # of all devices
-    frame_bytes: int = 256 << 20  # of all frames in memory, about
-    device_frame_bytes: int = 32 << 20  # of one device's: 1024 frames of the demo, all tokens f16
+    frame_bytes: int = 64 << 20  # of all frames at hand, as packets, about
+    device_frame_bytes: int = 8 << 20  # of one device's: some 3,500 frames of the demo
+    decoded_bytes: int = 256 << 20  # of all frames, decoded or projected
+    device_decoded_bytes: int = 64 << 20  # of one device's: a view of 576 x 4096 floats takes 9 MB
     hello_timeout_s: float = 10.0  # for the first message of any call
     answer_timeout_s: float = 60.0  # of one answer, from question to last chunk
     answer_wait_s: float = 1.0  # for the engine; beyond it edges are bounded, 0: never

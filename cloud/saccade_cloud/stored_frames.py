@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from google.protobuf.message import DecodeError
 
-from saccade.errors import LimitExceeded, PacketError, QuestionError, StorageError
+from saccade.errors import DigestMismatch, LimitExceeded, PacketError, QuestionError, StorageError
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
+from saccade_cloud.cloud_context import CloudContext, short
 from saccade_cloud.frame_store import StoredFrame
-from saccade_cloud.hub import Hub
+from saccade_cloud.packet_keys import signed_session
 from saccade_cloud.store.base import Store
 from saccade_cloud.store.store_types import PacketRecord, SessionFacts
 
@@ -44,27 +45,33 @@ def record_of(frame: StoredFrame, hello: pb.Hello) -> PacketRecord:
     )
 
 
-async def frame_of(hub: Hub, device: str, boot: int, sequence: int) -> StoredFrame:
+async def frame_of(cloud: CloudContext, device: str, boot: int, sequence: int) -> StoredFrame:
     """A frame at hand, or decoded anew from the store.
 
     Raises ``QuestionError`` when it is in neither, its tokens are another bundle's, or its bytes
-    were damaged on the disk: every layer has a checksum.
+    were changed or damaged on the disk: a device that has a key signs each packet, and every layer
+    has a checksum.
     """
-    frame = hub.frames.get(device, boot, sequence)
+    frame = cloud.frames.get(device, boot, sequence)
     if frame is not None:
         return frame
-    record = await hub.store.packet(device, boot, sequence)
+    record = await cloud.store.packet(device, boot, sequence)
     if record is None:
         raise QuestionError(f"there is no frame {sequence} here: it never came, or is too old")
-    if record.session.bundle_digest != hub.digest:
+    hello = record.session.hello()
+    try:
+        reader = cloud.bundles.of(hello.token_digest).reader
+    except DigestMismatch as error:
         raise QuestionError(
-            f"frame {sequence} was coded with bundle {record.session.bundle_digest[:6].hex()}, "
-            f"the cloud holds {hub.digest[:6].hex()}"
-        )
+            f"frame {sequence} was coded with bundle {short(hello.token_digest)}, "
+            f"the cloud serves {cloud.bundles}"
+        ) from error
     try:
         packet = tokens_pb2.FramePacket.FromString(record.payload)
-        frame = await hub.unpack(packet, record.session.hello())
+        cloud.keys.check(packet, signed_session(hello))
+        frame, decoded = await reader.receive(packet, hello)
     except (DecodeError, PacketError, LimitExceeded) as error:
         log.error("the stored packet %d of %r cannot be read: %s", sequence, device, error)
         raise QuestionError(f"frame {sequence} cannot be read in the store: {error}") from error
+    reader.keep(frame, decoded)
     return replace(frame, received_ns=record.received_ns)

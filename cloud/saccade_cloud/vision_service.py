@@ -9,13 +9,18 @@ from typing import Any
 import grpc
 
 from saccade.answer_probability import mean_and_least
+from saccade.errors import PacketError, QuestionError
+from saccade.limits import check
+from saccade.turns import Question
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionServicer
 from saccade_cloud.access import caller
+from saccade_cloud.answer_service import Asked
 from saccade_cloud.call_errors import translated
+from saccade_cloud.cloud_context import CloudContext, ServedBundle
 from saccade_cloud.edge_stream import EdgeStream
+from saccade_cloud.frame_store import StoredFrame
 from saccade_cloud.handshake import check_hello
-from saccade_cloud.hub import Hub
 from saccade_cloud.peer_identity import Peer
 from saccade_cloud.stages import stage_times
 
@@ -23,16 +28,16 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Vision(VisionServicer):
-    """Every call is translated at its edge; the work is in ``EdgeStream`` and ``Hub``."""
+    """Every call is translated at its edge; the work is in ``EdgeStream`` and ``AnswerService``."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, cloud: CloudContext) -> None:
+        self._cloud = cloud
 
     async def Connect(  # noqa: N802 - the stub's name
         self, request_iterator: AsyncIterator[pb.EdgeMessage], context: Context
     ) -> AsyncIterator[pb.CloudMessage]:
-        peer = Peer.of(context.auth_context()) if self._hub.settings.certified else None
-        conversation = EdgeStream(self._hub, aiter(request_iterator), peer)
+        peer = Peer.of(context.auth_context()) if self._cloud.settings.certified else None
+        conversation = EdgeStream(self._cloud, aiter(request_iterator), peer)
         async with translated(context), aclosing(conversation.replies()) as replies:
             async for reply in replies:
                 yield reply
@@ -41,10 +46,9 @@ class Vision(VisionServicer):
         self, request: pb.InferRequest, context: Context
     ) -> AsyncIterator[pb.InferReply]:
         async with translated(context):
-            check_hello(request.hello, self._hub.digest)
-            frame = await self._hub.unpack(request.packet, request.hello, caller())
-            answer = self._hub.answer(frame, request.question, request.max_tokens, client=caller())
-            async with aclosing(answer) as chunks:
+            bundle = check_hello(request.hello, self._cloud.bundles)
+            asked = await self._asked(request, bundle)
+            async with aclosing(bundle.answers.answer(asked)) as chunks:
                 async for chunk in chunks:
                     last = chunk.finish is not None
                     probability, least = mean_and_least(chunk.probability)
@@ -53,7 +57,25 @@ class Vision(VisionServicer):
                         last=last,
                         finish=chunk.finish or "",
                         timing=stage_times(chunk.timing),
-                        domain=self._hub.domain if last else "",
+                        domain=bundle.domain if last else "",
                         probability=probability,
                         least_probability=least,
                     )
+
+    async def _asked(self, request: pb.InferRequest, bundle: ServedBundle) -> Asked:
+        """Its packets are for this call alone: they carry no tag, and nothing of them is kept."""
+        question = Question.from_wire(request.turns, request.generation)
+        check("packets with a question", len(request.packets), bundle.limits.question_frames)
+        frames: dict[int, StoredFrame] = {}
+        if request.packets:
+            question = question.at_hand(request.packets[0].sequence)
+        bundle.answers.check(question)
+        for packet in request.packets:
+            if packet.sequence in frames or packet.sequence not in question.frames:
+                raise PacketError(f"packet {packet.sequence} came twice, or nothing asks about it")
+            frames[packet.sequence], _ = await bundle.reader.receive(
+                packet, request.hello, caller()
+            )
+        if missing := [number for number in question.frames if number not in frames]:
+            raise QuestionError(f"the question speaks of frame {missing[0]}, which did not come")
+        return Asked(question, frames, caller(), posted=False)

@@ -13,11 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from saccade import codecs, tls
+from saccade import codecs, question_args, tls
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError
 from saccade.files import read_private
 from saccade.logs import log_to_stderr, print_line
+from saccade.packet_tag import MAX_KEY_FILE_BYTES, parse_key
 from saccade.paths import expand, state_folder
 from saccade.redaction import remember
 from saccade.selection import QUOTAS, UNGUIDED
@@ -99,7 +100,11 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
 
 def _add_identity(watch: argparse.ArgumentParser) -> None:
     _add_names(watch)
+    question_args.add_arguments(watch)
     tls.add_arguments(watch)
+    watch.add_argument(
+        "--packet-key", metavar="FILE", help="signs packets: see saccade cloud packet-key"
+    )
     watch.add_argument(
         "--patience",
         type=float,
@@ -384,13 +389,14 @@ def _settings(arguments: argparse.Namespace) -> WatchSettings:
     return WatchSettings(
         source=arguments.source,
         cloud=arguments.cloud,
-        questions=tuple(arguments.ask),
+        questions=tuple(question_args.question_of(arguments, text) for text in arguments.ask),
         camera=arguments.camera,
         device=arguments.device,
         fps=arguments.fps,
         live=arguments.live or None,
         insecure=arguments.insecure,
         tls=tls.from_arguments(arguments),
+        packet_key=_packet_key(arguments.packet_key),
         patience_s=arguments.patience,
         spool=_spool_settings(arguments),
         deadline_s=arguments.deadline,
@@ -399,6 +405,14 @@ def _settings(arguments: argparse.Namespace) -> WatchSettings:
         listed=_listed(status, arguments),
         pipeline=pipeline,
     )
+
+
+def _packet_key(path: str | None) -> bytes | None:
+    """A file and not a word of the command line, which every user of the machine can read."""
+    if path is None:
+        return None
+    text = read_private(expand(path), "the packet key", MAX_KEY_FILE_BYTES)
+    return parse_key(text, path)
 
 
 def _budget_settings(arguments: argparse.Namespace) -> BudgetSettings | None:

@@ -26,6 +26,7 @@ from saccade.redaction import redact
 from saccade.tasks import end, ending_signals, first_done
 from saccade.text import check_name, host_name
 from saccade.tls import ClientTls
+from saccade.turns import Question, as_question
 from saccade_edge.budget import BudgetSettings, Policy
 from saccade_edge.frame_loop import FrameLoop
 from saccade_edge.frame_thread import FrameThread
@@ -67,13 +68,14 @@ class WatchSettings:
 
     source: str = field(repr=False)  # may hold a camera's password
     cloud: str
-    questions: tuple[str, ...] = ()
+    questions: tuple[Question | str, ...] = ()
     camera: str = "camera"
     device: str = field(default_factory=host_name)
     fps: float | None = None
     live: bool | None = None
     insecure: bool = False
     tls: ClientTls | None = None
+    packet_key: bytes | None = field(default=None, repr=False)
     patience_s: float | None = None
     drain_s: float = 60.0
     spool: SpoolSettings | None = None
@@ -127,7 +129,8 @@ class Watch:
         for name in (settings.device, settings.camera):
             check_name(name, ConfigError)
         rules = QuestionRules.of(bundle.manifest)
-        for question in settings.questions:
+        self._questions = tuple(map(as_question, settings.questions))
+        for question in self._questions:
             rules.check(question)
         self._bundle = bundle
         self._settings = settings
@@ -223,7 +226,7 @@ class Watch:
                 uplink,
                 allowance,
                 self._ledger,
-                settings.questions,
+                self._questions,
                 waits=not source.live,
                 spooled=spool is not None,
             )
@@ -303,6 +306,7 @@ class Watch:
             cameras=(settings.camera,),
             insecure=settings.insecure,
             tls=settings.tls,
+            packet_key=settings.packet_key,
             patience_s=patience_s,
             live=live,
             deadline_s=settings.deadline_s,

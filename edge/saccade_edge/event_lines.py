@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from saccade.errors import NotInFrame
+from saccade.errors import DigestMismatch, NotInFrame
 from saccade.types import Frame, Region, Timing
 from saccade_edge.budget import Decision
 from saccade_edge.pipeline import EncodedFrame
@@ -42,7 +42,8 @@ def to_line(event: Event) -> str | None:
             again = f", {resent} messages again" if resent else ""
             return f"connected to {cloud}{again}" + (f", {backlog} in the spool" if backlog else "")
         case ConnectionLost(error, retry_in_s):
-            return f"{error}; again in {retry_in_s:.1f} s"
+            waits = "waiting for a bundle: " if isinstance(error, DigestMismatch) else ""
+            return f"{waits}{error}; again in {retry_in_s:.1f} s"
         case CloudBudget(frames, reason):
             return f"the cloud takes {frames or 'any number of'} frames a minute: {reason}"
         case Summary():

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Sequence
 
 from saccade.errors import LimitExceeded, QuestionError, SaccadeError
+from saccade.turns import Question
 from saccade.types import Frame
 from saccade_edge.budget import Decision
 from saccade_edge.frame_failures import Failures
@@ -40,7 +41,7 @@ class FrameLoop:
         uplink: Uplink,
         allowance: WatchBudget,
         ledger: FrameTracker,
-        questions: Sequence[str],
+        questions: Sequence[Question],
         *,
         waits: bool,
         spooled: bool,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from saccade.errors import DigestMismatch
 from saccade_edge.event_lines import counts_line, decision_record, spool_record, summary_record
 from saccade_edge.source import CameraState
 from saccade_edge.status_file import clock
@@ -28,15 +29,17 @@ class StatusReport:
         self._connected = False
         self._since_ms = _now_ms()
         self._trouble = ""
+        self._waits_for_bundle = False
 
     def heard(self, event: Event) -> None:
         """Only what tells of the link."""
         if isinstance(event, Connected):
             self._turn(True)
-            self._trouble = ""
+            self._trouble, self._waits_for_bundle = "", False
         elif isinstance(event, ConnectionLost):
             self._turn(False)
             self._trouble = str(event.error)
+            self._waits_for_bundle = isinstance(event.error, DigestMismatch)
 
     def record(
         self,
@@ -63,6 +66,7 @@ class StatusReport:
             "last_frame_unix_ms": newest_ms,
             "link": {
                 "connected": self._connected,
+                "waits_for_bundle": self._waits_for_bundle,
                 "since_unix_ms": self._since_ms,
                 "trouble": self._trouble,
                 "rate_bytes_per_s": None if rate is None else round(rate),
@@ -146,6 +150,8 @@ def _link_line(link: Mapping[str, Any]) -> str:
     rate = link["rate_bytes_per_s"]
     carries = "" if rate is None else f", about {rate * 8 / 1e3:,.0f} kbit/s"
     how = "connected" if link["connected"] else "no connection"
+    if link.get("waits_for_bundle"):
+        how = "waiting for a cloud that has the bundle"
     trouble = f" ({link['trouble']})" if link["trouble"] else ""
     return (
         f"link: {how} since {clock(link['since_unix_ms'])}{trouble}{carries}, "

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         local_async,
     )
     from saccade.errors import SaccadeError
+    from saccade.turns import FrameReference, Generation, Question, Turn
     from saccade.types import Answer, Timing
 
 __all__ = [
@@ -25,8 +26,12 @@ __all__ = [
     "AsyncVision",
     "Camera",
     "EncodeOptions",
+    "FrameReference",
+    "Generation",
+    "Question",
     "SaccadeError",
     "Timing",
+    "Turn",
     "Vision",
     "WatchedAnswer",
     "connect",
@@ -37,7 +42,11 @@ __all__ = [
 
 _ELSEWHERE = {
     "Answer": "saccade.types",
+    "FrameReference": "saccade.turns",
+    "Generation": "saccade.turns",
+    "Question": "saccade.turns",
     "Timing": "saccade.types",
+    "Turn": "saccade.turns",
     "SaccadeError": "saccade.errors",
 }
 

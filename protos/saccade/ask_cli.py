@@ -7,10 +7,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from saccade import client, tls
+from saccade import client, question_args, tls
 from saccade.errors import ConfigError
 from saccade.files import read_private
 from saccade.paths import expand
+from saccade.turns import Question
 from saccade.types import Answer
 
 
@@ -19,7 +20,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "image", metavar="IMAGE", help="a PNG, JPEG or WebP file; with --camera a camera's name"
     )
-    parser.add_argument("question", metavar="QUESTION", help="one line of text")
+    parser.add_argument("question", metavar="QUESTION", help="what is asked")
     parser.add_argument("--cloud", metavar="HOST:PORT", help="default: answer in this process")
     parser.add_argument(
         "--camera", action="store_true", help="ask about the newest frame of a camera of --cloud"
@@ -47,6 +48,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, default=30.0, metavar="SECONDS", help="for the answer"
     )
+    question_args.add_arguments(parser)
     tls.add_arguments(parser)
     parser.add_argument(
         "--api-key-file",
@@ -81,7 +83,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _picture(vision: client.Vision, arguments: argparse.Namespace) -> Answer:
-    with vision.stream(arguments.image, arguments.question) as pieces:
+    with vision.stream(arguments.image, _question(arguments)) as pieces:
         for piece in pieces:
             if arguments.stream:
                 print(piece, end="", flush=True)
@@ -89,7 +91,11 @@ def _picture(vision: client.Vision, arguments: argparse.Namespace) -> Answer:
 
 
 def _camera(vision: client.Vision, arguments: argparse.Namespace) -> Answer:
-    return vision.ask_camera(arguments.image, arguments.question, max_age_s=arguments.max_age)
+    return vision.ask_camera(arguments.image, _question(arguments), max_age_s=arguments.max_age)
+
+
+def _question(arguments: argparse.Namespace) -> Question:
+    return question_args.question_of(arguments, arguments.question)
 
 
 def _open(arguments: argparse.Namespace) -> client.Vision:

@@ -59,8 +59,13 @@ class Bundle:
 
     @property
     def digest(self) -> bytes:
-        """32 bytes, exchanged in the handshake."""
+        """32 bytes that stand for all of it."""
         return bytes.fromhex(self.manifest.digest)
+
+    @property
+    def token_digest(self) -> bytes:
+        """32 bytes that stand for what a token means; exchanged in the handshake."""
+        return self.digest
 
     def listed(self, name: str) -> ListedFile:
         """A file that the manifest lists, not read yet. Raises BundleError if it isn't listed."""

@@ -21,6 +21,9 @@ _NEGOTIATED = (
     "question_chars",
     "in_flight_packets",
     "open_questions",
+    "question_frames",
+    "context_tokens",
+    "answer_tokens",
 )
 
 
@@ -32,8 +35,9 @@ class Limits:
     """Upper bounds, and the shape of the tokens that they apply to.
 
     ``grid`` and ``dim`` are the encoder's (t, h, w) and features per token; ``codecs`` the names
-    that may be used; ``crops`` and ``closeups`` the most views of these kinds that the language
-    model knows.
+    that may be used; ``context_tokens`` and ``answer_tokens`` are the engine's: of a dialogue with
+    its answer, and of one answer; ``crops`` and ``closeups`` the most views of these kinds that the
+    language model knows.
     """
 
     message_bytes: int = 1 << 20  # a full-token f16 frame of 5 views x 1024 x 64 fits
@@ -42,6 +46,9 @@ class Limits:
     question_chars: int = 200
     in_flight_packets: int = 64
     open_questions: int = 64
+    question_frames: int = 16
+    context_tokens: int = NO_LIMIT
+    answer_tokens: int = NO_LIMIT
     grid: Grid = (1, 8, 8)
     dim: int = 32
     codecs: tuple[str, ...] = ("f16", "int8z")

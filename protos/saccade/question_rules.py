@@ -6,20 +6,17 @@ Both ends and the SDK ask the same; nobody needs the tokenizer for it.
 from __future__ import annotations
 
 import difflib
-import operator
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import SupportsIndex
 
-from saccade.errors import LimitExceeded, NotInFrame, QuestionError, UnknownWords
+from saccade.errors import NotInFrame, QuestionError, UnknownWords
 from saccade.manifest import CROP, LanguageSpec, Manifest
-from saccade.text import check_question
+from saccade.turns import Question, as_question
 from saccade.types import ViewTokens
 
-MAX_UINT32 = (1 << 32) - 1
 _WORD = re.compile(r"\w+|[^\w\s]")
 # Emoji and other symbols are no words: they are passed over, and a closed vocabulary's tokenizer
 # drops them, too. Variation selectors (FE00 to FE0F) say how an emoji is drawn.
@@ -32,7 +29,7 @@ _MAX_WORD_CHARS = 40  # in a message
 
 @dataclass(frozen=True)
 class QuestionRules:
-    """What a bundle's manifest says about questions. ``chars``: the most that one may have;
+    """What a bundle's manifest says about questions. ``chars``: the most that one's texts may have;
     ``crop_name`` and ``words``: see `saccade.manifest.LanguageSpec`.
     """
 
@@ -46,14 +43,17 @@ class QuestionRules:
         language: LanguageSpec = manifest.language
         return cls(manifest.limits.question_chars, language.crop_name, language.words)
 
-    def check(self, question: str) -> None:
-        """Raises ``QuestionError`` for what is no question, whatever the frame shows, and
-        ``UnknownWords`` for one with words that the model does not know.
+    def check(self, question: Question | str) -> None:
+        """Raises ``QuestionError`` for what is no question, whatever the frames show,
+        ``UnknownWords`` for one with words that the model does not know, ``LimitExceeded``.
         """
-        check_question(question, self.chars)
-        if not self.words:
-            return
-        text = _without_symbols(_plain(question))
+        asked = as_question(question)
+        asked.check(chars=self.chars)
+        for turn in asked.turns if self.words else ():
+            self._check_words(turn.text)
+
+    def _check_words(self, said: str) -> None:
+        text = _without_symbols(_plain(said))
         if not text.strip():
             raise QuestionError("the question has no word")
         if self._named is not None:
@@ -62,14 +62,14 @@ class QuestionRules:
         if unknown:
             raise unknown_words(unknown, self._known)
 
-    def check_crops(self, question: str, crops: Mapping[int, str]) -> None:
+    def check_crops(self, question: Question | str, crops: Mapping[int, str]) -> None:
         """Raises ``NotInFrame`` for a question about a crop that is not among ``crops``: the label
         of each, empty where it is not known, by number.
         """
         if self._named is None:
             return
         shown = {str(number) for number in crops}
-        for match in self._named.finditer(_plain(question)):
+        for match in self._named.finditer(_plain(as_question(question).text)):
             digits = match["crop"]
             if digits not in shown:  # "04" is no name of crop 4, either
                 name = self._name(digits[:_MAX_NUMBER_CHARS])
@@ -102,19 +102,6 @@ class QuestionRules:
 def crops_of(views: Sequence[ViewTokens]) -> dict[int, str]:
     """The crops among a frame's views: the label of each by number."""
     return {view.slot: view.label for view in views if view.kind == "crop"}
-
-
-def check_max_tokens(max_tokens: SupportsIndex) -> int:
-    """``max_tokens`` as the wire takes it. Raises ``QuestionError``, or ``LimitExceeded``."""
-    try:
-        tokens = operator.index(max_tokens)
-    except TypeError:
-        raise QuestionError(f"max_tokens is a whole number, not {max_tokens!r}") from None
-    if abs(tokens) > MAX_UINT32:
-        raise LimitExceeded(f"max_tokens is beyond {MAX_UINT32:,}, which no engine gives")
-    if tokens < 0 or isinstance(max_tokens, bool):
-        raise QuestionError(f"max_tokens is {max_tokens}: give 1 or more, or 0 for the maximum")
-    return tokens
 
 
 def unknown_words(unknown: Sequence[str], known: frozenset[str]) -> UnknownWords:

@@ -4,8 +4,8 @@ The rules, all of them in this file and nowhere else:
 
 - The edge opens with hello; the cloud replies with welcome or with a fatal failure. Nothing else
   is said before.
-- Then the edge sends packets and questions; the cloud sends acknowledgements, answers, budgets,
-  look-again requests and failures, in any order.
+- Then the edge sends packets and questions; the cloud sends acknowledgements, answers, budgets and
+  failures, in any order.
 - A packet's sequence starts at 1 and isn't sent again while the first is in flight, that is until
   it is acknowledged or refused by a failure. No more are in flight than welcome allows.
 - A question's id starts at 1 and isn't used again while it is open, that is until the answer's
@@ -53,7 +53,7 @@ class State(Enum):
     ENDED = "ended"  # a fatal failure
 
 
-_REPLIES = ("ack", "answer", "budget", "look_again", "failure")
+_REPLIES = ("ack", "answer", "budget", "failure")
 
 # State -> (speaker, kind of message) -> next state. What isn't here is forbidden.
 TRANSITIONS: Mapping[State, Mapping[tuple[Role, str], State]] = {

@@ -1,17 +1,19 @@
 """A question: turns of text and pictures, and how its answer is drawn.
 
 The same dataclasses are what an application writes, what travels (``question.proto``) and what a
-prompt is built from. What comes from outside is checked by `Question.check`, before anything else is
+prompt is built from. What comes from outside is checked by `Question.check` before anything else is
 done with it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
+import operator
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Literal, SupportsIndex, get_args
 
 from saccade.errors import LimitExceeded, QuestionError
 from saccade.v1 import question_pb2 as pb
@@ -27,7 +29,8 @@ MAX_STOPS = 16
 MAX_STOP_CHARS = 256
 MAX_TEMPERATURE = 100.0
 # Text may have any character but control characters (those of white space excepted) and lone
-# surrogates: these stand for bytes of a command line that are no UTF-8, and cannot be sent.
+# surrogates: these stand for bytes of a command line that are no UTF-8, and cannot be sent. Format
+# characters (Cf) stay allowed: scripts and emoji need the zero-width joiner.
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
 _WHITE_SPACE = frozenset("\t\n\r")
 
@@ -131,8 +134,8 @@ class Question:
         return sum(len(turn.text) for turn in self.turns)
 
     def check(self, *, chars: int | None = None, frames: int | None = None) -> None:
-        """Raises ``QuestionError`` for what is no question, ``LimitExceeded`` for one with more
-        than ``chars`` characters or ``frames`` frames (None: any number).
+        """Raises ``QuestionError`` for what is no question, or has more than ``chars`` characters,
+        ``LimitExceeded`` for one with more than ``frames`` frames (None: any number).
         """
         turns = self.turns
         if not turns or turns[-1].role != "user":
@@ -144,8 +147,10 @@ class Question:
             _check_turn(turn, number)
         if not self.text.strip():
             raise QuestionError("the question is empty")
-        if chars is not None:
-            _at_most("characters in a question", self.chars, chars)
+        if chars is not None and self.chars > chars:
+            raise QuestionError(
+                f"the question has {self.chars} characters, the bundle allows {chars}"
+            )
         if frames is not None:
             _at_most("frames in a question", len(self.frames), frames)
         if not self.frames:
@@ -160,13 +165,38 @@ class Question:
         seen = tuple(FrameReference(sequence) for sequence in frames)
         return Question((*before, Turn(last.role, (*seen, *last.content))), self.generation)
 
+    def within(self, max_tokens: SupportsIndex) -> Question:
+        """The same, with an answer of at most so many tokens; 0 changes nothing."""
+        most = check_max_tokens(max_tokens)
+        if not most:
+            return self
+        return Question(self.turns, replace(self.generation, max_tokens=most))
+
     def at_hand(self, sequence: int) -> Question:
         """The same, with ``sequence`` for the frame at hand."""
         return Question(tuple(_placed(turn, sequence) for turn in self.turns), self.generation)
 
-    def to_wire(self) -> tuple[list[pb.Turn], pb.Generation]:
-        """The fields of the messages that carry a question."""
-        return [_turn_to_wire(turn) for turn in self.turns], self.generation.to_wire()
+    def identity(self, engine: str) -> bytes:
+        """32 bytes that stand for the question, the engine and, where tokens are drawn, the seed:
+        the same frame, asked the same, has one answer.
+        """
+        drawn = self.generation
+        if not drawn.temperature:
+            drawn = Generation(max_tokens=drawn.max_tokens, stop=drawn.stop)
+        turns, _ = self.to_wire()
+        digest = hashlib.sha256()
+        for said in (*turns, drawn.to_wire()):
+            text = said.SerializeToString(deterministic=True)
+            digest.update(len(text).to_bytes(8, "little") + text)
+        digest.update(engine.encode())
+        return digest.digest()
+
+    def to_wire(self) -> tuple[list[pb.Turn], pb.Generation | None]:
+        """``turns`` and ``generation`` of the messages that carry a question; the usual generation
+        is not said.
+        """
+        drawn = None if self.generation == Generation() else self.generation.to_wire()
+        return [_turn_to_wire(turn) for turn in self.turns], drawn
 
     @classmethod
     def from_wire(cls, turns: Iterable[pb.Turn], generation: pb.Generation) -> Question:
@@ -187,14 +217,24 @@ def asking(
     return Question((*before, Turn("user", (*seen, text))), generation or Generation())
 
 
-def check_max_tokens(max_tokens: int) -> int:
+def as_question(question: Question | str) -> Question:
+    """Text is the usual question about the frame at hand. Raises ``QuestionError``."""
+    if isinstance(question, str):
+        return asking(question)
+    if not isinstance(question, Question):
+        raise QuestionError(f"a question is text or a Question, not {type(question).__name__}")
+    return question
+
+
+def check_max_tokens(max_tokens: SupportsIndex) -> int:
     """``max_tokens`` as the wire takes it. Raises ``QuestionError``, or ``LimitExceeded``."""
-    if isinstance(max_tokens, bool) or not hasattr(max_tokens, "__index__"):
-        raise QuestionError(f"max_tokens is a whole number, not {max_tokens!r}")
-    tokens = max_tokens.__index__()
+    try:
+        tokens = operator.index(max_tokens)
+    except TypeError:
+        raise QuestionError(f"max_tokens is a whole number, not {max_tokens!r}") from None
     if abs(tokens) > MAX_UINT32:
         raise LimitExceeded(f"max_tokens is beyond {MAX_UINT32:,}, which no engine gives")
-    if tokens < 0:
+    if tokens < 0 or isinstance(max_tokens, bool):
         raise QuestionError(f"max_tokens is {max_tokens}: give 1 or more, or 0 for the maximum")
     return tokens
 

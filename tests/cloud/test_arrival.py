@@ -36,6 +36,7 @@ from saccade_testing.cloud_server import (
     question,
     serving,
 )
+from saccade_testing.questions import infer_request, wire_question
 from saccade_testing.tables import every_codec
 from saccade_testing.tiny_bundle import write_bundle
 from saccade_testing.tokens import EPOCH_UNIX_MS, usual_frame
@@ -89,7 +90,7 @@ def layered(sequence: int = 1, codec: str = "klt", frame: FrameTokens | None = N
 
 
 def kept_packet(served: Served, sequence: int = 1) -> bytes:
-    frame = served.hub.frames.get("kerb", 1, sequence)
+    frame = served.cloud.frames.get("kerb", 1, sequence)
     assert frame is not None
     return frame.tokens.packet
 
@@ -105,11 +106,11 @@ class TestKept:
             ack = (await edge.hear()).ack
             assert (ack.bytes, ack.stored) == (sent.ByteSize(), True)
             assert kept_packet(served) == packet(1).SerializeToString()
-            frame = served.hub.frames.get("kerb", 1, 1)
+            frame = served.cloud.frames.get("kerb", 1, 1)
             assert frame is not None
             assert frame.tokens.hello == hello(bundle)
-            assert served.hub.frames.cameras()[0].bytes == sent.ByteSize()
-            record = await served.hub.store.packet("kerb", 1, 1)
+            assert served.cloud.frames.cameras()[0].bytes == sent.ByteSize()
+            record = await served.cloud.store.packet("kerb", 1, 1)
             assert record is not None
             assert record.payload == packet(1).SerializeToString()
 
@@ -121,7 +122,7 @@ class TestKept:
             await edge.greet(in_doubt=range(1, 1000))
             await edge.say(packet=packet(1))
             await edge.hear()
-            frame = served.hub.frames.get("kerb", 1, 1)
+            frame = served.cloud.frames.get("kerb", 1, 1)
             assert frame is not None
             assert not frame.tokens.hello.in_doubt
 
@@ -138,7 +139,7 @@ class TestKept:
             assert (await edge.hear()).ack.bytes == sent.ByteSize()
             kept = tokens_pb2.FramePacket.FromString(kept_packet(served))
             assert list(kept.layers) == [first]
-            assert served.hub.frames.cameras()[0].damaged_layers == 1
+            assert served.cloud.frames.cameras()[0].damaged_layers == 1
             await edge.say(question=question(1))
             assert (await edge.answer(1))[0], "what is kept is enough for an answer"
 
@@ -159,7 +160,7 @@ class TestKept:
             failure = (await edge.hear()).failure
             assert (failure.code, failure.sequence) == ("packet", 1)
             assert f"{codec} has 1 to {most} layers, received {most + 1}" in failure.message
-            assert served.hub.frames.get("kerb", 1, 1) is None
+            assert served.cloud.frames.get("kerb", 1, 1) is None
 
         run(calibrated, work)
 
@@ -173,7 +174,7 @@ class TestKept:
             for sequence in range(1, 6):
                 await quiet.say(packet=packet(sequence, kept=4))
                 await quiet.hear()
-            frames = served.hub.frames
+            frames = served.cloud.frames
             assert isinstance(frames, MemoryFrames)
             names = [f"{number:02}" + "n" * 62 for number in range(64)]
             for round_ in range(8):
@@ -219,8 +220,8 @@ class TestAnswerable:
         await edge.say(packet=sent)
         failure = (await edge.hear()).failure
         assert (failure.code, failure.sequence, failure.fatal) == (code, sent.sequence, False)
-        assert served.hub.frames.get("kerb", 1, sent.sequence) is None
-        assert await served.hub.store.packet("kerb", 1, sent.sequence) is None
+        assert served.cloud.frames.get("kerb", 1, sent.sequence) is None
+        assert await served.cloud.store.packet("kerb", 1, sent.sequence) is None
         small = replace(usual_frame(views=2, kept=2), sequence=99)
         await edge.say(packet=pack(small, "f16", epoch_unix_ms=EPOCH_UNIX_MS))
         assert (await edge.hear()).HasField("ack"), "the stream goes on"
@@ -268,7 +269,7 @@ class TestAnswerable:
             await edge.greet()
             await edge.say(packet=packet(1))
             assert (await edge.hear()).HasField("ack")
-            await edge.say(question=pb.Question(id=1, sequence=1, text="a", max_tokens=1))
+            await edge.say(question=wire_question(1, 1, "a", max_tokens=1))
             assert (await edge.answer(1))[1].finish
 
         async def does_not(served: Served) -> None:
@@ -284,9 +285,7 @@ class TestAnswerable:
         few = changed(bundle, tmp_path / "few", "encoder", max_crops=3)
 
         async def work(served: Served) -> None:
-            call = served.vision.Infer(
-                pb.InferRequest(hello=hello(few), packet=packet(1), question="a")
-            )
+            call = served.vision.Infer(infer_request(hello(few), packet(1), "a"))
             with pytest.raises(grpc.aio.AioRpcError, match="received 4 crops, the limit is 3"):
                 await call.read()
 

@@ -11,10 +11,10 @@ import grpc
 import pytest
 
 from saccade.bundle import Bundle
-from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
 from saccade_testing.cloud_server import hello, packet
 from saccade_testing.commands import KEEP_NOTHING
+from saccade_testing.questions import infer_request
 
 READY = r"serving tiny \(digest [0-9a-f]{12}\) on (127\.0\.0\.1:\d+)\n"
 
@@ -55,7 +55,7 @@ def test_it_serves_until_a_signal_and_then_ends_in_silence(
     bundle: Bundle, number: signal.Signals
 ) -> None:
     with serving(bundle) as (process, address), grpc.insecure_channel(address) as channel:
-        request = pb.InferRequest(hello=hello(bundle), packet=packet(), question="how many")
+        request = infer_request(hello(bundle), packet())
         replies = list(VisionStub(channel).Infer(request, timeout=20))
         assert replies[-1].last
         process.send_signal(number)

@@ -47,9 +47,15 @@ class TestHandshake:
     def test_welcome_says_what_was_agreed(self, bundle: Bundle) -> None:
         async def work(served: Served) -> None:
             welcome = (await EdgeEnd(served, bundle).greet()).welcome
-            assert welcome.bundle_digest == bundle.digest
+            assert welcome.token_digest == bundle.token_digest
             assert list(welcome.codecs) == ["f16", "int8z"]
-            assert welcome.limits == Limits.of(bundle.manifest).to_wire()
+            language = bundle.manifest.language
+            limits = replace(
+                Limits.of(bundle.manifest),
+                context_tokens=language.max_context,
+                answer_tokens=language.max_tokens,
+            )
+            assert welcome.limits == limits.to_wire()
             assert welcome.resume_after == 0
 
         run(bundle, work)
@@ -57,8 +63,8 @@ class TestHandshake:
     @pytest.mark.parametrize(
         ("fields", "code"),
         [
-            ({"bundle_digest": b"\x07" * 32}, "digest_mismatch"),
-            ({"bundle_digest": b""}, "digest_mismatch"),
+            ({"token_digest": b"\x07" * 32}, "digest_mismatch"),
+            ({"token_digest": b""}, "digest_mismatch"),
             ({"protocol": 9}, "version_mismatch"),
             ({"device": ""}, "remote_protocol"),
             ({"device": "a/b"}, "remote_protocol"),
@@ -118,7 +124,7 @@ class TestPackets:
             for _ in range(3):
                 await edge.say(packet=packet(4))
                 assert (await edge.hear()).HasField("ack")
-            [north, _] = served.hub.frames.cameras()
+            [north, _] = served.cloud.frames.cameras()
             assert (north.frames, north.bytes) == (1, packet(4).ByteSize())
 
         run(bundle, work)
@@ -276,7 +282,7 @@ class TestLeaving:
             await until(lambda: engine.running == 4)
             edge.call.cancel()
             await until(lambda: engine.running == 0)
-            await until(lambda: not any(c.connected for c in served.hub.frames.cameras()))
+            await until(lambda: not any(c.connected for c in served.cloud.frames.cameras()))
             engine.gate.set()
             again = EdgeEnd(served, bundle)
             await again.greet()

@@ -10,7 +10,7 @@ import pytest
 from saccade.bundle import Bundle
 from saccade.errors import Unreachable
 from saccade.v1 import vision_pb2 as pb
-from saccade_cloud.assemble import open_engine, open_hub
+from saccade_cloud.assemble import open_cloud, open_engine
 from saccade_cloud.edge_stream import EdgeStream
 from saccade_testing.cloud_server import QUICK, hello, packet, question
 
@@ -25,15 +25,15 @@ def test_an_edge_that_leaves_its_messages_unread_loses_its_session(bundle: Bundl
 
     async def main() -> None:
         engine = open_engine(bundle)
-        hub = open_hub(bundle, engine, replace(QUICK, stalled_timeout_s=0.1))
-        async with aclosing(EdgeStream(hub, edge()).replies()) as replies:
+        cloud = open_cloud([(bundle, engine)], replace(QUICK, stalled_timeout_s=0.1))
+        async with aclosing(EdgeStream(cloud, edge()).replies()) as replies:
             assert (await anext(replies)).HasField("welcome")
             await asyncio.sleep(1)
             with pytest.raises(Unreachable, match=r"read nothing for 0\.1 s"):
                 async for _ in replies:
                     pass
-        assert not any(camera.connected for camera in hub.frames.cameras())
-        await hub.answerer.close()
+        assert not any(camera.connected for camera in cloud.frames.cameras())
+        await cloud.close()
 
     asyncio.run(main())
 
@@ -44,10 +44,10 @@ def test_a_defect_while_answering_is_not_swallowed(bundle: Bundle) -> None:
         raise ZeroDivisionError("a defect")
 
     async def main() -> None:
-        hub = open_hub(bundle, open_engine(bundle), QUICK)
+        cloud = open_cloud([(bundle, open_engine(bundle))], QUICK)
         with pytest.raises(ZeroDivisionError):
-            async for _ in EdgeStream(hub, edge()).replies():
+            async for _ in EdgeStream(cloud, edge()).replies():
                 pass
-        await hub.answerer.close()
+        await cloud.close()
 
     asyncio.run(main())

@@ -28,6 +28,7 @@ from saccade_testing.cloud_server import (
     serving,
     until,
 )
+from saccade_testing.questions import ask_request
 from saccade_testing.tiny_bundle import write_bundle
 from saccade_testing.tokens import EPOCH_UNIX_MS, usual_frame
 
@@ -71,7 +72,7 @@ def test_a_damaged_layer_is_left_out_and_counted(tmp_path: Path) -> None:
 
 
 async def ask(served: Served, camera: str) -> list[pb.AskReply]:
-    request = pb.AskRequest(camera=camera, question="what color is it")
+    request = ask_request(camera, "what color is it")
     return [reply async for reply in served.fleet.Ask(request, timeout=20)]
 
 
@@ -125,7 +126,7 @@ async def captured(edge: EdgeEnd, sequence: int, ago_s: float) -> None:
 
 
 async def last(served: Served, **fields: Any) -> pb.AskReply:
-    request = pb.AskRequest(camera="kerb/north", question="what color is it", **fields)
+    request = ask_request("kerb/north", "what color is it", **fields)
     replies: list[pb.AskReply] = [r async for r in served.fleet.Ask(request, timeout=20)]
     return replies[-1]
 
@@ -153,7 +154,7 @@ def test_a_camera_that_is_gone_is_said_to_be_gone(bundle: Bundle) -> None:
         edge = await connected(served, bundle, "kerb")
         await captured(edge, 1, ago_s=90)
         edge.call.cancel()
-        await until(lambda: not served.hub.frames.connected("kerb", "north"))
+        await until(lambda: not served.cloud.frames.connected("kerb", "north"))
         reply = await last(served)
         assert not reply.connected
         assert reply.age_ms >= 90_000
@@ -208,7 +209,7 @@ def test_a_question_about_a_crop_that_is_not_there_is_refused_before_the_engine(
         async with serving(bundle, HeldEngine(open_engine(bundle))) as served:
             edge = await connected(served, bundle, "kerb", 0)
             there = len(crops_of(usual_frame().views))
-            request = pb.AskRequest(camera="kerb/north", question=f"is vehicle {there + 1} red")
+            request = ask_request("kerb/north", f"is vehicle {there + 1} red")
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await served.fleet.Ask(request, timeout=20).read()
             error = from_rpc(caught.value)
@@ -241,7 +242,7 @@ def test_watchers_see_every_answer_of_their_camera(bundle: Bundle) -> None:
         edge = await connected(served, bundle, "kerb", 0, 1)
         everything = served.fleet.Watch(pb.WatchRequest())
         south = served.fleet.Watch(pb.WatchRequest(camera="south"))
-        await until(lambda: served.hub.board.watchers == 2)
+        await until(lambda: served.cloud.board.watchers == 2)
         await edge.say(question=question(1, sequence=1))
         expected, _ = await edge.answer(1)
         await ask(served, "south")
@@ -254,7 +255,7 @@ def test_watchers_see_every_answer_of_their_camera(bundle: Bundle) -> None:
             assert 0 < reply.least_probability <= reply.probability <= 1
             assert abs(reply.answered_unix_ms - time.time_ns() // 10**6) < 60_000
         south.cancel()
-        await until(lambda: served.hub.board.watchers == 1)
+        await until(lambda: served.cloud.board.watchers == 1)
 
     run(bundle, work)
 
@@ -270,7 +271,7 @@ def test_watching_a_camera_that_is_not_there_is_refused(bundle: Bundle) -> None:
 def test_watchers_are_told_when_the_server_stops(bundle: Bundle) -> None:
     async def work(served: Served) -> None:
         watch = served.fleet.Watch(pb.WatchRequest())
-        await until(lambda: served.hub.board.watchers == 1)
+        await until(lambda: served.cloud.board.watchers == 1)
         await served.server.stop()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await watch.read()

@@ -23,7 +23,6 @@ from saccade.bundle import Bundle
 from saccade.errors import ConfigError
 from saccade.tls import ClientTls
 from saccade.v1 import fleet_pb2
-from saccade.v1 import vision_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetStub
 from saccade.v1.vision_pb2_grpc import VisionStub
 from saccade_cloud.api_keys import add_api_key
@@ -39,6 +38,7 @@ from saccade_testing.cloud_server import (
     packet,
     serving,
 )
+from saccade_testing.questions import infer_request
 
 Work = Callable[[Served], Awaitable[None]]
 HERE = Address("127.0.0.1", 0)
@@ -258,7 +258,7 @@ class TestApplications:
                     assert (status, says in details) == (UNKNOWN, True), details
                 assert api_key not in caplog.text
                 assert await calls.ListCameras(request, metadata=bearer(api_key))
-                asked = pb.InferRequest(hello=hello(bundle), packet=packet(), question="how many")
+                asked = infer_request(hello(bundle), packet())
                 vision: Any = VisionStub(channel)
                 replies = [r async for r in vision.Infer(asked, metadata=bearer(api_key))]
                 assert replies[-1].last
@@ -275,7 +275,7 @@ class TestApplications:
             assert (await refusal(served.fleet.ListCameras(request)))[0] is UNKNOWN
             watch = served.fleet.Watch(fleet_pb2.WatchRequest())
             assert (await refusal(watch.read()))[0] is UNKNOWN
-            asked = pb.InferRequest(hello=hello(bundle), packet=packet(), question="how many")
+            asked = infer_request(hello(bundle), packet())
             assert (await refusal(served.vision.Infer(asked).read()))[0] is UNKNOWN
             assert await served.fleet.ListCameras(request, metadata=bearer(api_key))
 

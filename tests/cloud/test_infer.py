@@ -9,6 +9,7 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import CodecError, DigestMismatch, PacketError, QuestionError, SaccadeError
+from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.wire_errors import from_rpc
 from saccade_cloud.assemble import open_engine
@@ -21,6 +22,7 @@ from saccade_testing.cloud_server import (
     serving,
     until,
 )
+from saccade_testing.questions import infer_request
 
 
 def ask(bundle: Bundle, **fields: Any) -> list[pb.InferReply]:
@@ -32,7 +34,7 @@ def ask(bundle: Bundle, **fields: Any) -> list[pb.InferReply]:
 
     async def main() -> list[pb.InferReply]:
         async with serving(bundle) as served:
-            return await infer(served, pb.InferRequest(**(usual | fields)))
+            return await infer(served, infer_request(**(usual | fields)))
 
     return asyncio.run(main())
 
@@ -60,7 +62,7 @@ def test_max_tokens_cuts_the_answer(bundle: Bundle) -> None:
     [
         ({"question": ""}, QuestionError, grpc.StatusCode.INVALID_ARGUMENT),
         ({"packet": damaged_packet()}, PacketError, grpc.StatusCode.INVALID_ARGUMENT),
-        ({"packet": pb.InferRequest().packet}, PacketError, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"packet": tokens_pb2.FramePacket()}, PacketError, grpc.StatusCode.INVALID_ARGUMENT),
         ({"hello": pb.Hello(protocol=1)}, DigestMismatch, grpc.StatusCode.FAILED_PRECONDITION),
         ({"max_tokens": 4000}, SaccadeError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     ],
@@ -90,11 +92,7 @@ def poison(layer: bytes) -> bytes:
 
 def test_fifty_callers_at_once_get_the_answers_of_one_by_one(bundle: Bundle) -> None:
     requests = [
-        pb.InferRequest(
-            hello=hello(bundle),
-            packet=packet(kept=3 + i % 6),
-            question=f"how many {'red ' * (i % 7)}",
-        )
+        infer_request(hello(bundle), packet(kept=3 + i % 6), f"how many {'red ' * (i % 7)}")
         for i in range(50)
     ]
 
@@ -108,7 +106,7 @@ def test_fifty_callers_at_once_get_the_answers_of_one_by_one(bundle: Bundle) -> 
 
 
 def test_a_caller_that_gives_up_does_not_disturb_the_others(bundle: Bundle) -> None:
-    request = pb.InferRequest(hello=hello(bundle), packet=packet(), question="how many")
+    request = infer_request(hello(bundle), packet())
 
     async def main() -> None:
         async with serving(bundle) as served:
@@ -129,7 +127,7 @@ def test_a_caller_that_gives_up_does_not_disturb_the_others(bundle: Bundle) -> N
 
 def test_a_caller_that_gives_up_frees_its_place(bundle: Bundle) -> None:
     engine = GatedEngine(open_engine(bundle))
-    request = pb.InferRequest(hello=hello(bundle), packet=packet(), question="how many")
+    request = infer_request(hello(bundle), packet())
 
     async def main() -> None:
         async with serving(bundle, engine) as served:

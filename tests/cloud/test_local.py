@@ -7,6 +7,7 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import EngineError, QuestionError
+from saccade.turns import asking
 from saccade_cloud.local_cloud import LocalCloud
 from saccade_testing.tokens import usual_frame
 
@@ -24,14 +25,14 @@ def test_an_answer_names_its_frame_and_its_stages(bundle: Bundle) -> None:
 
 def test_chunks_joined_are_the_answer(bundle: Bundle) -> None:
     with LocalCloud(bundle) as cloud:
-        chunks = list(cloud.stream(FRAME, "how many"))
+        chunks = list(cloud.stream({0: FRAME}, asking("how many")))
         assert "".join(chunk.text for chunk in chunks) == cloud.ask(FRAME, "how many").text
     assert len(chunks) > 1
 
 
 def test_a_stream_left_early_ends(bundle: Bundle) -> None:
     with LocalCloud(bundle) as cloud:
-        for _ in cloud.stream(FRAME, "how many"):
+        for _ in cloud.stream({0: FRAME}, asking("how many")):
             break
         assert cloud.ask(FRAME, "how many").text
 

@@ -34,7 +34,7 @@ def sequences(frames: MemoryFrames, up_to: int) -> list[int]:
 
 
 def test_the_newest_frames_stay() -> None:
-    frames = connected(MemoryFrames(per_camera=3))
+    frames = connected(MemoryFrames(device_bytes=3 * frame(1).held_bytes))
     assert all(frames.put(frame(n)) for n in range(1, 8))
     assert sequences(frames, 9) == [5, 6, 7]
     [state] = frames.cameras()
@@ -42,7 +42,7 @@ def test_the_newest_frames_stay() -> None:
 
 
 def test_a_backlog_can_be_asked_about_and_does_not_push_out_the_newest() -> None:
-    frames = connected(MemoryFrames(per_camera=3))
+    frames = connected(MemoryFrames(device_bytes=3 * frame(1).held_bytes))
     for sequence, captured_ns in ((7, 70), (9, 90), (8, 80), (1, 10), (2, 20)):
         frames.put(frame(sequence, captured_ns))
         assert frames.get("kerb", 1, sequence) is not None

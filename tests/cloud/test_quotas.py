@@ -98,7 +98,7 @@ class TestStreams:
                 edge = EdgeEnd(served, bundle)
                 await edge.greet()
                 edge.call.cancel()
-            await until(lambda: not any(c.connected for c in served.hub.frames.cameras()))
+            await until(lambda: not any(c.connected for c in served.cloud.frames.cameras()))
             kept = EdgeEnd(served, bundle)
             await kept.greet()
             second = EdgeEnd(served, bundle)
@@ -121,7 +121,7 @@ class TestStreams:
                 await deaf.greet(device="deaf")
                 with suppress(asyncio.TimeoutError, grpc.aio.AioRpcError):
                     await asyncio.wait_for(_talk(deaf), 3)
-                await until(lambda: not any(c.connected for c in served.hub.frames.cameras()))
+                await until(lambda: not any(c.connected for c in served.cloud.frames.cameras()))
 
         run(bundle, work, replace(QUICK, stalled_timeout_s=0.5))
 
@@ -152,7 +152,7 @@ class TestRates:
             assert await acks == list(range(1, count + 1))
             took_s = time.monotonic() - began
             assert took_s >= (count - 20 * BURST_S) / 20 * 0.8
-            assert served.hub.quotas.slowed >= 30
+            assert served.cloud.quotas.slowed >= 30
             assert caplog.text.count("device kerb sends faster than its quota") == 1
 
         run(bundle, work, replace(QUICK, quota=quota))
@@ -169,7 +169,7 @@ class TestRates:
                 await loud.greet(device="loud")
                 flood = asyncio.create_task(_talk(loud))
                 reading = asyncio.create_task(_acks(loud, 1 << 30))
-                await until(lambda: served.hub.quotas.slowed > 0)
+                await until(lambda: served.cloud.quotas.slowed > 0)
                 beside_s = await _round_trips(quiet, 101, 30)
                 for task in (flood, reading):
                     task.cancel()
@@ -186,7 +186,7 @@ class TestRates:
             for number in range(1, 31):
                 await edge.say(question=question(number))
                 await edge.answer(number)
-            assert served.hub.quotas.slowed > 0
+            assert served.cloud.quotas.slowed > 0
 
         run(bundle, work, replace(QUICK, quota=Quota(messages_per_s=3)))
 
@@ -204,7 +204,7 @@ class TestPlaces:
                     message = await edge.greet(device=device, cameras=names)
                     refused += message.failure.code == "limit"
                 assert refused == 15
-            assert len(served.hub.frames.cameras()) == 128
+            assert len(served.cloud.frames.cameras()) == 128
             honest = EdgeEnd(served, bundle)
             assert (await honest.greet(cameras=[f"c{n}" for n in range(16)])).HasField("welcome")
 
@@ -295,8 +295,8 @@ class TestPlaces:
         async def main() -> None:
             settings = replace(QUICK, quota=Quota(storing=4))
             async with serving(bundle, settings=settings) as served:
-                held = _HeldStore(served.hub.store)
-                object.__setattr__(served.hub, "store", held)
+                held = _HeldStore(served.cloud.store)
+                object.__setattr__(served.cloud, "store", held)
                 greedy, other = EdgeEnd(served, bundle), EdgeEnd(served, bundle)
                 await greedy.greet(device="greedy")
                 await other.greet(device="other")

@@ -142,8 +142,8 @@ def test_observations_come_back_as_they_were_noted(database: Database) -> None:
         boot=HIGHEST,
         sequence=HIGHEST - 1,
         captured_ns=5 * S,
+        identity=bytes(range(32)),
         question="what ?",
-        max_tokens=7,
         answer="a car",
         finish="length",
         packet_bytes=321,
@@ -185,7 +185,7 @@ def test_a_session_is_known_by_all_that_its_hello_said() -> None:
     assert same == FACTS
     changes = {
         "device": "mast", "boot": 1, "epoch_unix_ms": 1, "cameras": ("south",),
-        "bundle_digest": bytes(32), "software": "other",
+        "token_digest": bytes(32), "software": "other",
     }  # fmt: skip
     keys = {session_key(replace(FACTS, **{name: value})) for name, value in changes.items()}  # type: ignore[arg-type]
     assert len({session_key(same), *keys}) == 1 + len(changes)

@@ -30,6 +30,7 @@ from saccade_testing.cloud_server import (
     serving,
 )
 from saccade_testing.commands import cloud_process, run
+from saccade_testing.questions import ask_request
 from saccade_testing.store_contract import locked
 from saccade_testing.tiny_bundle import write_bundle
 from saccade_testing.tokens import EPOCH_UNIX_MS
@@ -96,9 +97,9 @@ def test_an_acknowledged_packet_is_stored_and_the_next_welcome_says_so(
 def welcome_of(served: Served, resume_after: int, stored: list[int]) -> pb.Welcome:
     return pb.Welcome(
         protocol=1,
-        bundle_digest=served.hub.digest,
-        codecs=served.hub.limits.codecs,
-        limits=served.hub.limits.to_wire(),
+        token_digest=served.bundle.token_digest,
+        codecs=served.bundle.limits.codecs,
+        limits=served.bundle.limits.to_wire(),
         resume_after=resume_after,
         stored=stored,
     )
@@ -125,8 +126,8 @@ def test_another_packet_under_the_same_identity_is_refused_by_name(
         assert (failure.code, failure.sequence, failure.fatal) == ("packet", 4, False)
         assert "another packet 4" in failure.message
         assert (await settle(edge, packet(4)))[0].ack.stored, "the first one is still there"
-        assert isinstance(served.hub.store, SqlStore)
-        assert (await served.hub.store.totals()).conflicts == 1
+        assert isinstance(served.cloud.store, SqlStore)
+        assert (await served.cloud.store.totals()).conflicts == 1
 
     serve(work)
 
@@ -229,7 +230,7 @@ def test_history_is_what_watchers_saw_also_after_a_restart(serve: Serve, bundle:
             await edge.say(question=question(number, sequence=number))
             await edge.answer(number)
             seen.append(await watch.read())
-        ask = fleet_pb2.AskRequest(camera="north", question="how many")
+        ask = ask_request("north")
         assert [reply async for reply in served.fleet.Ask(ask)][-1].last
         seen.append(await watch.read())
         watch.cancel()

@@ -178,9 +178,9 @@ class TestHeldCalls:
         async def work(served: Served) -> None:
             async with AsyncExitStack() as stack:
                 await hold(stack, served.address, None, watch_answers, 20, 20)
-                await until(lambda: served.hub.board.watchers >= 20)
+                await until(lambda: served.cloud.board.watchers >= 20)
                 await check_a_new_device_is_served(served, bundle)
-                assert served.hub.board.watchers <= 64
+                assert served.cloud.board.watchers <= 64
                 async with channel_to(served.address, None) as channel:
                     fleet: Any = FleetStub(channel)
                     assert await fleet.ListCameras(fleet_pb2.ListCamerasRequest())
@@ -200,7 +200,7 @@ class TestHeldCalls:
             refused = [call for call in held if call.done()]
             assert {await call.code() for call in refused} == {EXHAUSTED}
             other = watch(fleet_pb2.WatchRequest(), metadata=second)
-            await until(lambda: served.hub.board.watchers == 4)
+            await until(lambda: served.cloud.board.watchers == 4)
             for call in (*held, other):
                 call.cancel()
 
@@ -328,7 +328,7 @@ class TestMalformed:
         self, bundle: Bundle, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def work(served: Served) -> None:
-            monkeypatch.setattr(served.hub.frames, "cameras", lambda: 1 / 0)
+            monkeypatch.setattr(served.cloud.frames, "cameras", lambda: 1 / 0)
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await served.fleet.ListCameras(fleet_pb2.ListCamerasRequest())
             assert caught.value.code() is grpc.StatusCode.INTERNAL

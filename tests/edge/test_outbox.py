@@ -4,21 +4,21 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from saccade.turns import asking
 from saccade.v1 import tokens_pb2
-from saccade.v1 import vision_pb2 as pb
 from saccade_edge.uplink.backoff import Backoff
 from saccade_edge.uplink.link_state import Bounds
 from saccade_edge.uplink.outbox import Outbox
-from saccade_edge.uplink.queued_packet import QueuedPacket
+from saccade_edge.uplink.queued_packet import OpenQuestion, QueuedPacket
 
 
-def queued(sequence: int, *questions: pb.Question) -> QueuedPacket:
+def queued(sequence: int, *questions: OpenQuestion) -> QueuedPacket:
     packet = tokens_pb2.FramePacket(sequence=sequence)
     return QueuedPacket(packet, {asked.id: asked for asked in questions})
 
 
-def question(question_id: int, sequence: int) -> pb.Question:
-    return pb.Question(id=question_id, sequence=sequence, text="what is it?")
+def question(question_id: int, sequence: int) -> OpenQuestion:
+    return OpenQuestion(question_id, sequence, asking("what is it?"))
 
 
 async def waits(work: Coroutine[Any, Any, Any]) -> bool:

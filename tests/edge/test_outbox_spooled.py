@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from saccade.turns import asking
 from saccade.v1 import tokens_pb2
-from saccade.v1 import vision_pb2 as pb
 from saccade_edge.spool import Asked, Entry, Fate
 from saccade_edge.uplink.link_state import Bounds
 from saccade_edge.uplink.outbox import UNSTORED_PAUSE_S, Outbox
 from saccade_edge.uplink.packet_queues import MOST_IN_MEMORY
-from saccade_edge.uplink.queued_packet import QueuedPacket
+from saccade_edge.uplink.queued_packet import OpenQuestion, QueuedPacket
 from saccade_edge.uplink.spool_transfer import PAGE_BYTES, PAGE_PACKETS
 from saccade_testing.spools import Opened, accounted, opened
 
@@ -36,12 +36,12 @@ class Edge:
     async def add(self, *questions: str, size: int = 10, late: bool = False) -> QueuedPacket:
         sequence = self.spool.next_sequence()
         packet = tokens_pb2.FramePacket(sequence=sequence, layers=[bytes(size)])
-        asked = tuple(Asked(self.spool.next_question(), text) for text in questions)
+        asked = tuple(Asked(self.spool.next_question(), asking(text)) for text in questions)
         now_ms = time.time_ns() // 1_000_000
-        entry = Entry(sequence, 0, now_ms, now_ms, 0, packet.SerializeToString(), asked)
+        entry = Entry(sequence, 0, now_ms, now_ms, packet.SerializeToString(), asked)
         queued = QueuedPacket(
             packet,
-            {q.id: pb.Question(id=q.id, sequence=sequence, text=q.text) for q in asked},
+            {q.id: OpenQuestion(q.id, sequence, q.question) for q in asked},
             deadline_s=0.0 if late else math.inf,
             entry=entry,
         )
@@ -175,7 +175,7 @@ def test_bytes_that_are_no_packet_end_as_damaged(tmp_path: Path) -> None:
     async def test(edge: Edge) -> None:
         sequence = edge.spool.next_sequence()
         await edge.spool.put(
-            Entry(sequence, 0, time.time_ns() // 1_000_000, 0, 0, b"\xff" * 9), saying=False
+            Entry(sequence, 0, time.time_ns() // 1_000_000, 0, b"\xff" * 9), saying=False
         )
         edge.spool.release(sequence)
         await edge.outbox.rewind([])

@@ -50,9 +50,7 @@ def test_a_spool_is_shown_while_it_is_in_use(tmp_path: Path) -> None:
         path = tmp_path / "spool"
         async with opened(path, quota_bytes=100_000) as it:
             for sequence in range(1, 6):
-                assert (
-                    await it.spool.put(entry(sequence, priority=sequence // 4), saying=True) is None
-                )
+                assert await it.spool.put(entry(sequence), saying=True) is None
             it.spool.settle(1, "delivered")
             it.spool.settle(2, "refused:packet")
             assert await it.spool.put(entry(6), saying=True) is None  # all before it is done
@@ -61,12 +59,12 @@ def test_a_spool_is_shown_while_it_is_in_use(tmp_path: Path) -> None:
             lines = shown.stdout.splitlines()
             assert lines[0].startswith(f"{path}: device kerb, boot ")
             assert lines[1].startswith("waiting: 4 packets, ")
-            assert lines[2].startswith("  north, priority 0: 2 packets, ")
-            assert lines[4:] == ["handed over: 6, delivered: 1", "  refused:packet: 1"]
+            assert lines[2].startswith("  north: 4 packets, ")
+            assert lines[3:] == ["handed over: 6, delivered: 1", "  refused:packet: 1"]
             shown = await asyncio.to_thread(run, "edge", "spool", str(path), "--json")
             record = json.loads(shown.stdout)
             assert (record["packets"], record["handed"], record["lost"]) == (4, 6, 1)
-            assert [group["packets"] for group in record["waiting"]] == [2, 2]
+            assert [group["packets"] for group in record["waiting"]] == [4]
 
     asyncio.run(asyncio.wait_for(test(), 60))
 

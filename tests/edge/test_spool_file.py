@@ -45,8 +45,8 @@ class Model:
 
     def put(self, new: Entry) -> None:
         over = sum(map(cost, self.rows.values())) + cost(new) - QUOTA
-        for old in sorted(self.rows.values(), key=lambda e: (e.priority, e.sequence)):
-            if over > 0 and old.priority <= new.priority and old.sequence not in self.held:
+        for old in sorted(self.rows.values(), key=lambda e: e.sequence):
+            if over > 0 and old.sequence not in self.held:
                 over -= cost(old)
                 self.end(old.sequence, Fate.QUOTA.value)
         if over <= 0:
@@ -61,7 +61,7 @@ class Model:
 
     def page(self, rows: int) -> list[Entry]:
         free = [e for e in self.rows.values() if e.sequence not in self.held]
-        chosen = sorted(free, key=lambda e: (-e.priority, e.sequence))[:rows]
+        chosen = sorted(free, key=lambda e: e.sequence)[:rows]
         self.held |= {e.sequence for e in chosen}
         return chosen
 
@@ -95,18 +95,16 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @rule(
         size=st.integers(0, 1500),
-        priority=st.integers(0, 3),
         age_ms=st.integers(0, HOUR_MS),
         asked=st.booleans(),
     )
-    def put(self, size: int, priority: int, age_ms: int, asked: bool) -> None:
+    def put(self, size: int, age_ms: int, asked: bool) -> None:
         self.given += 1
         questions = ("what is it?",) if asked else ()
         new = entry(
             self.given,
             *questions,
             size=size,
-            priority=priority,
             captured_unix_ms=NOW_MS - age_ms,
         )
         self.step(lambda f: f.put(new, saying=False), lambda m: m.put(new))
@@ -320,7 +318,7 @@ def test_a_full_file_takes_deletes_and_then_packets_again(file: SpoolFile) -> No
         assert file.put(entry(kept + 1, size=3000), saying=False) is None
 
 
-def test_on_a_short_disk_the_least_important_makes_room(tmp_path: Path) -> None:
+def test_on_a_short_disk_the_oldest_makes_room(tmp_path: Path) -> None:
     """``reserve_bytes`` beyond any disk: it is always short."""
     short = SpoolSettings(tmp_path / "spool", reserve_bytes=1 << 60)
     file = SpoolFile.open(short, DIGEST, FRESH)
@@ -330,7 +328,7 @@ def test_on_a_short_disk_the_least_important_makes_room(tmp_path: Path) -> None:
     file = open_file(tmp_path / "spool")
     with file.transaction():
         for sequence in range(1, 9):
-            file.put(entry(sequence, priority=sequence % 2), saying=False)
+            file.put(entry(sequence), saying=False)
             file.release(sequence)
     file.close()
     file = SpoolFile.open(short, DIGEST, FRESH)
@@ -338,7 +336,7 @@ def test_on_a_short_disk_the_least_important_makes_room(tmp_path: Path) -> None:
         assert file.put(entry(9), saying=False) is None
     assert file.counts[Fate.DISK_FULL.value] == 1
     held = [row[0] for row in file.connection.execute("SELECT sequence FROM packet")]
-    assert held == [1, 3, 4, 5, 6, 7, 8, 9]  # 2 was the oldest of the lowest priority
+    assert held == [2, 3, 4, 5, 6, 7, 8, 9]
 
 
 def test_numbers_are_reserved_ahead(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from saccade.errors import ConfigError
+from saccade.turns import asking
 from saccade_edge.spool import Asked, Entry, Fate, Identity, SpoolReborn, SpoolReport, SpoolSettings
 from saccade_edge.spool.packet_rows import OVERHEAD_BYTES, cost
 from saccade_edge.spool.replacing import move_aside
@@ -110,15 +111,16 @@ class TestFaults:
 
 class TestRows:
     def test_a_row_costs_its_packet_its_questions_and_a_hundred_bytes(self) -> None:
-        plain = Entry(1, 0, 0, 0, 0, b"x" * 50)
-        asked = Entry(1, 0, 0, 0, 0, b"x" * 50, (Asked(7, "wo?"),))
+        plain = Entry(1, 0, 0, 0, b"x" * 50)
+        asked = Entry(1, 0, 0, 0, b"x" * 50, (Asked(7, asking("wo?")),))
         assert OVERHEAD_BYTES == 100
         assert cost(plain) == 50 + len("[]") + 100
         assert cost(asked) == 50 + len('[[7, "wo?"]]') + 100
 
     def test_all_of_an_entry_comes_back(self, tmp_path: Path) -> None:
         file = open_file(tmp_path / "spool")
-        full = Entry(9, 0, NOW_MS, NOW_MS + 5, 2, b"\x00\xff", (Asked(3, "w\u00fc?"), Asked(4, "")))
+        asked = (Asked(3, asking("w\u00fc?")), Asked(4, asking("", system="Be brief.")))
+        full = Entry(9, 0, NOW_MS, NOW_MS + 5, b"\x00\xff", asked)
         put(file, full)
         with file.transaction():
             assert file.page(1, 1000) == [full]
@@ -164,18 +166,6 @@ class TestRoom:
         assert put(file, entry(2, size=101)) == [Fate.QUOTA]
         assert sequences(file) == [1]
 
-    def test_the_least_important_goes_first_and_what_is_more_important_stays(
-        self, tmp_path: Path
-    ) -> None:
-        file = self.quota(tmp_path, 3)
-        put(file, entry(1, priority=1), entry(2, priority=0), entry(3, priority=2))
-        put(file, entry(4, priority=1))
-        assert sequences(file) == [1, 3, 4]
-        put(file, entry(5, priority=1))
-        assert sequences(file) == [3, 4, 5]
-        assert put(file, entry(6, priority=0)) == [Fate.QUOTA]
-        assert sequences(file) == [3, 4, 5]
-
     def test_room_that_is_a_byte_short_is_no_room(self, tmp_path: Path) -> None:
         file = self.quota(tmp_path, 2)
         put(file, entry(1), hold=True)
@@ -204,12 +194,12 @@ class TestRoom:
 
 
 class TestPages:
-    def test_the_most_important_come_first_and_in_them_the_oldest(self, tmp_path: Path) -> None:
+    def test_the_oldest_come_first(self, tmp_path: Path) -> None:
         file = open_file(tmp_path / "spool")
-        put(file, *(entry(n, priority=p) for n, p in ((1, 0), (2, 3), (3, 1), (4, 3))))
+        put(file, *(entry(n) for n in (2, 1, 4, 3)))
         with file.transaction():
-            assert [e.sequence for e in file.page(3, 1 << 20)] == [2, 4, 3]
-            assert [e.sequence for e in file.page(3, 1 << 20)] == [1]
+            assert [e.sequence for e in file.page(3, 1 << 20)] == [1, 2, 3]
+            assert [e.sequence for e in file.page(3, 1 << 20)] == [4]
             assert file.page(3, 1 << 20) == []
 
     def test_a_page_is_filled_to_its_last_byte(self, tmp_path: Path) -> None:
@@ -357,24 +347,22 @@ class TestReports:
         nothing = SpoolReport("p", "kerb", "b", ("north",), 0, 0, 0, 1000)
         assert (nothing.handed, nothing.delivered, nothing.ended, nothing.lost) == (0, 0, 0, 0)
 
-    def test_a_look_from_outside_groups_by_camera_and_priority(self, tmp_path: Path) -> None:
+    def test_a_look_from_outside_groups_by_camera(self, tmp_path: Path) -> None:
         path = tmp_path / "spool"
         file = open_file(path, quota_bytes=5000)
-        one = entry(1, priority=1, captured_unix_ms=NOW_MS)
-        two = entry(2, priority=1, captured_unix_ms=NOW_MS + 2500)
-        put(file, one, two, entry(3, priority=0, captured_unix_ms=NOW_MS))
+        one = entry(1, captured_unix_ms=NOW_MS)
+        two = entry(2, captured_unix_ms=NOW_MS + 2500)
+        put(file, one, two, entry(3, captured_unix_ms=NOW_MS))
         report, waiting = look_into(path)
         assert waiting == [
-            Waiting("north", 0, 1, cost(one), NOW_MS, NOW_MS),
-            Waiting("north", 1, 2, 2 * cost(one), NOW_MS, NOW_MS + 2500),
+            Waiting("north", 3, 3 * cost(one), NOW_MS, NOW_MS + 2500),
         ]
         assert (report.packets, report.bytes, report.other_bundle) == (3, 3 * cost(one), 0)
         assert (report.device, report.boot) == ("kerb", f"{FRESH.boot:016x}")
         assert (report.cameras, report.quota_bytes) == (("north",), 5000)
         assert report_lines(report, waiting)[1:] == [
             f"waiting: 3 packets, {3 * cost(one)} of 5,000 bytes",
-            f"  north, priority 0: 1 packets, {cost(one)} bytes, captured within 0 s",
-            f"  north, priority 1: 2 packets, {2 * cost(one)} bytes, captured within 2 s",
+            f"  north: 3 packets, {3 * cost(one)} bytes, captured within 2 s",
             "handed over: 3, delivered: 0",
         ]
 

@@ -91,20 +91,20 @@ def test_live_goes_before_the_backlog_and_the_newest_first(bundle: Bundle, tmp_p
 
     async def test() -> None:
         async with spooled_edge(NOBODY, bundle, tmp_path / "spool") as edge:
-            for priority in (0, 2, 1):
-                await edge.send(priority=priority)
+            for _ in range(3):
+                await edge.send()
             await edge.end(retire=True)
         async with (
             scripted_cloud(bundle, slow) as cloud,
             spooled_edge(cloud.address, bundle, tmp_path / "spool", deadline_s=30.0) as edge,
         ):
-            await edge.until(lambda: cloud.lines != [] and sequences(cloud) == [2])
+            await edge.until(lambda: cloud.lines != [] and sequences(cloud) == [1])
             for _ in range(3):
                 await edge.send()
             release.set()
             assert await edge.end()
-            # 2 had the highest priority of the backlog; then live, then the rest of the backlog.
-            assert sequences(cloud) == [2, 6, 5, 4, 3, 1]
+            # The first of the backlog, before there was anything live; then live, then the rest.
+            assert sequences(cloud) == [1, 6, 5, 4, 2, 3]
 
     play(test)
 

@@ -16,6 +16,7 @@ import pytest
 from saccade.bundle import Bundle
 from saccade.errors import (
     DigestMismatch,
+    Forbidden,
     LimitExceeded,
     QuestionError,
     RemoteError,
@@ -42,6 +43,7 @@ from saccade_edge.uplink import (
     UplinkEvent,
     UplinkSettings,
 )
+from saccade_testing.questions import text_of
 from saccade_testing.scripted_cloud import Line, ScriptedCloud, honest, scripted_cloud, serve
 from saccade_testing.shipped import SHIPPED
 
@@ -99,7 +101,7 @@ def test_what_is_sent_is_acknowledged_and_what_is_asked_is_answered(bundle: Bund
             kinds = [m.WhichOneof("kind") for m in line.heard]
             assert kinds == ["hello", "packet", "question", "packet", "bye"]
             assert (hello.device, list(hello.cameras)) == ("kerb", ["north"])
-            assert hello.bundle_digest == bundle.digest
+            assert hello.token_digest == bundle.token_digest
             assert edge.events[0] == Connected(cloud.address, 0)
             acks = edge.told(Acknowledged)
             assert [(a.sequence, a.packet_bytes) for a in acks] == [
@@ -162,7 +164,7 @@ def test_after_a_lost_connection_all_that_is_owed_comes_and_nothing_twice(bundle
             assert await edge.end()
             second = cloud.lines[1]
             assert [p.sequence for p in second.said("packet")] == [1, 2, 3]
-            assert [q.text for q in second.said("question")] == ["what is it?", "and now?"]
+            assert [text_of(q) for q in second.said("question")] == ["what is it?", "and now?"]
             boots = {line.said("hello")[0].boot for line in cloud.lines}
             assert len(boots) == 1  # the cloud knows the packets again
             assert edge.told(Connected)[1] == Connected(cloud.address, 3)
@@ -222,7 +224,7 @@ async def fatally(line: Line, error: SaccadeError) -> None:
     await line.context.abort(*to_status(error))
 
 
-@pytest.mark.parametrize("error", [DigestMismatch("another bundle"), VersionMismatch("protocol 9")])
+@pytest.mark.parametrize("error", [Forbidden("another device"), VersionMismatch("protocol 9")])
 @pytest.mark.parametrize("how", ["failure", "status"])
 def test_what_no_retry_can_mend_ends_the_uplink_at_once(
     bundle: Bundle, error: SaccadeError, how: str
@@ -245,7 +247,7 @@ def test_what_no_retry_can_mend_ends_the_uplink_at_once(
 
 @pytest.mark.parametrize(
     ("lie", "error"),
-    [({"bundle_digest": bytes(32)}, DigestMismatch), ({"protocol": 9}, VersionMismatch)],
+    [({"token_digest": bytes(32)}, DigestMismatch), ({"protocol": 9}, VersionMismatch)],
 )
 def test_a_welcome_of_another_kind_is_not_accepted(
     bundle: Bundle, lie: dict[str, Any], error: type[SaccadeError]
@@ -257,7 +259,7 @@ def test_a_welcome_of_another_kind_is_not_accepted(
     async def test() -> None:
         async with scripted_cloud(bundle, lies) as cloud:
             with pytest.raises(error):
-                await Edge(cloud.address, bundle).running
+                await Edge(cloud.address, bundle, patience_s=0.5).running
 
     play(test)
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from saccade.turns import asking
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade_edge.spool import Asked, Entry, Fate
@@ -19,7 +20,7 @@ from saccade_edge.uplink.in_flight import MOST_DOUBTS, InFlight
 from saccade_edge.uplink.link_state import Bounds
 from saccade_edge.uplink.outbox import Outbox
 from saccade_edge.uplink.packet_queues import MOST_BYTES_IN_MEMORY, MOST_IN_MEMORY, Queues, too_much
-from saccade_edge.uplink.queued_packet import QueuedPacket
+from saccade_edge.uplink.queued_packet import OpenQuestion, QueuedPacket
 from saccade_edge.uplink.uplink_events import (
     Acknowledged,
     Answered,
@@ -31,8 +32,8 @@ from saccade_edge.uplink.uplink_events import (
 KB_PER_S = 1000.0
 
 
-def question(number: int, sequence: int) -> pb.Question:
-    return pb.Question(id=number, sequence=sequence, text=f"what is {number}?")
+def question(number: int, sequence: int) -> OpenQuestion:
+    return OpenQuestion(number, sequence, asking(f"what is {number}?"))
 
 
 def queued(sequence: int, *questions: int, size: int = 0, live: bool = True) -> QueuedPacket:
@@ -246,7 +247,7 @@ class TestQueues:
             queues.add(each)
         two.settled = True
         queues.behind.append(four)
-        one.entry = Entry(1, 0, 0, 0, 0, b"", ())
+        one.entry = Entry(1, 0, 0, 0, b"", ())
         three.entry, three.unkept = one.entry, Fate.DISK_FULL
         assert (queues.unsettled, queues.owing, queues.kept) == (1, 1, 1)
 
@@ -254,7 +255,7 @@ class TestQueues:
 def test_a_packet_from_the_spool_is_late_and_has_its_questions() -> None:
     packet = tokens_pb2.FramePacket(sequence=7, layers=[b"abc"])
     raw = packet.SerializeToString()
-    entry = Entry(7, 0, 0, 0, 0, raw, (Asked(4, "who?"), Asked(3, "what?")))
+    entry = Entry(7, 0, 0, 0, raw, (Asked(4, asking("who?")), Asked(3, asking("what?"))))
     it = QueuedPacket.of(entry)
     assert (it.sequence, it.size, it.live, it.kept) == (7, len(raw), False, True)
     assert it.deadline_s == -math.inf

@@ -18,7 +18,8 @@ from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetStub
 from saccade.v1.vision_pb2_grpc import VisionStub
-from saccade_cloud.assemble import open_engine, open_hub
+from saccade_cloud.assemble import open_cloud, open_engine
+from saccade_cloud.cloud_context import CloudContext, ServedBundle
 from saccade_cloud.engines.base import (
     Capabilities,
     Engine,
@@ -27,10 +28,11 @@ from saccade_cloud.engines.base import (
     Prompt,
     TokenChunk,
 )
-from saccade_cloud.hub import Hub
+from saccade_cloud.packet_keys import PacketKeys
 from saccade_cloud.server import CloudServer
 from saccade_cloud.server_settings import Address, ServerSettings
 from saccade_cloud.store.store_opening import MEMORY, open_store
+from saccade_testing.questions import wire_question
 from saccade_testing.tokens import CAMERAS, EPOCH_UNIX_MS, usual_frame
 
 # Edges are not bounded: on a slow machine a budget would come between the messages a test awaits.
@@ -42,11 +44,16 @@ class Served:
     """A running server and stubs on one channel to it."""
 
     server: CloudServer
-    hub: Hub
+    cloud: CloudContext
     address: str
     channel: grpc.aio.Channel
     vision: Any  # stubs are typed for the synchronous channel
     fleet: Any
+
+    @property
+    def bundle(self) -> ServedBundle:
+        """The only one, or the first."""
+        return next(iter(self.cloud.bundles))
 
 
 @asynccontextmanager
@@ -56,15 +63,19 @@ async def serving(
     settings: ServerSettings = QUICK,
     tls: ClientTls | None = None,
     store: str = MEMORY,
+    more: Sequence[Bundle] = (),
+    keys: PacketKeys | None = None,
 ) -> AsyncIterator[Served]:
-    """``tls``: of the channel that comes with it."""
+    """``tls``: of the channel that comes with it; ``more``: bundles beside ``bundle``."""
     kept = open_store(store, timeout_s=settings.store_timeout_s)
-    hub = open_hub(bundle, engine or open_engine(bundle), settings, kept)
-    server = CloudServer(hub)
+    engines = [engine or open_engine(bundle), *map(open_engine, more)]
+    served = list(zip([bundle, *more], engines, strict=True))
+    cloud = open_cloud(served, settings, kept, keys)
+    server = CloudServer(cloud)
     address = str(await server.start())
     try:
         async with channel_to(address, tls) as channel:
-            yield Served(server, hub, address, channel, VisionStub(channel), FleetStub(channel))
+            yield Served(server, cloud, address, channel, VisionStub(channel), FleetStub(channel))
     finally:
         await server.stop()
 
@@ -197,7 +208,7 @@ def hello(bundle: Bundle, **fields: Any) -> pb.Hello:
         protocol=PROTOCOL,
         device="kerb",
         boot=1,
-        bundle_digest=bundle.digest,
+        token_digest=bundle.token_digest,
         cameras=CAMERAS,
         epoch_unix_ms=EPOCH_UNIX_MS,
     )
@@ -223,4 +234,4 @@ def damaged_packet(sequence: int = 1) -> tokens_pb2.FramePacket:
 
 
 def question(question_id: int, sequence: int = 1, text: str = "what color is it") -> pb.Question:
-    return pb.Question(id=question_id, sequence=sequence, text=text)
+    return wire_question(question_id, sequence, text)

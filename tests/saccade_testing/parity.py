@@ -75,13 +75,16 @@ class Told:
 
 
 def run(
-    engine: TransformersEngine, prompts: Sequence[Prompt], continuations: Sequence[list[int]]
+    engine: TransformersEngine,
+    prompts: Sequence[Prompt],
+    continuations: Sequence[list[int]],
+    steps: int = STEPS,
 ) -> list[Told]:
-    """All ``prompts`` at once: greedy tokens, and the scores of ``continuations``."""
+    """All ``prompts`` at once: ``steps`` greedy tokens, and the scores of ``continuations``."""
 
     async def one(prompt: Prompt, continuation: list[int]) -> Told:
         ids: list[int] = []
-        async with aclosing(engine.generate(prompt, GenerateParams(STEPS))) as chunks:
+        async with aclosing(engine.generate(prompt, GenerateParams(steps))) as chunks:
             async for chunk in chunks:
                 ids += chunk.ids
         return Told(ids, await engine.scores(prompt, continuation))

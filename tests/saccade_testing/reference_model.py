@@ -6,8 +6,9 @@ place keeps the position that it has in the whole prompt. No part of Saccade tak
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from transformers import DynamicCache
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from saccade.turns import Turn
 from saccade.types import F32
@@ -33,12 +33,14 @@ class Asked:
     """A prompt with pixels, as the family's processor makes it.
 
     ``dropped``: places that are pruned away; ``replaced``: embeddings (and deepstack rows) of all
-    visual tokens in place of the model's own, for merged tokens.
+    visual tokens in place of the model's own, for merged tokens. ``rows``: [3 * K, N] positions of
+    all places in place of the model's own, for merged tokens that keep the places of K members.
     """
 
     inputs: Mapping[str, torch.Tensor]
     dropped: tuple[int, ...] = ()
     replaced: Visual | None = None
+    rows: I64 | None = None
 
     @property
     def ids(self) -> I64:
@@ -72,7 +74,7 @@ class ReferenceModel:
 
     def generate(self, asked: Asked, count: int) -> list[int]:
         """``count`` greedy tokens; whatever they are, none ends the answer."""
-        if asked.dropped or asked.replaced is not None:
+        if asked.dropped or asked.replaced is not None or asked.rows is not None:
             return self._generate_by_hand(asked, count)
         with torch.inference_mode():
             ids = self.model.generate(
@@ -94,7 +96,9 @@ class ReferenceModel:
         return scores
 
     def positions(self, asked: Asked) -> tuple[I64, int]:
-        """[1 | 3, N] of the whole prompt, and the next one."""
+        """[1 | 3 | 3 * K, N] of the whole prompt, and the next one."""
+        if asked.rows is not None:
+            return asked.rows, int(asked.rows[:, -1].max()) + 1
         inner = self.model.model
         if hasattr(inner, "get_rope_index"):
             wanted = ("input_ids", "image_grid_thw", "attention_mask", "mm_token_type_ids")
@@ -107,12 +111,10 @@ class ReferenceModel:
     def visual(self, asked: Asked) -> Visual:
         """What the model's own vision half gives."""
         places = np.flatnonzero(asked.ids == self.model.config.image_token_id)
-        given = {k: v for k, v in asked.inputs.items() if k not in _NOT_VISUAL}
-        if not given:
+        if not len(places):
             width = self.model.config.get_text_config().hidden_size
             return Visual(places, np.zeros((0, width), np.float32))
-        with torch.inference_mode():
-            outputs = self.model.get_image_features(**given)
+        outputs = self._features(asked)
         deep = getattr(outputs, "deepstack_features", None)
         return Visual(
             places,
@@ -137,6 +139,17 @@ class ReferenceModel:
         return Prompt(
             asked.ids[kept], positions[:, kept], last, tuple(spans), shared, prefix_attention=prefix
         )
+
+    @contextmanager
+    def members(self, interleaved: bool) -> Iterator[None]:
+        """Rotary embeddings of [3 * K, N] positions, written out channel by channel."""
+        decoder = self.model.model.language_model
+        own = decoder.rotary_emb
+        decoder.rotary_emb = _MemberRotary(own.inv_freq, own.mrope_section, interleaved)
+        try:
+            yield
+        finally:
+            decoder.rotary_emb = own
 
     def _generate_by_hand(self, asked: Asked, count: int) -> list[int]:
         cache = DynamicCache(config=self.model.config)
@@ -166,8 +179,22 @@ class ReferenceModel:
         inputs["position_ids"] = rows if len(rows) == 1 else rows[:, None]
         if asked.replaced is not None:
             inputs = {k: v for k, v in inputs.items() if k in {*_NOT_VISUAL, "position_ids"}}
-            inputs["mm_encoder_outputs"] = {"image": _outputs(asked.replaced, self.dtype)}
+            inputs["mm_encoder_outputs"] = {"image": self._outputs(asked, asked.replaced)}
         return inputs
+
+    def _outputs(self, asked: Asked, visual: Visual) -> Any:
+        """What the vision half would give, with other numbers in it."""
+        outputs = self._features(asked)
+        outputs.pooler_output = _filled(outputs.pooler_output, visual.embeds)
+        if visual.deepstack is not None:
+            pairs = zip(outputs.deepstack_features, visual.deepstack, strict=True)
+            outputs.deepstack_features = [_filled(like, rows) for like, rows in pairs]
+        return outputs
+
+    def _features(self, asked: Asked) -> Any:
+        given = {k: v for k, v in asked.inputs.items() if k not in _NOT_VISUAL}
+        with torch.inference_mode():
+            return self.model.get_image_features(**given)
 
     def _extended(self, asked: Asked, added: Sequence[int]) -> dict[str, torch.Tensor]:
         """The inputs with a value a place, with the generated tokens behind."""
@@ -182,9 +209,40 @@ class ReferenceModel:
         return more
 
 
+class _MemberRotary(torch.nn.Module):
+    """The angles of PPE (arXiv 2510.22936) for M-RoPE: channel j of the s that an axis turns takes
+    the place of member j * K // s.
+    """
+
+    def __init__(
+        self, frequencies: torch.Tensor, sections: Sequence[int], interleaved: bool
+    ) -> None:
+        super().__init__()
+        self.frequencies = frequencies
+        self.channels: list[tuple[int, int, int]] = []  # axis, place in it, size of it
+        counts = [0, 0, 0]
+        for channel in range(sum(sections)):
+            if interleaved:
+                axis = channel % 3 if channel < 3 * sections[channel % 3] else 0
+            else:
+                axis = next(a for a in range(3) if channel < sum(sections[: a + 1]))
+            self.channels.append((axis, counts[axis], sections[axis]))
+            counts[axis] += 1
+
+    def forward(
+        self, x: torch.Tensor, position_ids: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        members = max(len(position_ids) // 3, 1)
+        rows = position_ids.expand(3 * members, -1, -1).float()
+        places = [rows[axis * members + j * members // size] for axis, j, size in self.channels]
+        angles = torch.stack(places, dim=-1) * self.frequencies
+        angles = torch.cat([angles, angles], dim=-1)
+        return angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+
+
 def dropping(asked: Asked, places: Iterable[int]) -> Asked:
     """The same prompt without ``places``."""
-    return Asked(asked.inputs, tuple(sorted(int(place) for place in places)), asked.replaced)
+    return replace(asked, dropped=tuple(sorted(int(place) for place in places)))
 
 
 def _flat(features: Any) -> F32:
@@ -193,12 +251,14 @@ def _flat(features: Any) -> F32:
     return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts]).float().numpy()
 
 
-def _outputs(visual: Visual, dtype: torch.dtype) -> Any:
-    outputs: Any = BaseModelOutputWithPooling()
-    outputs.pooler_output = (torch.from_numpy(visual.embeds).to(dtype),)
-    if visual.deepstack is not None:
-        outputs.deepstack_features = [torch.from_numpy(r).to(dtype) for r in visual.deepstack]
-    return outputs
+def _filled(like: Any, rows: F32) -> Any:
+    """``rows`` in the shape of ``like``, a tensor or a list of them."""
+    tensor = torch.from_numpy(rows)
+    if isinstance(like, torch.Tensor):
+        return tensor.to(like.dtype).reshape(like.shape)
+    ends = np.cumsum([part.numel() // part.shape[-1] for part in like])[:-1]
+    pairs = zip(like, np.split(rows, ends), strict=True)
+    return type(like)(_filled(part, own) for part, own in pairs)
 
 
 def _runs(places: Sequence[int]) -> list[list[int]]:

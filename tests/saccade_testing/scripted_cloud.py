@@ -14,6 +14,7 @@ from saccade.limits import Limits
 from saccade.session import PROTOCOL
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionServicer, add_VisionServicer_to_server
+from saccade_testing.questions import sequence_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -42,7 +43,7 @@ class Line:
         await self.hear()
         usual = {
             "protocol": PROTOCOL,
-            "bundle_digest": self._bundle.digest,
+            "token_digest": self._bundle.token_digest,
             "codecs": self._bundle.manifest.codecs,
             "limits": Limits.of(self._bundle.manifest).to_wire(),
         }
@@ -58,7 +59,7 @@ class Line:
         for index, text in enumerate(texts):
             last = index == len(texts) - 1
             chunk = pb.AnswerChunk(
-                question_id=question.id, sequence=question.sequence, text=text, last=last
+                question_id=question.id, sequence=sequence_of(question), text=text, last=last
             )
             if last:
                 chunk.finish = "stop"

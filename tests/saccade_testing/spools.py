@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from saccade.turns import asking
 from saccade.v1 import tokens_pb2
 from saccade_edge.spool import Asked, Entry, Identity, Spool, SpoolEvent, SpoolSettings
 from saccade_edge.spool.spool_file import SpoolFile
@@ -24,14 +25,13 @@ def entry(
     sequence: int,
     *questions: str,
     size: int = 100,
-    priority: int = 0,
     captured_unix_ms: int | None = None,
 ) -> Entry:
     """A packet that parses; questions have ids of their own."""
     captured_ms = time.time_ns() // 1_000_000 if captured_unix_ms is None else captured_unix_ms
     packet = tokens_pb2.FramePacket(sequence=sequence, layers=[bytes(size)])
-    asked = tuple(Asked(sequence * 10 + i, text) for i, text in enumerate(questions))
-    return Entry(sequence, 0, captured_ms, 0, priority, packet.SerializeToString(), asked)
+    asked = tuple(Asked(sequence * 10 + i, asking(text)) for i, text in enumerate(questions))
+    return Entry(sequence, 0, captured_ms, 0, packet.SerializeToString(), asked)
 
 
 def settings(path: Path, **changes: Any) -> SpoolSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -30,7 +31,7 @@ FACTS = SessionFacts(
     boot=HIGHEST - 5,
     epoch_unix_ms=1_700_000_000_000,
     cameras=("north", "s\u00fcd"),
-    bundle_digest=bytes(range(32)),
+    token_digest=bytes(range(32)),
     software="saccade 0.1",
 )
 
@@ -62,8 +63,8 @@ def noted(
         boot=FACTS.boot,
         sequence=sequence,
         captured_ns=sequence * S,
+        identity=hashlib.sha256(question.encode()).digest(),
         question=question,
-        max_tokens=0,
         answer=answer,
         finish="stop",
         packet_bytes=300,
@@ -219,7 +220,7 @@ class StoreContract:
             await store.note(first)
             await asyncio.gather(store.note(noted(1, "three")), store.note(noted(1, "four")))
             assert await history(store) == [first]
-            await store.note(replace(noted(1, "t"), max_tokens=1))
+            await store.note(replace(noted(1, "t"), identity=bytes(32)))
             assert len(await history(store)) == 2, "cut short it is another answer"
 
         self.run(database, work)

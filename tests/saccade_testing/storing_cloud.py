@@ -42,7 +42,7 @@ class Store:
         known = {sequence for boot, sequence in self.packets if boot == hello.boot}
         return pb.Welcome(
             protocol=PROTOCOL,
-            bundle_digest=self.bundle.digest,
+            token_digest=self.bundle.token_digest,
             codecs=self.bundle.manifest.codecs,
             limits=Limits.of(self.bundle.manifest).to_wire(),
             resume_after=max(known, default=0),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from saccade.errors import LimitExceeded, NotInFrame, QuestionError, UnknownWords
-from saccade.question_rules import QuestionRules, check_max_tokens, crops_of
-from saccade.text import check_question
+from saccade.question_rules import QuestionRules, crops_of
+from saccade.turns import as_question, check_max_tokens
 from saccade.types import TokenSet, ViewTokens
 
 RULES = QuestionRules(
@@ -22,18 +22,18 @@ SHOWN = {1: "car", 2: "bus"}
         ("", "empty"),
         (" \t", "empty"),
         ("x" * 21, "21 characters, the bundle allows 20"),
-        ("two\nlines", r"U\+000A at position 3"),
+        ("two\x0blines", r"U\+000B at position 3"),
         ("\x00", r"U\+0000 at position 0"),
         ("\x1b[2J", r"U\+001B"),
         ("\ud800", r"U\+D800"),
-        (None, "text, not NoneType"),
-        (b"what is it ?", "text, not bytes"),
-        (7, "text, not int"),
+        (None, "text or a Question, not NoneType"),
+        (b"what is it ?", "text or a Question, not bytes"),
+        (7, "text or a Question, not int"),
     ],
 )
 def test_what_is_no_question_is_refused_with_its_values(question: str, says: str) -> None:
     with pytest.raises(QuestionError, match=says):
-        check_question(question, 20)
+        as_question(question).check(chars=20)
 
 
 def test_symbols_alone_are_no_question() -> None:

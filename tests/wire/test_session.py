@@ -32,7 +32,7 @@ def packet(sequence: int) -> Edge:
 
 
 def question(number: int) -> Edge:
-    return Edge(question=vision_pb2.Question(id=number, sequence=1, text="what?"))
+    return Edge(question=vision_pb2.Question(id=number))
 
 
 def ack(sequence: int) -> Cloud:

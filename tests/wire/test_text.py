@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saccade import text
-from saccade.errors import ConfigError, LimitExceeded, QuestionError
+from saccade.errors import ConfigError, LimitExceeded
 from saccade.paths import expand, state_folder
-from saccade.text import check_name, check_question, file_name, host_name
+from saccade.text import check_name, file_name, host_name
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,6 @@ def test_names_become_one_file_name_that_every_disk_takes(device: str, camera: s
 def test_long_names_that_differ_late_are_two_files() -> None:
     assert file_name("摄" * 63 + "a") != file_name("摄" * 63 + "b")
     assert file_name("kerb", "north/1") == "kerb.north%2F1"
-
-
-def test_bytes_that_are_no_text_are_no_question() -> None:
-    with pytest.raises(QuestionError, match=r"no UTF-8: U\+DCE0 at position 9"):
-        check_question("voitures \udce0 droite ?", 200)
 
 
 @pytest.mark.parametrize(

@@ -120,3 +120,26 @@ def test_more_than_the_limits_is_refused(reason: str) -> None:
 def test_a_turn_of_the_wire_without_a_role_or_a_part_is_refused(turn: pb.Turn) -> None:
     with pytest.raises(QuestionError, match="none that is known|neither text nor a frame"):
         Question.from_wire([turn], pb.Generation())
+
+
+def test_an_identity_is_of_question_engine_and_seed() -> None:
+    drawn = Generation(temperature=1.0, seed=1)
+    others = [
+        asking("what?"),
+        asking("what ?"),
+        asking("what?", (1,)),
+        asking("what?", system="Be brief."),
+        asking("what?", generation=Generation(max_tokens=5)),
+        asking("what?", generation=drawn),
+        asking("what?", generation=Generation(temperature=1.0, seed=2)),
+    ]
+    identities = {question.identity("onnx") for question in others}
+    assert len(identities) == len(others)
+    assert {len(identity) for identity in identities} == {32}
+    assert others[0].identity("vllm") not in identities
+
+
+def test_greedy_answers_have_no_seed() -> None:
+    assert asking("what?", generation=Generation(seed=3)).identity("a") == asking("what?").identity(
+        "a"
+    )

@@ -13,18 +13,18 @@ import argparse
 import asyncio
 import signal
 import time
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from bench.link.trial.pictures import tokens_of
 from saccade.bundle import Bundle
+from saccade.codecs import Codecs
 from saccade.limits import Limits
-from saccade.types import FrameTokens
 from saccade.v1 import tokens_pb2, vision_pb2
-from saccade_cloud.assemble import memory_frames, open_answerer, open_engine
-from saccade_cloud.hub import Hub
+from saccade_cloud.assemble import open_cloud, open_engine
+from saccade_cloud.cloud_context import ServedBundles
+from saccade_cloud.frame_decoder import Decoded, FrameDecoder
 from saccade_cloud.server import CloudServer
 from saccade_cloud.server_settings import Address, ServerSettings
 from saccade_cloud.store.store_opening import open_store
@@ -32,49 +32,43 @@ from saccade_edge.encode import Encoder
 from saccade_edge.onnx_model import RuntimeSettings
 
 PIXELS = Path(__file__).parents[2] / "baselines" / "pixels"
-LOOKED = 64  # pictures, more than may be in flight
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class PictureHub(Hub):
-    """``encoder``: of the model that answers. ``looked``: tokens of the newest pictures, so that a
-    question costs no second look, which tokens would not need.
+class PictureDecoder(FrameDecoder):
+    """``encoder``: of the model that answers; ``limits``: of the edge's bundle. What it makes of a
+    picture is cached as tokens are, so a question costs no second look.
     """
 
-    encoder: Encoder
-    looked: OrderedDict[tuple[int, int], FrameTokens] = field(default_factory=OrderedDict)
+    def __init__(self, encoder: Encoder, limits: Limits) -> None:
+        super().__init__()
+        self._encoder = encoder
+        self._own_limits = limits
 
-    async def _decode(
+    async def decode(
         self,
         packet: tokens_pb2.FramePacket,
         hello: vision_pb2.Hello,
-        packet_bytes: int,
+        limits: Limits,
+        codecs: Codecs,
         client: str,
-    ) -> tuple[FrameTokens, float, float]:
-        """See ``Hub``; the stage ``decode`` is picture and encoder."""
-        key = (hello.boot, packet.sequence)
-        if (known := self.looked.get(key)) is not None:
-            now_s = time.perf_counter()
-            return known, now_s, now_s
+    ) -> Decoded:
+        """See ``FrameDecoder``; the stage ``decode`` is picture and encoder."""
+        came_s = time.perf_counter()
         loop = asyncio.get_running_loop()
-        seen = await loop.run_in_executor(self.unpacking, partial(self._seen, packet, hello))
-        self.looked[key] = seen[0]
-        while len(self.looked) > LOOKED:
-            self.looked.popitem(last=False)
-        return seen
+        return await loop.run_in_executor(self._thread, partial(self._seen, packet, hello, came_s))
 
     def _seen(
-        self, packet: tokens_pb2.FramePacket, hello: vision_pb2.Hello
-    ) -> tuple[FrameTokens, float, float]:
-        started = time.perf_counter()
+        self, packet: tokens_pb2.FramePacket, hello: vision_pb2.Hello, came_s: float
+    ) -> Decoded:
+        began_s = time.perf_counter()
         tokens = tokens_of(
             packet,
-            self.limits,
-            self.encoder,
+            self._own_limits,
+            self._encoder,
             camera=hello.cameras[0],
             epoch_unix_ms=hello.epoch_unix_ms,
         )
-        return tokens, started, time.perf_counter()
+        return Decoded(tokens, (began_s - came_s) * 1e3, (time.perf_counter() - began_s) * 1e3)
 
 
 async def serve(ours: Bundle, store: str) -> None:
@@ -85,16 +79,16 @@ async def serve(ours: Bundle, store: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     settings = ServerSettings(Address("127.0.0.1", 0), answer_wait_s=0)
-    hub = PictureHub(
-        digest=ours.digest,
-        limits=Limits.of(ours.manifest),
-        answerer=open_answerer(pixels, open_engine(pixels)),
-        frames=memory_frames(settings),
-        settings=settings,
-        store=open_store(store, timeout_s=settings.store_timeout_s),
-        encoder=Encoder(pixels, RuntimeSettings(threads=1)),
+    encoder = Encoder(pixels, RuntimeSettings(threads=1))
+    cloud = open_cloud(
+        [(pixels, open_engine(pixels))],
+        settings,
+        open_store(store, timeout_s=settings.store_timeout_s),
+        decoder=PictureDecoder(encoder, Limits.of(ours.manifest)),
     )
-    server = CloudServer(hub)
+    [served] = cloud.bundles
+    edges = ServedBundles([replace(served, token_digest=ours.token_digest)])
+    server = CloudServer(replace(cloud, bundles=edges))
     address = await server.start()
     print(f"serving pictures on {address}", flush=True)
     await stopped.wait()

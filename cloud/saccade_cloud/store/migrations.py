@@ -80,6 +80,11 @@ STEPS: Sequence[Sequence[str]] = (
         "ALTER TABLE observation ADD COLUMN probability DOUBLE PRECISION",
         "ALTER TABLE observation ADD COLUMN least_probability DOUBLE PRECISION",
     ),
+    (  # 5: what tokens mean has a digest of its own; an observation's identity covers its engine
+        "ALTER TABLE session RENAME COLUMN bundle_digest TO token_digest",
+        "ALTER TABLE observation RENAME COLUMN asked TO identity",
+        "ALTER TABLE observation DROP COLUMN max_tokens",
+    ),
 )
 NEWEST = len(STEPS)
 _VERSIONS, _COLUMNS = "schema_version", {"version", "applied_unix_ms"}

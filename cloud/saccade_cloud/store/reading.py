@@ -17,7 +17,7 @@ from saccade_cloud.store.store_types import (
     SessionFacts,
 )
 
-# Where a page of history ends: (captured_ns, boot as stored, sequence, asked).
+# Where a page of history ends: (captured_ns, boot as stored, sequence, identity).
 Place = tuple[int, int, int, bytes]
 
 
@@ -45,7 +45,7 @@ def packet_of(connection: Connection, device: str, boot: int, sequence: int) -> 
         select(
             *(packet.c.camera, packet.c.captured_ns, packet.c.received_ns, packet.c.payload),
             *(session.c.epoch_unix_ms, session.c.cameras),
-            *(session.c.bundle_digest, session.c.software),
+            *(session.c.token_digest, session.c.software),
         )
         .join_from(packet, session, packet.c.session == session.c.key)
         .where(_of_boot(device, boot), packet.c.sequence == signed(sequence))
@@ -57,7 +57,7 @@ def packet_of(connection: Connection, device: str, boot: int, sequence: int) -> 
         boot=boot,
         epoch_unix_ms=unsigned(row.epoch_unix_ms),
         cameras=tuple(json.loads(row.cameras)),
-        bundle_digest=bytes(row.bundle_digest),
+        token_digest=bytes(row.token_digest),
         software=row.software,
     )
     return PacketRecord(
@@ -81,12 +81,12 @@ def history_page(
     they end; None for no more.
     """
     columns = observation.c
-    place = tuple_(columns.captured_ns, columns.boot, columns.sequence, columns.asked)
+    place = tuple_(columns.captured_ns, columns.boot, columns.sequence, columns.identity)
     query = (
         select(observation)
         .where(columns.device == camera[0], columns.camera == camera[1])
         .where(columns.captured_ns >= span_ns[0], columns.captured_ns < span_ns[1])
-        .order_by(columns.captured_ns, columns.boot, columns.sequence, columns.asked)
+        .order_by(columns.captured_ns, columns.boot, columns.sequence, columns.identity)
         .limit(rows)
     )
     if after is not None:
@@ -95,7 +95,7 @@ def history_page(
     if not found:
         return [], None
     last = found[-1]
-    ends = (last.captured_ns, last.boot, last.sequence, bytes(last.asked))
+    ends = (last.captured_ns, last.boot, last.sequence, bytes(last.identity))
     return [_observation(row) for row in found], ends
 
 
@@ -140,8 +140,8 @@ def _observation(row: Row[Any]) -> Observation:
         boot=unsigned(row.boot),
         sequence=unsigned(row.sequence),
         captured_ns=row.captured_ns,
+        identity=bytes(row.identity),
         question=row.question,
-        max_tokens=row.max_tokens,
         answer=row.answer,
         finish=row.finish,
         packet_bytes=row.packet_bytes,

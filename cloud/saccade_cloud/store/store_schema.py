@@ -19,7 +19,7 @@ session = Table(
     Column("boot", BigInteger),
     Column("epoch_unix_ms", BigInteger),
     Column("cameras", Text),  # a JSON list
-    Column("bundle_digest", LargeBinary),
+    Column("token_digest", LargeBinary),
     Column("software", Text),
     Column("seen_ns", BigInteger),  # when the last of its packets came
 )
@@ -43,11 +43,10 @@ observation = Table(
     Column("device", Text, primary_key=True),
     Column("boot", BigInteger, primary_key=True),
     Column("sequence", BigInteger, primary_key=True),
-    Column("asked", LargeBinary, primary_key=True),  # digest of question and max_tokens
+    Column("identity", LargeBinary, primary_key=True),  # digest of question, engine and seed
     Column("camera", Text),
     Column("captured_ns", BigInteger),
     Column("question", Text),
-    Column("max_tokens", BigInteger),
     Column("answer", Text),
     Column("finish", Text),
     Column("packet_bytes", BigInteger),

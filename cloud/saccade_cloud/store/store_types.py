@@ -13,14 +13,14 @@ from saccade.v1 import vision_pb2 as pb
 class SessionFacts:
     """What a hello said and a packet needs to be understood later.
 
-    ``boot`` and ``epoch_unix_ms`` are unsigned 64 bits; ``bundle_digest`` has 32 bytes.
+    ``boot`` and ``epoch_unix_ms`` are unsigned 64 bits; ``token_digest`` has 32 bytes.
     """
 
     device: str
     boot: int
     epoch_unix_ms: int
     cameras: tuple[str, ...]
-    bundle_digest: bytes
+    token_digest: bytes
     software: str
 
     @classmethod
@@ -31,7 +31,7 @@ class SessionFacts:
             boot=hello.boot,
             epoch_unix_ms=hello.epoch_unix_ms,
             cameras=tuple(hello.cameras),
-            bundle_digest=hello.bundle_digest,
+            token_digest=hello.token_digest,
             software=hello.software,
         )
 
@@ -42,7 +42,7 @@ class SessionFacts:
             boot=self.boot,
             epoch_unix_ms=self.epoch_unix_ms,
             cameras=self.cameras,
-            bundle_digest=self.bundle_digest,
+            token_digest=self.token_digest,
             software=self.software,
         )
 
@@ -75,8 +75,8 @@ class PacketRecord:
 class Observation:
     """An answer about a camera's frame, whoever asked: a standing question or an application.
 
-    Its identity is the frame's with ``question`` and ``max_tokens``: decoding is greedy, so the
-    same question about the same frame has one answer.
+    It is known by the frame's identity and its own: see `saccade.turns.Question.identity`.
+    ``question``: what the user said last.
     """
 
     device: str
@@ -84,8 +84,8 @@ class Observation:
     boot: int
     sequence: int
     captured_ns: int  # Unix time
+    identity: bytes
     question: str
-    max_tokens: int  # asked for; 0: the engine's maximum
     answer: str
     finish: str  # "stop" or "length"
     packet_bytes: int

@@ -191,7 +191,7 @@ def session_key(facts: SessionFacts) -> bytes:
     """The same for the same facts, and for no others."""
     said = [
         *(facts.device, facts.boot, facts.epoch_unix_ms, list(facts.cameras)),
-        *(facts.bundle_digest.hex(), facts.software),
+        *(facts.token_digest.hex(), facts.software),
     ]
     return _digest(said)
 
@@ -207,7 +207,7 @@ def _session_row(facts: SessionFacts, seen_ns: int) -> Values:
         "boot": signed(facts.boot),
         "epoch_unix_ms": signed(facts.epoch_unix_ms),
         "cameras": json.dumps(facts.cameras),
-        "bundle_digest": facts.bundle_digest,
+        "token_digest": facts.token_digest,
         "software": facts.software,
         "seen_ns": seen_ns,
     }
@@ -232,11 +232,10 @@ def _observation_row(noted: Observation) -> Values:
         "device": noted.device,
         "boot": signed(noted.boot),
         "sequence": signed(noted.sequence),
-        "asked": _digest([noted.question, noted.max_tokens]),
+        "identity": noted.identity,
         "camera": noted.camera,
         "captured_ns": noted.captured_ns,
         "question": noted.question,
-        "max_tokens": noted.max_tokens,
         "answer": noted.answer.replace("\0", "\ufffd"),  # PostgreSQL's text holds no NUL
         "finish": noted.finish,
         "packet_bytes": noted.packet_bytes,
@@ -253,4 +252,4 @@ def _key(identity: Identity) -> Identity:
 
 
 def _observation_key(row: Values) -> tuple[str, int, int, bytes]:
-    return row["device"], row["boot"], row["sequence"], row["asked"]
+    return row["device"], row["boot"], row["sequence"], row["identity"]

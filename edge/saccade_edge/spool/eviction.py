@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from saccade_edge.spool.packet_rows import cost
-from saccade_edge.spool.packet_table import Packets
+from saccade_edge.spool.packet_table import PacketTable
 from saccade_edge.spool.spool_types import Entry, Fate, SpoolSettings
 
 _PAGE_BYTES = 4096  # SQLite's
@@ -15,8 +15,10 @@ _PAGE_BYTES = 4096  # SQLite's
 Drop = Callable[[int, str], int]
 
 
-def make_room(packets: Packets, settings: SpoolSettings, entry: Entry, drop: Drop) -> Fate | None:
-    """Drop what is no more important until ``entry`` fits; what is in its way, where it does not.
+def make_room(
+    packets: PacketTable, settings: SpoolSettings, entry: Entry, drop: Drop
+) -> Fate | None:
+    """Drop the oldest until ``entry`` fits; what is in its way, where it does not.
 
     Raises ``OSError`` and ``sqlite3.Error``.
     """
@@ -24,25 +26,23 @@ def make_room(packets: Packets, settings: SpoolSettings, entry: Entry, drop: Dro
     if size > settings.quota_bytes:
         return Fate.QUOTA
     over = packets.bytes + size - settings.quota_bytes
-    if over > 0 and not _evict(packets, over, entry.priority, Fate.QUOTA, drop):
+    if over > 0 and not _evict(packets, over, Fate.QUOTA, drop):
         return Fate.QUOTA
-    if _disk_is_short(packets, settings, size) and not _evict(
-        packets, size, entry.priority, Fate.DISK_FULL, drop
-    ):
+    if _disk_is_short(packets, settings, size) and not _evict(packets, size, Fate.DISK_FULL, drop):
         return Fate.DISK_FULL
     return None
 
 
-def _evict(packets: Packets, needed: int, most_priority: int, fate: Fate, drop: Drop) -> bool:
-    """Drop packets of at most a priority until so many bytes are free."""
-    for sequence in packets.droppable(most_priority):
+def _evict(packets: PacketTable, needed: int, fate: Fate, drop: Drop) -> bool:
+    """Drop the oldest until so many bytes are free."""
+    for sequence in packets.droppable():
         if needed <= 0:
             break
         needed -= drop(sequence, fate.value)
     return needed <= 0
 
 
-def _disk_is_short(packets: Packets, settings: SpoolSettings, size: int) -> bool:
+def _disk_is_short(packets: PacketTable, settings: SpoolSettings, size: int) -> bool:
     """Whether only the reserve is left, and no page of the file is free."""
     disk = os.statvfs(settings.path.parent)
     if disk.f_bavail * disk.f_frsize >= settings.reserve_bytes:

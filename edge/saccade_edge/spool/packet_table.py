@@ -8,7 +8,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from saccade_edge.spool.packet_rows import COLUMNS, INSERT, cost, from_row, one, to_row
-from saccade_edge.spool.spool_types import PRIORITIES, Entry
+from saccade_edge.spool.spool_types import Entry
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 64  # rows that are looked through for one to drop
 
 
-class Packets:
+class PacketTable:
     """``rows``, ``bytes``: what is in it, ``others`` of the rows from other bundles than the one of
     ``use``. ``held``: what the edge has in memory at the moment.
     """
@@ -77,34 +77,20 @@ class Packets:
 
     def waiting(self, rows: int) -> list[tuple[int, int]]:
         """(sequence, bytes) of the next to be given out, none of them held."""
-        query = (
-            "SELECT sequence, bytes FROM packet WHERE priority = ? AND bundle = ? "
-            "ORDER BY sequence LIMIT ?"
-        )
-        found: list[tuple[int, int]] = []
-        for priority in reversed(PRIORITIES):
-            limit = rows + len(self.held)
-            of_it = self._connection.execute(query, (priority, self._bundle, limit)).fetchall()
-            found += [(int(s), int(n)) for s, n in of_it if s not in self.held]
-            if len(found) >= rows:
-                break
-        return found[:rows]
+        query = "SELECT sequence, bytes FROM packet WHERE bundle = ? ORDER BY sequence LIMIT ?"
+        limit = rows + len(self.held)
+        oldest = self._connection.execute(query, (self._bundle, limit)).fetchall()
+        return [(int(s), int(n)) for s, n in oldest if s not in self.held][:rows]
 
-    def droppable(self, most_priority: int) -> Iterator[int]:
+    def droppable(self) -> Iterator[int]:
         """Sequences in the order in which they are dropped, none of them held. Those that were
         given may be removed meanwhile.
         """
-        query = (
-            "SELECT sequence FROM packet WHERE priority = ? AND sequence > ? "
-            "ORDER BY sequence LIMIT ?"
-        )
-        for priority in PRIORITIES:
-            if priority > most_priority:
-                break
-            last = -1
-            while found := self._connection.execute(query, (priority, last, _AT_ONCE)).fetchall():
-                yield from (int(row[0]) for row in found if row[0] not in self.held)
-                last = found[-1][0]
+        query = "SELECT sequence FROM packet WHERE sequence > ? ORDER BY sequence LIMIT ?"
+        last = -1
+        while found := self._connection.execute(query, (last, _AT_ONCE)).fetchall():
+            yield from (int(row[0]) for row in found if row[0] not in self.held)
+            last = found[-1][0]
 
     def free_pages(self) -> int:
         """Pages of the whole file that are free for new rows."""

@@ -6,8 +6,7 @@ Rules:
   are durable together or not at all.
 - Rows that the edge holds in memory at the moment (``held``) are neither given out by ``page`` nor
   dropped: who holds them settles or releases them.
-- What is dropped goes the lowest priority first, in it the oldest; what is given out goes the
-  highest priority first, in it the oldest.
+- What is dropped and what is given out goes the oldest first.
 - A row that is settled but gone already was counted when it went.
 """
 
@@ -22,7 +21,7 @@ from typing import Any
 
 from saccade.open_files import OpenFiles, damage_of, inode_of
 from saccade_edge.spool.eviction import make_room
-from saccade_edge.spool.packet_table import Packets
+from saccade_edge.spool.packet_table import PacketTable
 from saccade_edge.spool.spool_faults import FileLost
 from saccade_edge.spool.spool_identity import enrol, identity_of
 from saccade_edge.spool.spool_schema import (
@@ -62,7 +61,7 @@ class SpoolFile:
     ) -> None:
         self.connection = connection
         self.identity = identity
-        self.packets = Packets(connection)
+        self.packets = PacketTable(connection)
         self.missing: set[int] = set()  # held, and gone with a corrupt file
         self._settings = settings
         meta = read_meta(connection)
@@ -276,7 +275,7 @@ class SpoolFile:
     def _mirror(self) -> dict[str, Any]:
         """What the memory holds of the file, to go back to when a transaction fails."""
         return {
-            name: value.copy() if isinstance(value, Counter | set | Packets) else value
+            name: value.copy() if isinstance(value, Counter | set | PacketTable) else value
             for name, value in self.__dict__.items()
         }
 

@@ -13,10 +13,9 @@ from saccade_edge.spool.spool_types import Fate, SpoolReport
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Packets of one camera and priority."""
+    """Packets of one camera."""
 
     camera: str
-    priority: int
     packets: int
     bytes: int
     oldest_unix_ms: int
@@ -42,8 +41,8 @@ def look_into(path: Path) -> tuple[SpoolReport, list[Waiting]]:
             counts=read_counts(connection),
         )
         groups = connection.execute(
-            "SELECT camera, priority, COUNT(*), SUM(bytes), MIN(captured_unix_ms), "
-            "MAX(captured_unix_ms) FROM packet GROUP BY camera, priority ORDER BY camera, priority"
+            "SELECT camera, COUNT(*), SUM(bytes), MIN(captured_unix_ms), "
+            "MAX(captured_unix_ms) FROM packet GROUP BY camera ORDER BY camera"
         ).fetchall()
     return report, [Waiting(cameras[camera], *rest) for camera, *rest in groups]
 
@@ -58,7 +57,7 @@ def report_lines(report: SpoolReport, waiting: list[Waiting]) -> list[str]:
     for group in waiting:
         span_s = (group.newest_unix_ms - group.oldest_unix_ms) / 1e3
         lines.append(
-            f"  {group.camera}, priority {group.priority}: {group.packets:,} packets, "
+            f"  {group.camera}: {group.packets:,} packets, "
             f"{group.bytes:,} bytes, captured within {span_s:,.0f} s"
         )
     lines.append(f"handed over: {report.handed:,}, delivered: {report.delivered:,}")

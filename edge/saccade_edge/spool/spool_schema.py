@@ -21,7 +21,7 @@ FORMAT = Format(
         "meta": ("key", "value"),
         "counter": ("name", "packets"),
         "packet": (
-            *("sequence", "camera", "captured_unix_ms", "deadline_unix_ms", "priority"),
+            *("sequence", "camera", "captured_unix_ms", "deadline_unix_ms"),
             *("bundle", "bytes", "crc32c", "packet", "questions"),
         ),
     },
@@ -37,14 +37,13 @@ CREATE TABLE IF NOT EXISTS packet (
   camera INTEGER NOT NULL,
   captured_unix_ms INTEGER NOT NULL,
   deadline_unix_ms INTEGER NOT NULL,
-  priority INTEGER NOT NULL,
   bundle INTEGER NOT NULL,
   bytes INTEGER NOT NULL,
   crc32c INTEGER NOT NULL,
   packet BLOB NOT NULL,
   questions TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS packet_order ON packet (priority, sequence, bundle, bytes);
+CREATE INDEX IF NOT EXISTS packet_order ON packet (sequence, bundle, bytes);
 CREATE INDEX IF NOT EXISTS packet_captured ON packet (captured_unix_ms);
 """
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from saccade.turns import Question
 from saccade_edge.spool.spool_schema import connect
 
 GIB = 1 << 30
-PRIORITIES = range(4)  # the higher, the longer kept and the sooner sent
 HANDED = "handed"
 CORRUPT_FILES = "corrupt_files"
 REBORN = "reborn"
@@ -67,7 +67,7 @@ class Asked:
     """A question about a packet."""
 
     id: int
-    text: str
+    question: Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,6 @@ class Entry:
     camera: int
     captured_unix_ms: int
     deadline_unix_ms: int
-    priority: int
     packet: bytes
     questions: tuple[Asked, ...] = ()
 

@@ -34,7 +34,7 @@ from saccade_edge.uplink.backlog_pace import BacklogPace
 from saccade_edge.uplink.in_flight import InFlight
 from saccade_edge.uplink.link_state import Bounds, LinkState, Outstanding
 from saccade_edge.uplink.packet_queues import Queues
-from saccade_edge.uplink.queued_packet import QueuedPacket
+from saccade_edge.uplink.queued_packet import OpenQuestion, QueuedPacket
 from saccade_edge.uplink.spool_transfer import SpoolTransfer
 
 UNSTORED_PAUSE_S = 30.0  # a cloud whose store fails is not asked all the time
@@ -199,7 +199,7 @@ class Outbox:
             self._changed.notify_all()
             return queued
 
-    async def refuse(self, sequence: int, code: str) -> list[vision_pb2.Question]:
+    async def refuse(self, sequence: int, code: str) -> list[OpenQuestion]:
         """The cloud refused a packet, and so the questions about it: those that were open."""
         async with self._changed:
             self._in_flight.settled(sequence)
@@ -209,7 +209,7 @@ class Outbox:
             self._changed.notify_all()
             return list(queued.questions.values()) if queued else []
 
-    async def answered(self, question_id: int) -> tuple[vision_pb2.Question, QueuedPacket] | None:
+    async def answered(self, question_id: int) -> tuple[OpenQuestion, QueuedPacket] | None:
         """The cloud answered or refused a question: the question, None if it is not here."""
         async with self._changed:
             answered = self._queues.answered(question_id)
@@ -282,7 +282,7 @@ class Outbox:
         if queues.asking:
             if len(open_questions) >= bounds.questions:
                 return None
-            return vision_pb2.EdgeMessage(question=queues.asking.popleft())
+            return vision_pb2.EdgeMessage(question=queues.asking.popleft().message())
         if len(in_flight) >= bounds.packets:
             return None
         queued = self._pick_live() if queues.live else self._pick_behind()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from saccade.v1 import vision_pb2
-from saccade_edge.uplink.queued_packet import QueuedPacket
+from saccade_edge.uplink.queued_packet import OpenQuestion, QueuedPacket
 
 # Live packets that wait and packets that no disk takes: what memory they may have.
 MOST_IN_MEMORY = 64
@@ -20,10 +19,10 @@ class Queues:
 
     def __init__(self) -> None:
         self.packets: dict[int, QueuedPacket] = {}
-        self.asked: dict[int, vision_pb2.Question] = {}
+        self.asked: dict[int, OpenQuestion] = {}
         self.live: deque[QueuedPacket] = deque()
         self.behind: deque[QueuedPacket] = deque()
-        self.asking: deque[vision_pb2.Question] = deque()
+        self.asking: deque[OpenQuestion] = deque()
 
     def add(self, queued: QueuedPacket) -> None:
         """In no queue yet."""
@@ -39,7 +38,7 @@ class Queues:
                 waiting.remove(queued)
         self.asking = deque(q for q in self.asking if q.sequence != queued.sequence)
 
-    def answered(self, question_id: int) -> tuple[vision_pb2.Question, QueuedPacket] | None:
+    def answered(self, question_id: int) -> tuple[OpenQuestion, QueuedPacket] | None:
         """A question is no longer open: it and its packet, None where it is not here."""
         question = self.asked.pop(question_id, None)
         queued = self.packets.get(question.sequence) if question else None

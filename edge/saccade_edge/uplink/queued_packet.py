@@ -5,8 +5,30 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from saccade.turns import Question
 from saccade.v1 import tokens_pb2, vision_pb2
 from saccade_edge.spool import Entry, Fate
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQuestion:
+    """A question about a packet; ``id``: the edge's own. What the turns call the frame at hand is
+    the packet's frame.
+    """
+
+    id: int
+    sequence: int
+    question: Question
+
+    @property
+    def text(self) -> str:
+        """What the user says last."""
+        return self.question.text
+
+    def message(self) -> vision_pb2.Question:
+        """As it is said."""
+        turns, generation = self.question.at_hand(self.sequence).to_wire()
+        return vision_pb2.Question(id=self.id, turns=turns, generation=generation)
 
 
 @dataclass(eq=False)
@@ -20,7 +42,7 @@ class QueuedPacket:
     """
 
     packet: tokens_pb2.FramePacket
-    questions: dict[int, vision_pb2.Question] = field(default_factory=dict)
+    questions: dict[int, OpenQuestion] = field(default_factory=dict)
     deadline_s: float = math.inf
     entry: Entry | None = None
     unkept: Fate | None = None
@@ -47,7 +69,7 @@ class QueuedPacket:
     def of(cls, entry: Entry) -> QueuedPacket:
         """From the backlog. Raises ``google.protobuf.message.DecodeError``."""
         questions = {
-            asked.id: vision_pb2.Question(id=asked.id, sequence=entry.sequence, text=asked.text)
+            asked.id: OpenQuestion(asked.id, entry.sequence, asked.question)
             for asked in entry.questions
         }
         packet = tokens_pb2.FramePacket.FromString(entry.packet)

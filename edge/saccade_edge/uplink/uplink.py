@@ -9,11 +9,12 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from saccade.bundle import Bundle
 from saccade.errors import (
+    DigestMismatch,
     EngineError,
     LimitExceeded,
     PacketError,
@@ -23,10 +24,11 @@ from saccade.errors import (
     Unreachable,
 )
 from saccade.limits import Limits, check
+from saccade.packet_tag import TAG_BYTES, SignedSession, tag_of
 from saccade.session import PROTOCOL
 from saccade.tasks import end, first_done, within
-from saccade.text import check_question
 from saccade.tls import ClientTls
+from saccade.turns import Question, as_question
 from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.v1.vision_pb2_grpc import VisionStub
@@ -36,7 +38,7 @@ from saccade_edge.uplink.backoff import Backoff
 from saccade_edge.uplink.cloud_messages import CloudMessageHandler
 from saccade_edge.uplink.link_state import Bounds, LinkState, Outstanding
 from saccade_edge.uplink.outbox import Outbox
-from saccade_edge.uplink.queued_packet import QueuedPacket
+from saccade_edge.uplink.queued_packet import OpenQuestion, QueuedPacket
 from saccade_edge.uplink.uplink_channel import open_channel, wait_ready
 from saccade_edge.uplink.uplink_events import (
     Connected,
@@ -49,14 +51,18 @@ from saccade_edge.uplink.uplink_stream import Call, UplinkStream
 
 NS_PER_MS = 1_000_000
 TEND_S = 0.1  # a tenth of the shortest time that matters here
-# What a later try can mend: the line, the cloud's load, the cloud's own trouble. Everything else
-# (another bundle, another protocol, a name it does not take) stays wrong however often we ask.
-_MENDABLE = (Unreachable, RemoteError, LimitExceeded, EngineError, StorageError)
+# What a later try can mend: the line, the cloud's load, the cloud's own trouble, a bundle that it
+# does not have yet. Everything else (another protocol, a name that it does not take) stays wrong
+# however often we ask.
+_MENDABLE = (
+    *(Unreachable, RemoteError, LimitExceeded, EngineError, StorageError),
+    DigestMismatch,  # the cloud may get the bundle, or another cloud may come
+)
 
 
 @dataclass(frozen=True, slots=True)
 class UplinkSettings:
-    """``patience_s``: give up after so long without a connection.
+    """``patience_s``: give up after so long without a connection. ``packet_key``: signs packets.
 
     ``packets_in_flight`` and ``bytes_in_flight`` bound what is unacknowledged, and so how old a
     frame can become here. ``deadline_s``: how old a camera's frame goes as a live one, with a
@@ -69,6 +75,7 @@ class UplinkSettings:
     cameras: tuple[str, ...]
     insecure: bool = False
     tls: ClientTls | None = None
+    packet_key: bytes | None = field(default=None, repr=False)
     live: bool = False
     deadline_s: float = 2.0
     packets_in_flight: int = 8
@@ -98,7 +105,7 @@ class Uplink:
         spool: Spool | None = None,
     ) -> None:
         self._settings = settings
-        self._digest = bundle.digest
+        self._digest = bundle.token_digest
         self._tell = tell
         self._spool = spool
         self._limits = Limits.of(bundle.manifest)
@@ -136,29 +143,27 @@ class Uplink:
     async def send(
         self,
         packet: tokens_pb2.FramePacket,
-        questions: Sequence[str],
+        questions: Sequence[Question | str],
         *,
-        priority: int = 0,
         live: bool = True,
         held: bool = False,
         point: int | None = None,
     ) -> None:
         """Hand over a packet and questions about it. Without a spool, and for a recording, this
-        waits for room; with one, until the packet is on disk. ``priority``: of 0..3 in the
-        backlog; not ``live``: it is not for now, but for when the link is idle; ``held``: it is for
-        now, but only if the link, which stands still, is back within the deadline. ``point``: its
-        operating point, for ``PacketSent``.
+        waits for room; with one, until the packet is on disk. Not ``live``: it is not for now, but
+        for when the link is idle; ``held``: it is for now, but only if the link, which stands
+        still, is back within the deadline. ``point``: its operating point, for ``PacketSent``.
 
         Raises ``LimitExceeded`` or ``QuestionError`` for what the cloud would refuse.
         """
+        if self._settings.packet_key is not None:
+            packet.tag = bytes(TAG_BYTES)  # its size counts; what it is, is known when it is said
         check("bytes in a packet", packet.ByteSize(), self._limits.message_bytes)
-        for text in questions:
-            check_question(text, self._limits.question_chars)
-        asked = [
-            pb.Question(id=self._next_id(), sequence=packet.sequence, text=text)
-            for text in questions
-        ]
-        queued = self._queued_packet(packet, asked, priority, live)
+        wanted = list(map(as_question, questions))
+        for question in wanted:
+            question.check(chars=self._limits.question_chars)
+        asked = [OpenQuestion(self._next_id(), packet.sequence, question) for question in wanted]
+        queued = self._queued_packet(packet, asked, live)
         queued.held, queued.point = held, point
         await self._outbox.add(queued)
 
@@ -231,7 +236,7 @@ class Uplink:
         hearing = CloudMessageHandler(
             self._outbox, self._tell, self.identity.cameras, self.identity.epoch_unix_ms
         )
-        talk = UplinkStream(call, self._outbox, hearing.hear)
+        talk = UplinkStream(call, self._outbox, hearing.hear, self._sign)
         hearing.said_s = talk.said_s
         welcome = await talk.greet(self._hello())
         self._check_known(welcome.resume_after)
@@ -265,12 +270,23 @@ class Uplink:
             protocol=PROTOCOL,
             device=identity.device,
             boot=identity.boot,
-            bundle_digest=self._digest,
+            token_digest=self._digest,
             cameras=identity.cameras,
             epoch_unix_ms=identity.epoch_unix_ms,
             in_doubt=self._outbox.doubts,
             recording=not self._settings.live,
         )
+
+    def _sign(self, packet: tokens_pb2.FramePacket) -> None:
+        """As it is said: a packet of the spool may go under another boot than it was made for."""
+        key, identity = self._settings.packet_key, self.identity
+        if key is None:
+            packet.ClearField("tag")
+            return
+        session = SignedSession(
+            identity.device, identity.boot, identity.epoch_unix_ms, identity.cameras, self._digest
+        )
+        packet.tag = tag_of(packet, session, key)
 
     def _check_known(self, resume_after: int) -> None:
         """Raises ``RemoteError`` where the cloud knows packets that we never said: the spool was
@@ -311,8 +327,7 @@ class Uplink:
     def _queued_packet(
         self,
         packet: tokens_pb2.FramePacket,
-        asked: Sequence[pb.Question],
-        priority: int,
+        asked: Sequence[OpenQuestion],
         live: bool,
     ) -> QueuedPacket:
         questions = {question.id: question for question in asked}
@@ -325,9 +340,8 @@ class Uplink:
             camera=packet.camera,
             captured_unix_ms=captured_ms,
             deadline_unix_ms=captured_ms + int(deadline_s * 1e3),
-            priority=priority,
             packet=packet.SerializeToString(),
-            questions=tuple(Asked(question.id, question.text) for question in asked),
+            questions=tuple(Asked(question.id, question.question) for question in asked),
         )
         return QueuedPacket(packet, questions, self._deadline(captured_ms, deadline_s), entry)
 

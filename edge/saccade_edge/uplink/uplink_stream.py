@@ -11,6 +11,7 @@ import grpc
 from saccade.errors import DigestMismatch, Unreachable, VersionMismatch
 from saccade.session import PROTOCOL, Role, Session, State
 from saccade.tasks import end, first_done, within
+from saccade.v1 import tokens_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.wire_errors import from_failure, from_rpc
 from saccade_edge.uplink.outbox import Outbox
@@ -23,11 +24,18 @@ BYE_TIMEOUT_S = 2.0
 
 
 class UplinkStream:
-    """``hear`` gets every message of the cloud once the session's rules have passed it."""
+    """``hear`` gets every message of the cloud once the session's rules have passed it; ``sign``
+    gives each packet its tag, right before it is said.
+    """
 
     def __init__(
-        self, call: Call, outbox: Outbox, hear: Callable[[pb.CloudMessage], Awaitable[None]]
+        self,
+        call: Call,
+        outbox: Outbox,
+        hear: Callable[[pb.CloudMessage], Awaitable[None]],
+        sign: Callable[[tokens_pb2.FramePacket], None] = lambda packet: None,
     ) -> None:
+        self._sign = sign
         self._call = call
         self._outbox = outbox
         self._hear = hear
@@ -49,10 +57,10 @@ class UplinkStream:
             raise VersionMismatch(
                 f"the cloud speaks protocol {welcome.protocol}, the edge speaks {PROTOCOL}"
             )
-        if welcome.bundle_digest != hello.bundle_digest:
+        if welcome.token_digest != hello.token_digest:
             raise DigestMismatch(
-                f"the cloud holds bundle {welcome.bundle_digest[:6].hex()}, "
-                f"the edge {hello.bundle_digest[:6].hex()}"
+                f"the cloud welcomes bundle {welcome.token_digest[:6].hex()}, "
+                f"the edge has {hello.token_digest[:6].hex()}"
             )
         return welcome
 
@@ -88,6 +96,7 @@ class UplinkStream:
     async def _say(self, message: pb.EdgeMessage) -> None:
         self._session.send(message)
         if message.WhichOneof("kind") == "packet":
+            self._sign(message.packet)
             self.said_s[message.packet.sequence] = time.monotonic()
         await self._call.write(message)
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from saccade.client.fleet_types import Camera, WatchedAnswer
 from saccade.client.streams import AnswerStream, AsyncAnswerStream
+from saccade.turns import Question
 from saccade.types import U8, Answer
 
 if TYPE_CHECKING:
@@ -38,21 +39,28 @@ class PilImage(Protocol):
 
 # uint8 [H, W], [H, W, 3] RGB or [H, W, 4] RGBA; a file's path; the bytes of a file; a PIL image.
 Picture = U8 | str | os.PathLike[str] | bytes | PilImage
+# Or several, which the question names by their numbers from 1 on.
+Pictures = Picture | list[Picture] | tuple[Picture, ...]
 
 
 class Vision(ABC):
     """Answers questions about pictures. Safe to use from several threads.
 
-    Close it, or use it in a ``with`` statement. ``max_tokens`` 0 is the bundle's maximum.
+    Close it, or use it in a ``with`` statement. A ``question`` is text, or a `Question`: turns of a
+    system, a user and an assistant, which name pictures where they speak of them, and how the
+    answer is drawn. Where it names none it is about all that are given. ``max_tokens`` 0 is the
+    question's own, and where that says nothing the engine's maximum.
     """
 
-    def ask(self, image: Picture, question: str, *, max_tokens: int = 0) -> Answer:
+    def ask(self, image: Pictures, question: Question | str, *, max_tokens: int = 0) -> Answer:
         """The answer to a question about one picture."""
         with self.stream(image, question, max_tokens=max_tokens) as pieces:
             return pieces.answer()
 
     @abstractmethod
-    def stream(self, image: Picture, question: str, *, max_tokens: int = 0) -> AnswerStream:
+    def stream(
+        self, image: Pictures, question: Question | str, *, max_tokens: int = 0
+    ) -> AnswerStream:
         """The answer's text as it comes. Nothing happens, or fails, before the first piece is
         asked for.
         """
@@ -63,7 +71,12 @@ class Vision(ABC):
 
     @abstractmethod
     def ask_camera(
-        self, camera: str, question: str, *, max_tokens: int = 0, max_age_s: float | None = None
+        self,
+        camera: str,
+        question: Question | str,
+        *,
+        max_tokens: int = 0,
+        max_age_s: float | None = None,
     ) -> Answer:
         """The answer to a question about a camera's newest frame, however old that is: the
         answer says it (``age_s``, ``connected``).
@@ -114,13 +127,17 @@ class Vision(ABC):
 class AsyncVision(ABC):
     """`Vision` for asyncio; belongs to one event loop."""
 
-    async def ask(self, image: Picture, question: str, *, max_tokens: int = 0) -> Answer:
+    async def ask(
+        self, image: Pictures, question: Question | str, *, max_tokens: int = 0
+    ) -> Answer:
         """The answer to a question about one picture."""
         async with self.stream(image, question, max_tokens=max_tokens) as pieces:
             return await pieces.answer()
 
     @abstractmethod
-    def stream(self, image: Picture, question: str, *, max_tokens: int = 0) -> AsyncAnswerStream:
+    def stream(
+        self, image: Pictures, question: Question | str, *, max_tokens: int = 0
+    ) -> AsyncAnswerStream:
         """See `Vision.stream`."""
 
     @abstractmethod
@@ -129,7 +146,12 @@ class AsyncVision(ABC):
 
     @abstractmethod
     async def ask_camera(
-        self, camera: str, question: str, *, max_tokens: int = 0, max_age_s: float | None = None
+        self,
+        camera: str,
+        question: Question | str,
+        *,
+        max_tokens: int = 0,
+        max_age_s: float | None = None,
     ) -> Answer:
         """See `Vision.ask_camera`."""
 

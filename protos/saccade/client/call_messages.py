@@ -12,55 +12,52 @@ import grpc
 
 from saccade.answer_probability import mean_and_least, probability_of
 from saccade.bundle import Bundle
-from saccade.client.packet_encoder import EPOCH_UNIX_MS, EncodedPicture
+from saccade.client.packet_encoder import EPOCH_UNIX_MS, EncodedQuestion
 from saccade.errors import QuestionError, RemoteError, SaccadeError, Unreachable
 from saccade.limits import Limits
-from saccade.question_rules import MAX_UINT32, check_max_tokens
 from saccade.session import PROTOCOL
-from saccade.text import check_question, host_name
+from saccade.text import host_name
 from saccade.tls import ClientTls
 from saccade.tls_reason import tls_reason
+from saccade.turns import MAX_UINT32, Question, as_question
 from saccade.types import NS_PER_MS, Answer, Timing
 from saccade.v1 import fleet_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.wire_errors import from_rpc
 
-# An InferRequest holds a hello and a question beside its packet.
-MESSAGE_BYTES = Limits().message_bytes + 64 * 1024
+# An InferRequest holds a hello and a question beside its packets.
+MESSAGE_BYTES = 4 * Limits().message_bytes + 64 * 1024
 _MAX_INT64 = (1 << 63) - 1
 
 
-def infer_request(
-    bundle: Bundle, seen: EncodedPicture, question: str, max_tokens: int
-) -> pb.InferRequest:
-    """One question about one picture, with all that the cloud needs to understand it.
-
-    Raises ``QuestionError`` for what is no question.
-    """
-    check_question(question, Limits.of(bundle.manifest).question_chars)
+def infer_request(bundle: Bundle, asked: EncodedQuestion) -> pb.InferRequest:
+    """One question about pictures, with all that the cloud needs to understand it."""
     hello = pb.Hello(
         protocol=PROTOCOL,
         device=host_name(),
         boot=secrets.randbits(64),
-        bundle_digest=bundle.digest,
-        cameras=[seen.tokens.camera],
+        token_digest=bundle.token_digest,
+        cameras=[asked.about.camera],
         epoch_unix_ms=EPOCH_UNIX_MS,
     )
+    turns, generation = asked.question.to_wire()
     return pb.InferRequest(
-        hello=hello, packet=seen.packet, question=question, max_tokens=max_tokens
+        hello=hello,
+        packets=[picture.packet for picture in asked.pictures],
+        turns=turns,
+        generation=generation,
     )
 
 
 def camera_request(
-    camera: str, question: str, max_tokens: int, max_age_s: float | None
+    camera: str, question: Question | str, max_tokens: int, max_age_s: float | None
 ) -> fleet_pb2.AskRequest:
     """Raises ``QuestionError`` for what can't be meant."""
     check_camera(camera)
-    request = fleet_pb2.AskRequest(
-        camera=camera,
-        question=check_question(question, None),
-        max_tokens=check_max_tokens(max_tokens),
-    )
+    asked = as_question(question).with_frames(0).within(max_tokens)
+    asked.check()
+    turns, generation = asked.to_wire()
+    request = fleet_pb2.AskRequest(camera=camera, turns=turns, generation=generation)
     if max_age_s is not None:
         request.max_age_ms = _age_ms(max_age_s)
     return request
@@ -129,10 +126,10 @@ class AnswerAssembler:
             self._last = reply
         return reply.text
 
-    def answer_about(self, seen: EncodedPicture) -> Answer:
+    def answer_about(self, asked: EncodedQuestion) -> Answer:
         """The whole answer to `infer_request`. Raises ``RemoteError`` if its end is missing."""
-        answer = self._answer(seen.tokens.sequence, seen.packet.ByteSize())
-        return replace(answer, captured_ns=seen.tokens.captured_ns, age_s=self._passed_s)
+        answer = self._answer(asked.about.sequence, asked.packet_bytes)
+        return replace(answer, captured_ns=asked.about.captured_ns, age_s=self._passed_s)
 
     def answer_of_camera(self) -> Answer:
         """The whole answer to an AskRequest. Raises ``RemoteError`` if its end is missing."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from threading import Lock
 
 from saccade.answer_probability import mean_and_least
-from saccade.client.base import AsyncVision, Picture, Vision
+from saccade.client.base import AsyncVision, Pictures, Vision
 from saccade.client.fleet_types import Camera, WatchedAnswer
 from saccade.client.guard import Guard
 from saccade.client.installed_halves import TokenAnswerer, open_answerer
@@ -18,6 +18,7 @@ from saccade.client.streams import AnswerStream, AsyncAnswerStream, AsyncItems, 
 from saccade.errors import QuestionError
 from saccade.limits import Limits
 from saccade.packet import unpack
+from saccade.turns import Question
 from saccade.types import Answer, FrameTokens, Timing
 
 _NO_CAMERAS = "one process has no cameras: connect to a cloud to {}"
@@ -32,7 +33,9 @@ class LocalVision(Vision):
         self._opening = Lock()
         self._guard = Guard()
 
-    def stream(self, image: Picture, question: str, *, max_tokens: int = 0) -> AnswerStream:
+    def stream(
+        self, image: Pictures, question: Question | str, *, max_tokens: int = 0
+    ) -> AnswerStream:
         return AnswerStream(self._answer(image, question, max_tokens))
 
     def cameras(self) -> tuple[Camera, ...]:
@@ -40,7 +43,12 @@ class LocalVision(Vision):
         return ()
 
     def ask_camera(
-        self, camera: str, question: str, *, max_tokens: int = 0, max_age_s: float | None = None
+        self,
+        camera: str,
+        question: Question | str,
+        *,
+        max_tokens: int = 0,
+        max_age_s: float | None = None,
     ) -> Answer:
         self._guard.use()
         raise QuestionError(_NO_CAMERAS.format(f"ask about {camera!r}"))
@@ -70,16 +78,17 @@ class LocalVision(Vision):
             if self._mind is not None:
                 self._mind.close()
 
-    def _answer(self, image: Picture, question: str, max_tokens: int) -> Items:
+    def _answer(self, image: Pictures, question: Question | str, max_tokens: int) -> Items:
         self._guard.use()
         begun = time.perf_counter()
-        seen = self._eye.asked(image, question, max_tokens)
+        asked = self._eye.asked(image, question, max_tokens)
         mind = self._open()
         started = time.perf_counter()
-        received = self._receive(seen)
-        stages = seen.timing.stages | {"decode": (time.perf_counter() - started) * 1e3}
+        frames = {picture.tokens.sequence: self._receive(picture) for picture in asked.pictures}
+        stages = asked.timing.stages | {"decode": (time.perf_counter() - started) * 1e3}
+        received = frames[asked.about.sequence]
         texts = []
-        for piece in mind.stream(received, question, max_tokens):
+        for piece in mind.stream(frames, asked.question):
             texts.append(piece.text)
             if piece.text:
                 yield piece.text
@@ -90,7 +99,7 @@ class LocalVision(Vision):
                     sequence=received.sequence,
                     camera=received.camera,
                     timing=Timing(stages | (piece.timing.stages if piece.timing else {})),
-                    bytes_sent=seen.packet.ByteSize(),
+                    bytes_sent=asked.packet_bytes,
                     finish=piece.finish,
                     probability=probability,
                     least_probability=least,
@@ -122,14 +131,21 @@ class AsyncLocalVision(AsyncVision):
     def __init__(self, eye: PacketEncoder) -> None:
         self._local = LocalVision(eye)
 
-    def stream(self, image: Picture, question: str, *, max_tokens: int = 0) -> AsyncAnswerStream:
+    def stream(
+        self, image: Pictures, question: Question | str, *, max_tokens: int = 0
+    ) -> AsyncAnswerStream:
         return AsyncAnswerStream(_in_thread(self._local._answer(image, question, max_tokens)))
 
     async def cameras(self) -> tuple[Camera, ...]:
         return self._local.cameras()
 
     async def ask_camera(
-        self, camera: str, question: str, *, max_tokens: int = 0, max_age_s: float | None = None
+        self,
+        camera: str,
+        question: Question | str,
+        *,
+        max_tokens: int = 0,
+        max_age_s: float | None = None,
     ) -> Answer:
         return self._local.ask_camera(camera, question, max_tokens=max_tokens)
 

@@ -6,13 +6,14 @@ The contract may not import either: each half registers under the entry-point gr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Literal, Protocol
 
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError
+from saccade.turns import Question
 from saccade.types import U8, FrameTokens, Probability, Timing
 
 GROUP = "saccade.halves"
@@ -71,7 +72,9 @@ class Piece(Protocol):
 class TokenAnswerer(Protocol):
     """The cloud's half. Safe from several threads."""
 
-    def stream(self, frame: FrameTokens, question: str, max_tokens: int = 0) -> Iterator[Piece]: ...
+    def stream(self, frames: Mapping[int, FrameTokens], question: Question) -> Iterator[Piece]:
+        """The answer as it comes; ``frames``: those that the question speaks of, by sequence."""
+        ...
 
     def close(self) -> None: ...
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
 from saccade import codecs
 from saccade.bundle import Bundle
-from saccade.client.base import Picture
+from saccade.client.base import Picture, Pictures
 from saccade.client.installed_halves import EncodeOptions, PictureEncoder, open_encoder
 from saccade.client.pictures import plain
 from saccade.codecs import Codecs
+from saccade.errors import QuestionError
 from saccade.limits import Limits, check
 from saccade.packet import pack
-from saccade.question_rules import QuestionRules, check_max_tokens, crops_of
+from saccade.question_rules import QuestionRules, crops_of
+from saccade.turns import Question, as_question, asking
 from saccade.types import FrameTokens, Timing
 from saccade.v1 import tokens_pb2
 
@@ -29,6 +31,33 @@ class EncodedPicture:
     tokens: FrameTokens
     packet: tokens_pb2.FramePacket
     timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedQuestion:
+    """A question and the pictures that it speaks of, numbered from 1 on."""
+
+    question: Question
+    pictures: tuple[EncodedPicture, ...]
+
+    @property
+    def packet_bytes(self) -> int:
+        """Of all pictures."""
+        return sum(picture.packet.ByteSize() for picture in self.pictures)
+
+    @property
+    def about(self) -> FrameTokens:
+        """The last picture's, which the answer names."""
+        return self.pictures[-1].tokens
+
+    @property
+    def timing(self) -> Timing:
+        """The edge's stages, of all pictures together."""
+        stages: dict[str, float] = {}
+        for picture in self.pictures:
+            for stage, ms in picture.timing.stages.items():
+                stages[stage] = stages.get(stage, 0.0) + ms
+        return Timing(stages)
 
 
 class PacketEncoder:
@@ -56,27 +85,32 @@ class PacketEncoder:
             self._codecs = codecs.of(self.bundle)
         return self._codecs
 
-    def asked(self, image: Picture, question: str, max_tokens: int = 0) -> EncodedPicture:
-        """A picture that a question is asked about.
+    def asked(
+        self, images: Pictures, question: Question | str, max_tokens: int = 0
+    ) -> EncodedQuestion:
+        """Pictures that a question is asked about.
 
         Raises ``QuestionError`` (``UnknownWords``, ``NotInFrame``) for one that the cloud would
         refuse, ``ConfigError`` where the edge's half is missing, ``BundleError``, ``SourceError``
         for what is no usable picture, ``LimitExceeded``.
         """
+        given = images if isinstance(images, (list, tuple)) else (images,)
+        check("pictures", len(given), Limits().question_frames)
+        asked = numbered(question, len(given)).within(max_tokens)
         rules = QuestionRules.of(self.bundle.manifest)
-        rules.check(question)
-        check_max_tokens(max_tokens)
-        seen = self.see(image)
+        rules.check(asked)
+        seen = tuple(self.see(image, number) for number, image in enumerate(given, 1))
         # The labels of the crops stay here, so this side can say more than the cloud could.
-        rules.check_crops(question, crops_of(seen.tokens.views))
-        return seen
+        rules.check_crops(asked, crops_of(seen[-1].tokens.views))
+        return EncodedQuestion(asked, seen)
 
-    def see(self, image: Picture) -> EncodedPicture:
+    def see(self, image: Picture, sequence: int = 1) -> EncodedPicture:
         """Raises as ``asked`` does, questions apart."""
         with self._lock:
             if self._encoder is None:
                 self._encoder = open_encoder(self.bundle, self._options)
             tokens, timing = self._encoder.encode(plain(image))
+            tokens = replace(tokens, sequence=sequence)
             started = time.perf_counter()
             packet = pack(
                 tokens,
@@ -89,3 +123,19 @@ class PacketEncoder:
         limit = Limits.of(self.bundle.manifest).message_bytes
         check("bytes in a packet", packet.ByteSize(), limit)
         return EncodedPicture(tokens, packet, Timing(timing.stages | {"code": code_ms}))
+
+
+def numbered(question: Question | str, pictures: int) -> Question:
+    """About pictures 1, 2, ...; where it names none, about all, before what is said last.
+
+    Raises ``QuestionError`` for one that names a picture that did not come along.
+    """
+    asked = as_question(question)
+    if isinstance(question, str):
+        asked = asking(question, tuple(range(1, pictures + 1)))
+    asked = asked.with_frames(*range(1, pictures + 1)).at_hand(1)
+    beyond = [number for number in asked.frames if number > pictures]
+    if beyond or not pictures:
+        number = max(beyond, default=1)
+        raise QuestionError(f"the question speaks of picture {number}, there are {pictures}")
+    return asked

@@ -11,7 +11,7 @@ from threading import Lock
 import grpc
 
 from saccade.channel import channel_options, check_address
-from saccade.client.base import Picture, Vision
+from saccade.client.base import Pictures, Vision
 from saccade.client.call_messages import (
     MESSAGE_BYTES,
     AnswerAssembler,
@@ -27,6 +27,7 @@ from saccade.client.packet_encoder import PacketEncoder
 from saccade.client.streams import AnswerStream, Items
 from saccade.errors import ConfigError, LocalError
 from saccade.tls import ClientTls
+from saccade.turns import Question
 from saccade.types import Answer
 from saccade.v1 import fleet_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetStub
@@ -81,7 +82,9 @@ class RemoteVision(Vision):
         self._opening = Lock()
         self._channel: grpc.Channel | None = None
 
-    def stream(self, image: Picture, question: str, *, max_tokens: int = 0) -> AnswerStream:
+    def stream(
+        self, image: Pictures, question: Question | str, *, max_tokens: int = 0
+    ) -> AnswerStream:
         return AnswerStream(self._infer(image, question, max_tokens))
 
     def cameras(self) -> tuple[Camera, ...]:
@@ -93,7 +96,12 @@ class RemoteVision(Vision):
             return tuple(Camera.of(camera) for camera in reply.cameras)
 
     def ask_camera(
-        self, camera: str, question: str, *, max_tokens: int = 0, max_age_s: float | None = None
+        self,
+        camera: str,
+        question: Question | str,
+        *,
+        max_tokens: int = 0,
+        max_age_s: float | None = None,
     ) -> Answer:
         request = camera_request(camera, question, max_tokens, max_age_s)
         assembler = AnswerAssembler(camera)
@@ -144,11 +152,11 @@ class RemoteVision(Vision):
             if self._channel is not None:
                 self._channel.close()
 
-    def _infer(self, image: Picture, question: str, max_tokens: int) -> Items:
+    def _infer(self, image: Pictures, question: Question | str, max_tokens: int) -> Items:
         self._guard.use()
-        seen = self._eye.asked(image, question, max_tokens)
-        request = infer_request(self._eye.bundle, seen, question, max_tokens)
-        assembler = AnswerAssembler(seen.tokens.camera, seen.timing)
+        asked = self._eye.asked(image, question, max_tokens)
+        request = infer_request(self._eye.bundle, asked)
+        assembler = AnswerAssembler(asked.about.camera, asked.timing)
         with self._translating() as channel:
             call = VisionStub(channel).Infer(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
@@ -159,7 +167,7 @@ class RemoteVision(Vision):
                         yield text
             finally:
                 call.cancel()
-        yield assembler.answer_about(seen)
+        yield assembler.answer_about(asked)
 
     @contextmanager
     def _translating(self) -> Iterator[grpc.Channel]:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import grpc
 
-from saccade.client.base import AsyncVision, Picture
+from saccade.client.base import AsyncVision, Pictures
 from saccade.client.call_messages import (
     AnswerAssembler,
     camera_request,
@@ -24,6 +24,7 @@ from saccade.client.packet_encoder import PacketEncoder
 from saccade.client.remote import Link
 from saccade.client.streams import AsyncAnswerStream, AsyncItems
 from saccade.errors import LocalError, SaccadeError
+from saccade.turns import Question
 from saccade.types import Answer
 from saccade.v1 import fleet_pb2 as pb
 from saccade.v1.fleet_pb2_grpc import FleetStub
@@ -42,7 +43,9 @@ class AsyncRemoteVision(AsyncVision):
         self._vision = VisionStub(self._channel)
         self._fleet = FleetStub(self._channel)
 
-    def stream(self, image: Picture, question: str, *, max_tokens: int = 0) -> AsyncAnswerStream:
+    def stream(
+        self, image: Pictures, question: Question | str, *, max_tokens: int = 0
+    ) -> AsyncAnswerStream:
         return AsyncAnswerStream(self._infer(image, question, max_tokens))
 
     async def cameras(self) -> tuple[Camera, ...]:
@@ -54,7 +57,12 @@ class AsyncRemoteVision(AsyncVision):
             return tuple(Camera.of(camera) for camera in reply.cameras)
 
     async def ask_camera(
-        self, camera: str, question: str, *, max_tokens: int = 0, max_age_s: float | None = None
+        self,
+        camera: str,
+        question: Question | str,
+        *,
+        max_tokens: int = 0,
+        max_age_s: float | None = None,
     ) -> Answer:
         request = camera_request(camera, question, max_tokens, max_age_s)
         assembler = AnswerAssembler(camera)
@@ -102,11 +110,13 @@ class AsyncRemoteVision(AsyncVision):
         if not self._guard.forked:
             await self._channel.close()
 
-    async def _infer(self, image: Picture, question: str, max_tokens: int) -> AsyncItems:
+    async def _infer(
+        self, image: Pictures, question: Question | str, max_tokens: int
+    ) -> AsyncItems:
         self._guard.use()
-        seen = await asyncio.to_thread(self._eye.asked, image, question, max_tokens)
-        request = infer_request(self._eye.bundle, seen, question, max_tokens)
-        assembler = AnswerAssembler(seen.tokens.camera, seen.timing)
+        asked = await asyncio.to_thread(self._eye.asked, image, question, max_tokens)
+        request = infer_request(self._eye.bundle, asked)
+        assembler = AnswerAssembler(asked.about.camera, asked.timing)
         async with self._translating():
             call = self._vision.Infer(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
@@ -117,7 +127,7 @@ class AsyncRemoteVision(AsyncVision):
                         yield text
             finally:
                 call.cancel()
-        yield assembler.answer_about(seen)
+        yield assembler.answer_about(asked)
 
     @asynccontextmanager
     async def _translating(self) -> AsyncIterator[None]:

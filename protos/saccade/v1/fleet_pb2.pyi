@@ -8,6 +8,7 @@ import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
+import saccade.v1.question_pb2
 import saccade.v1.vision_pb2
 import sys
 import typing
@@ -36,7 +37,7 @@ class ListCamerasReply(google.protobuf.message.Message):
     CAMERAS_FIELD_NUMBER: builtins.int
     DOMAIN_FIELD_NUMBER: builtins.int
     domain: builtins.str
-    """What the bundle's model was trained to see, in a sentence."""
+    """What the bundles' models were trained to see, in a sentence; empty where they differ."""
     @property
     def cameras(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Camera]: ...
     def __init__(
@@ -105,25 +106,29 @@ class AskRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CAMERA_FIELD_NUMBER: builtins.int
-    QUESTION_FIELD_NUMBER: builtins.int
-    MAX_TOKENS_FIELD_NUMBER: builtins.int
     MAX_AGE_MS_FIELD_NUMBER: builtins.int
+    TURNS_FIELD_NUMBER: builtins.int
+    GENERATION_FIELD_NUMBER: builtins.int
     camera: builtins.str
     """"device/camera", or the camera's name where it is unique."""
-    question: builtins.str
-    max_tokens: builtins.int
     max_age_ms: builtins.int
     """Refuse, with the code "stale_frame", if the newest frame is older when the question comes."""
+    @property
+    def turns(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[saccade.v1.question_pb2.Turn]:
+        """About the camera's newest frame, and others of the same boot that are at hand."""
+
+    @property
+    def generation(self) -> saccade.v1.question_pb2.Generation: ...
     def __init__(
         self,
         *,
         camera: builtins.str = ...,
-        question: builtins.str = ...,
-        max_tokens: builtins.int = ...,
         max_age_ms: builtins.int | None = ...,
+        turns: collections.abc.Iterable[saccade.v1.question_pb2.Turn] | None = ...,
+        generation: saccade.v1.question_pb2.Generation | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_max_age_ms", b"_max_age_ms", "max_age_ms", b"max_age_ms"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_max_age_ms", b"_max_age_ms", "camera", b"camera", "max_age_ms", b"max_age_ms", "max_tokens", b"max_tokens", "question", b"question"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_max_age_ms", b"_max_age_ms", "generation", b"generation", "max_age_ms", b"max_age_ms"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_max_age_ms", b"_max_age_ms", "camera", b"camera", "generation", b"generation", "max_age_ms", b"max_age_ms", "turns", b"turns"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_max_age_ms", b"_max_age_ms"]) -> typing.Literal["max_age_ms"] | None: ...
 
 Global___AskRequest: typing_extensions.TypeAlias = AskRequest
@@ -220,11 +225,13 @@ class WatchReply(google.protobuf.message.Message):
     PROBABILITY_FIELD_NUMBER: builtins.int
     LEAST_PROBABILITY_FIELD_NUMBER: builtins.int
     ANSWERED_UNIX_MS_FIELD_NUMBER: builtins.int
+    IDENTITY_FIELD_NUMBER: builtins.int
     device: builtins.str
     camera: builtins.str
     sequence: builtins.int
     captured_unix_ms: builtins.int
     question: builtins.str
+    """What the user said last."""
     answer: builtins.str
     packet_bytes: builtins.int
     probability: builtins.float
@@ -232,6 +239,8 @@ class WatchReply(google.protobuf.message.Message):
     least_probability: builtins.float
     answered_unix_ms: builtins.int
     """By the cloud's clock."""
+    identity: builtins.bytes
+    """Digest of the question, the engine and the seed: the same observation has the same."""
     def __init__(
         self,
         *,
@@ -245,9 +254,10 @@ class WatchReply(google.protobuf.message.Message):
         probability: builtins.float | None = ...,
         least_probability: builtins.float | None = ...,
         answered_unix_ms: builtins.int = ...,
+        identity: builtins.bytes = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_least_probability", b"_least_probability", "_probability", b"_probability", "least_probability", b"least_probability", "probability", b"probability"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_least_probability", b"_least_probability", "_probability", b"_probability", "answer", b"answer", "answered_unix_ms", b"answered_unix_ms", "camera", b"camera", "captured_unix_ms", b"captured_unix_ms", "device", b"device", "least_probability", b"least_probability", "packet_bytes", b"packet_bytes", "probability", b"probability", "question", b"question", "sequence", b"sequence"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_least_probability", b"_least_probability", "_probability", b"_probability", "answer", b"answer", "answered_unix_ms", b"answered_unix_ms", "camera", b"camera", "captured_unix_ms", b"captured_unix_ms", "device", b"device", "identity", b"identity", "least_probability", b"least_probability", "packet_bytes", b"packet_bytes", "probability", b"probability", "question", b"question", "sequence", b"sequence"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_least_probability", b"_least_probability"]) -> typing.Literal["least_probability"] | None: ...
     @typing.overload

@@ -29,6 +29,7 @@ class FramePacket(google.protobuf.message.Message):
     LAYERS_FIELD_NUMBER: builtins.int
     CAMERA_FIELD_NUMBER: builtins.int
     OWNERS_FIELD_NUMBER: builtins.int
+    TAG_FIELD_NUMBER: builtins.int
     sequence: builtins.int
     """Unique with (device, boot) of the session's Hello; starts at 1."""
     captured_ms: builtins.int
@@ -45,6 +46,10 @@ class FramePacket(google.protobuf.message.Message):
     """Which kept token each merged one went into, if any did: layout in saccade/codecs/owners.py,
     then its CRC32C (little-endian, 4 bytes).
     """
+    tag: builtins.bytes
+    """Keyed tag of this packet and its session, 8 bytes, where the device has a key: layout in
+    saccade/packet_tag.py.
+    """
     @property
     def layers(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.bytes]:
         """Base layer first; each ends with its CRC32C (little-endian, 4 bytes)."""
@@ -59,7 +64,8 @@ class FramePacket(google.protobuf.message.Message):
         layers: collections.abc.Iterable[builtins.bytes] | None = ...,
         camera: builtins.int = ...,
         owners: builtins.bytes = ...,
+        tag: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["camera", b"camera", "captured_ms", b"captured_ms", "codec", b"codec", "layers", b"layers", "owners", b"owners", "sequence", b"sequence", "views", b"views"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["camera", b"camera", "captured_ms", b"captured_ms", "codec", b"codec", "layers", b"layers", "owners", b"owners", "sequence", b"sequence", "tag", b"tag", "views", b"views"]) -> None: ...
 
 Global___FramePacket: typing_extensions.TypeAlias = FramePacket

@@ -8,6 +8,7 @@ import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
+import saccade.v1.question_pb2
 import saccade.v1.tokens_pb2
 import sys
 import typing
@@ -57,7 +58,6 @@ class CloudMessage(google.protobuf.message.Message):
     ACK_FIELD_NUMBER: builtins.int
     ANSWER_FIELD_NUMBER: builtins.int
     BUDGET_FIELD_NUMBER: builtins.int
-    LOOK_AGAIN_FIELD_NUMBER: builtins.int
     FAILURE_FIELD_NUMBER: builtins.int
     @property
     def welcome(self) -> Global___Welcome: ...
@@ -68,8 +68,6 @@ class CloudMessage(google.protobuf.message.Message):
     @property
     def budget(self) -> Global___Budget: ...
     @property
-    def look_again(self) -> Global___LookAgain: ...
-    @property
     def failure(self) -> Global___Failure: ...
     def __init__(
         self,
@@ -78,12 +76,11 @@ class CloudMessage(google.protobuf.message.Message):
         ack: Global___Acknowledgement | None = ...,
         answer: Global___AnswerChunk | None = ...,
         budget: Global___Budget | None = ...,
-        look_again: Global___LookAgain | None = ...,
         failure: Global___Failure | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["ack", b"ack", "answer", b"answer", "budget", b"budget", "failure", b"failure", "kind", b"kind", "look_again", b"look_again", "welcome", b"welcome"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ack", b"ack", "answer", b"answer", "budget", b"budget", "failure", b"failure", "kind", b"kind", "look_again", b"look_again", "welcome", b"welcome"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["welcome", "ack", "answer", "budget", "look_again", "failure"] | None: ...
+    def HasField(self, field_name: typing.Literal["ack", b"ack", "answer", b"answer", "budget", b"budget", "failure", b"failure", "kind", b"kind", "welcome", b"welcome"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ack", b"ack", "answer", b"answer", "budget", b"budget", "failure", b"failure", "kind", b"kind", "welcome", b"welcome"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["welcome", "ack", "answer", "budget", "failure"] | None: ...
 
 Global___CloudMessage: typing_extensions.TypeAlias = CloudMessage
 
@@ -96,7 +93,7 @@ class Hello(google.protobuf.message.Message):
     PROTOCOL_FIELD_NUMBER: builtins.int
     DEVICE_FIELD_NUMBER: builtins.int
     BOOT_FIELD_NUMBER: builtins.int
-    BUNDLE_DIGEST_FIELD_NUMBER: builtins.int
+    TOKEN_DIGEST_FIELD_NUMBER: builtins.int
     CAMERAS_FIELD_NUMBER: builtins.int
     EPOCH_UNIX_MS_FIELD_NUMBER: builtins.int
     SOFTWARE_FIELD_NUMBER: builtins.int
@@ -105,7 +102,8 @@ class Hello(google.protobuf.message.Message):
     protocol: builtins.int
     device: builtins.str
     boot: builtins.int
-    bundle_digest: builtins.bytes
+    token_digest: builtins.bytes
+    """What its tokens mean: 32 bytes, see saccade/manifest.py."""
     epoch_unix_ms: builtins.int
     software: builtins.str
     recording: builtins.bool
@@ -124,14 +122,14 @@ class Hello(google.protobuf.message.Message):
         protocol: builtins.int = ...,
         device: builtins.str = ...,
         boot: builtins.int = ...,
-        bundle_digest: builtins.bytes = ...,
+        token_digest: builtins.bytes = ...,
         cameras: collections.abc.Iterable[builtins.str] | None = ...,
         epoch_unix_ms: builtins.int = ...,
         software: builtins.str = ...,
         in_doubt: collections.abc.Iterable[builtins.int] | None = ...,
         recording: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["boot", b"boot", "bundle_digest", b"bundle_digest", "cameras", b"cameras", "device", b"device", "epoch_unix_ms", b"epoch_unix_ms", "in_doubt", b"in_doubt", "protocol", b"protocol", "recording", b"recording", "software", b"software"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["boot", b"boot", "cameras", b"cameras", "device", b"device", "epoch_unix_ms", b"epoch_unix_ms", "in_doubt", b"in_doubt", "protocol", b"protocol", "recording", b"recording", "software", b"software", "token_digest", b"token_digest"]) -> None: ...
 
 Global___Hello: typing_extensions.TypeAlias = Hello
 
@@ -142,13 +140,13 @@ class Welcome(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     PROTOCOL_FIELD_NUMBER: builtins.int
-    BUNDLE_DIGEST_FIELD_NUMBER: builtins.int
+    TOKEN_DIGEST_FIELD_NUMBER: builtins.int
     CODECS_FIELD_NUMBER: builtins.int
     LIMITS_FIELD_NUMBER: builtins.int
     RESUME_AFTER_FIELD_NUMBER: builtins.int
     STORED_FIELD_NUMBER: builtins.int
     protocol: builtins.int
-    bundle_digest: builtins.bytes
+    token_digest: builtins.bytes
     resume_after: builtins.int
     """Highest sequence stored durably for this device and boot, 0 when none. Lower ones may be
     missing: an edge that sends out of order asks with in_doubt.
@@ -165,19 +163,21 @@ class Welcome(google.protobuf.message.Message):
         self,
         *,
         protocol: builtins.int = ...,
-        bundle_digest: builtins.bytes = ...,
+        token_digest: builtins.bytes = ...,
         codecs: collections.abc.Iterable[builtins.str] | None = ...,
         limits: Global___Limits | None = ...,
         resume_after: builtins.int = ...,
         stored: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["limits", b"limits"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bundle_digest", b"bundle_digest", "codecs", b"codecs", "limits", b"limits", "protocol", b"protocol", "resume_after", b"resume_after", "stored", b"stored"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["codecs", b"codecs", "limits", b"limits", "protocol", b"protocol", "resume_after", b"resume_after", "stored", b"stored", "token_digest", b"token_digest"]) -> None: ...
 
 Global___Welcome: typing_extensions.TypeAlias = Welcome
 
 @typing.final
 class Limits(google.protobuf.message.Message):
+    """0 does not bind."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     MESSAGE_BYTES_FIELD_NUMBER: builtins.int
@@ -186,12 +186,21 @@ class Limits(google.protobuf.message.Message):
     QUESTION_CHARS_FIELD_NUMBER: builtins.int
     IN_FLIGHT_PACKETS_FIELD_NUMBER: builtins.int
     OPEN_QUESTIONS_FIELD_NUMBER: builtins.int
+    QUESTION_FRAMES_FIELD_NUMBER: builtins.int
+    CONTEXT_TOKENS_FIELD_NUMBER: builtins.int
+    ANSWER_TOKENS_FIELD_NUMBER: builtins.int
     message_bytes: builtins.int
     views: builtins.int
     tokens_per_view: builtins.int
     question_chars: builtins.int
+    """Of all texts of a question."""
     in_flight_packets: builtins.int
     open_questions: builtins.int
+    question_frames: builtins.int
+    """Frames that one question may speak of."""
+    context_tokens: builtins.int
+    """The engine's: what it can hold of a dialogue, prompt and answer together; of one answer."""
+    answer_tokens: builtins.int
     def __init__(
         self,
         *,
@@ -201,8 +210,11 @@ class Limits(google.protobuf.message.Message):
         question_chars: builtins.int = ...,
         in_flight_packets: builtins.int = ...,
         open_questions: builtins.int = ...,
+        question_frames: builtins.int = ...,
+        context_tokens: builtins.int = ...,
+        answer_tokens: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["in_flight_packets", b"in_flight_packets", "message_bytes", b"message_bytes", "open_questions", b"open_questions", "question_chars", b"question_chars", "tokens_per_view", b"tokens_per_view", "views", b"views"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["answer_tokens", b"answer_tokens", "context_tokens", b"context_tokens", "in_flight_packets", b"in_flight_packets", "message_bytes", b"message_bytes", "open_questions", b"open_questions", "question_chars", b"question_chars", "question_frames", b"question_frames", "tokens_per_view", b"tokens_per_view", "views", b"views"]) -> None: ...
 
 Global___Limits: typing_extensions.TypeAlias = Limits
 
@@ -236,27 +248,29 @@ Global___Acknowledgement: typing_extensions.TypeAlias = Acknowledgement
 
 @typing.final
 class Question(google.protobuf.message.Message):
-    """A question about a packet of this session; id is the edge's own."""
+    """A question about packets of this session; id is the edge's own. What its answer is about is the
+    frame of the highest sequence that the turns name.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ID_FIELD_NUMBER: builtins.int
-    SEQUENCE_FIELD_NUMBER: builtins.int
-    TEXT_FIELD_NUMBER: builtins.int
-    MAX_TOKENS_FIELD_NUMBER: builtins.int
+    TURNS_FIELD_NUMBER: builtins.int
+    GENERATION_FIELD_NUMBER: builtins.int
     id: builtins.int
-    sequence: builtins.int
-    text: builtins.str
-    max_tokens: builtins.int
+    @property
+    def turns(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[saccade.v1.question_pb2.Turn]: ...
+    @property
+    def generation(self) -> saccade.v1.question_pb2.Generation: ...
     def __init__(
         self,
         *,
         id: builtins.int = ...,
-        sequence: builtins.int = ...,
-        text: builtins.str = ...,
-        max_tokens: builtins.int = ...,
+        turns: collections.abc.Iterable[saccade.v1.question_pb2.Turn] | None = ...,
+        generation: saccade.v1.question_pb2.Generation | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["id", b"id", "max_tokens", b"max_tokens", "sequence", b"sequence", "text", b"text"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["generation", b"generation"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["generation", b"generation", "id", b"id", "turns", b"turns"]) -> None: ...
 
 Global___Question: typing_extensions.TypeAlias = Question
 
@@ -327,44 +341,19 @@ class Budget(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    TOKENS_PER_FRAME_FIELD_NUMBER: builtins.int
     FRAMES_PER_MINUTE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
-    tokens_per_frame: builtins.int
     frames_per_minute: builtins.int
     reason: builtins.str
     def __init__(
         self,
         *,
-        tokens_per_frame: builtins.int = ...,
         frames_per_minute: builtins.int = ...,
         reason: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["frames_per_minute", b"frames_per_minute", "reason", b"reason", "tokens_per_frame", b"tokens_per_frame"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frames_per_minute", b"frames_per_minute", "reason", b"reason"]) -> None: ...
 
 Global___Budget: typing_extensions.TypeAlias = Budget
-
-@typing.final
-class LookAgain(google.protobuf.message.Message):
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    SEQUENCE_FIELD_NUMBER: builtins.int
-    SLOTS_FIELD_NUMBER: builtins.int
-    TOKENS_PER_VIEW_FIELD_NUMBER: builtins.int
-    sequence: builtins.int
-    tokens_per_view: builtins.int
-    @property
-    def slots(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
-    def __init__(
-        self,
-        *,
-        sequence: builtins.int = ...,
-        slots: collections.abc.Iterable[builtins.int] | None = ...,
-        tokens_per_view: builtins.int = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["sequence", b"sequence", "slots", b"slots", "tokens_per_view", b"tokens_per_view"]) -> None: ...
-
-Global___LookAgain: typing_extensions.TypeAlias = LookAgain
 
 @typing.final
 class Failure(google.protobuf.message.Message):
@@ -415,25 +404,29 @@ class InferRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     HELLO_FIELD_NUMBER: builtins.int
-    PACKET_FIELD_NUMBER: builtins.int
-    QUESTION_FIELD_NUMBER: builtins.int
-    MAX_TOKENS_FIELD_NUMBER: builtins.int
-    question: builtins.str
-    max_tokens: builtins.int
+    PACKETS_FIELD_NUMBER: builtins.int
+    TURNS_FIELD_NUMBER: builtins.int
+    GENERATION_FIELD_NUMBER: builtins.int
     @property
     def hello(self) -> Global___Hello: ...
     @property
-    def packet(self) -> saccade.v1.tokens_pb2.FramePacket: ...
+    def packets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[saccade.v1.tokens_pb2.FramePacket]:
+        """Known by their sequences, which differ."""
+
+    @property
+    def turns(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[saccade.v1.question_pb2.Turn]: ...
+    @property
+    def generation(self) -> saccade.v1.question_pb2.Generation: ...
     def __init__(
         self,
         *,
         hello: Global___Hello | None = ...,
-        packet: saccade.v1.tokens_pb2.FramePacket | None = ...,
-        question: builtins.str = ...,
-        max_tokens: builtins.int = ...,
+        packets: collections.abc.Iterable[saccade.v1.tokens_pb2.FramePacket] | None = ...,
+        turns: collections.abc.Iterable[saccade.v1.question_pb2.Turn] | None = ...,
+        generation: saccade.v1.question_pb2.Generation | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["hello", b"hello", "packet", b"packet"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["hello", b"hello", "max_tokens", b"max_tokens", "packet", b"packet", "question", b"question"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["generation", b"generation", "hello", b"hello"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["generation", b"generation", "hello", b"hello", "packets", b"packets", "turns", b"turns"]) -> None: ...
 
 Global___InferRequest: typing_extensions.TypeAlias = InferRequest
 

@@ -57,7 +57,7 @@ class VisionServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Infer(self, request, context):
-        """One question about one frame, the answer streamed.
+        """One question about frames that come with it, the answer streamed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

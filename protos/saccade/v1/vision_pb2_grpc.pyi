@@ -86,7 +86,7 @@ class VisionStub(typing.Generic[_VisionConnectType, _VisionInferType]):
     """One stream per edge: packets and questions up; acknowledgements, answers and budgets down."""
 
     Infer: _VisionInferType
-    """One question about one frame, the answer streamed."""
+    """One question about frames that come with it, the answer streamed."""
 
 VisionAsyncStub: typing_extensions.TypeAlias = VisionStub[
     grpc.aio.StreamStreamMultiCallable[
@@ -114,6 +114,6 @@ class VisionServicer(metaclass=abc.ABCMeta):
         request: saccade.v1.vision_pb2.InferRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[saccade.v1.vision_pb2.InferReply], collections.abc.AsyncIterator[saccade.v1.vision_pb2.InferReply]]:
-        """One question about one frame, the answer streamed."""
+        """One question about frames that come with it, the answer streamed."""
 
 def add_VisionServicer_to_server(servicer: VisionServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
