@@ -149,7 +149,7 @@ async def measure(
     options: argparse.Namespace,
 ) -> tuple[dict[str, Arm], list[tuple[int, EncodedScene]]]:
     bundle = Bundle.open(options.bundle)
-    eye = FrameEncoder(bundle, options.regions, options.threads)
+    frame_encoder = FrameEncoder(bundle, options.regions, options.threads)
     answerer = open_answerer(bundle, open_engine(bundle, threads=options.threads or 1))
     blind = Blind(bundle, options.threads or 1)
     names = ["whole", *(f"{b} of 64" for b in BUDGETS), "16 at random", "no picture", "majority"]
@@ -157,7 +157,7 @@ async def measure(
     results: list[tuple[int, EncodedScene]] = []
     with Progress(transient=True) as bar:
         for number in bar.track(range(options.frames), description="frames"):
-            seen = eye.render_and_encode(options.first + number)
+            seen = frame_encoder.render_and_encode(options.first + number)
             results.append((number, seen))
             await run_frame(number, seen, arms, answerer, blind, bundle, options.codec)
     await answerer.close()

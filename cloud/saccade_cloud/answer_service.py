@@ -83,7 +83,7 @@ class AnswerService:
         *,
         engine: str,
         store: Store,
-        board: AnswerBroadcast,
+        broadcast: AnswerBroadcast,
         timeout_s: float,
         wait_s: float,
     ) -> None:
@@ -91,7 +91,7 @@ class AnswerService:
         self._reader = reader
         self._engine = engine
         self._store = store
-        self._board = board
+        self._broadcast = broadcast
         self._timeout_s = timeout_s
         limits = answerer.limits
         self._working = FairGate(
@@ -168,7 +168,7 @@ class AnswerService:
             began_s = time.perf_counter()
             observed = _observation(asked, self._engine, text, last)
             await self._store_it(observed)
-            self._board.post(observed)
+            self._broadcast.publish(observed)
             if self._store.durable:
                 merged["store"] = (time.perf_counter() - began_s) * 1e3
         return replace(last, timing=Timing(merged))

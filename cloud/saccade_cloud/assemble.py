@@ -8,12 +8,13 @@ from dataclasses import replace
 from saccade import codecs
 from saccade.bundle import Bundle
 from saccade.limits import Limits
+from saccade.manifest import Manifest
 from saccade.question_rules import QuestionRules
 from saccade_cloud.answer_broadcast import AnswerBroadcast
 from saccade_cloud.answer_service import AnswerService
 from saccade_cloud.answering import Answerer
 from saccade_cloud.cloud_context import CloudContext, ServedBundle, ServedBundles
-from saccade_cloud.engines.base import Engine, EngineLimits
+from saccade_cloud.engines.base import Engine, EngineLimits, Needs
 from saccade_cloud.engines.decoder import DecoderShape
 from saccade_cloud.engines.onnx import PREFIX_BYTES, OnnxEngine, OnnxFiles
 from saccade_cloud.frame_cache import FrameCache
@@ -69,6 +70,12 @@ def open_answerer(bundle: Bundle, engine: Engine) -> Answerer:
     )
 
 
+def needs_of(manifest: Manifest) -> Needs:
+    """What a bundle's prompts ask of an engine."""
+    del manifest  # those of today's format count their positions from 0
+    return Needs()
+
+
 def memory_frames(settings: ServerSettings) -> MemoryFrames:
     """As large as the settings allow."""
     return MemoryFrames(
@@ -92,10 +99,10 @@ def open_cloud(
     observations; None keeps nothing. Raises ``ConfigError`` for two bundles whose tokens mean the
     same.
     """
-    decoder, board, kept = decoder or FrameDecoder(), AnswerBroadcast(), store or NoStore()
+    decoder, broadcast, kept = decoder or FrameDecoder(), AnswerBroadcast(), store or NoStore()
     cache = FrameCache(settings.decoded_bytes, settings.device_decoded_bytes)
     served = [
-        _served(bundle, open_answerer(bundle, engine), settings, decoder, cache, kept, board)
+        _served(bundle, open_answerer(bundle, engine), settings, decoder, cache, kept, broadcast)
         for bundle, engine in bundles
     ]
     return CloudContext(
@@ -105,7 +112,7 @@ def open_cloud(
         decoder=decoder,
         store=kept,
         keys=keys or PacketKeys(),
-        board=board,
+        broadcast=broadcast,
     )
 
 
@@ -116,7 +123,7 @@ def _served(
     decoder: FrameDecoder,
     cache: FrameCache,
     store: Store,
-    board: AnswerBroadcast,
+    broadcast: AnswerBroadcast,
 ) -> ServedBundle:
     manifest = bundle.manifest
     limits = replace(
@@ -130,7 +137,7 @@ def _served(
         reader,
         engine=manifest.digest,  # of the language model's weights, too
         store=store,
-        board=board,
+        broadcast=broadcast,
         timeout_s=settings.answer_timeout_s,
         wait_s=settings.answer_wait_s,
     )

@@ -37,8 +37,8 @@ class Vision(VisionServicer):
         self, request_iterator: AsyncIterator[pb.EdgeMessage], context: Context
     ) -> AsyncIterator[pb.CloudMessage]:
         peer = Peer.of(context.auth_context()) if self._cloud.settings.certified else None
-        conversation = EdgeStream(self._cloud, aiter(request_iterator), peer)
-        async with translated(context), aclosing(conversation.replies()) as replies:
+        stream = EdgeStream(self._cloud, aiter(request_iterator), peer)
+        async with translated(context), aclosing(stream.replies()) as replies:
             async for reply in replies:
                 yield reply
 

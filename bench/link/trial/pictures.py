@@ -48,8 +48,10 @@ def measured_points(bundle: Bundle, name: str, frames: Sequence[Frame]) -> list[
     ``agreement`` is accuracy over that of uncompressed pixels.
     """
     codec, manifest = live_codec(name), bundle.manifest
-    eye = Pipeline(bundle, PipelineSettings())
-    seen = [(frame, eye.find(frame, Stopwatch(), eye.plan, _no_overview)[1]) for frame in frames]
+    finder = Pipeline(bundle, PipelineSettings())
+    seen = [
+        (frame, finder.find(frame, Stopwatch(), finder.plan, _no_overview)[1]) for frame in frames
+    ]
     whole = TokensByKind.alike(manifest.limits.tokens_per_view)
     return [
         OperatingPoint(

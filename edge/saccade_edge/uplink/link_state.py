@@ -35,8 +35,8 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """``unacknowledged_s``: age of the oldest packet that was said and not acknowledged, 0 where
-    there is none; ``waiting``: live packets that were not said; ``backlog``: packets on disk.
+    """``unacknowledged_s``: age of the oldest packet that was sent and not acknowledged, 0 where
+    there is none; ``waiting``: live packets that were not sent; ``backlog``: packets on disk.
     """
 
     streaming: bool

@@ -80,6 +80,7 @@ class Adapter:
             stop=parts.stop_tokens(self.checkpoint),
             attention="bidirectional",
             region_intro=parts.REGION_INTRO,
+            template_args={"bos_token": str(self.checkpoint.tokenizer.bos_token)},
         )
 
     def template(self) -> str:

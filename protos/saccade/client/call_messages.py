@@ -119,7 +119,7 @@ class AnswerAssembler:
         self._texts: list[str] = []
         self._last: pb.InferReply | fleet_pb2.AskReply | None = None
 
-    def hear(self, reply: pb.InferReply | fleet_pb2.AskReply) -> str:
+    def add(self, reply: pb.InferReply | fleet_pb2.AskReply) -> str:
         """The next reply's text."""
         self._texts.append(reply.text)
         if reply.last:
