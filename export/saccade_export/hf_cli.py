@@ -43,6 +43,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--crops", type=int, default=4, metavar="N",
         help="the most regions of a frame; 0: whole pictures only (%(default)d)",
     )  # fmt: skip
+    parser.add_argument(
+        "--language", choices=("f32", "f16", "int8"),
+        help="also write the language model as ONNX graphs, for the engine onnx "
+        "(default: it stays in the checkpoint, for the engine transformers)",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -60,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
         pictures=options.pictures,
         tokens=options.tokens,
         crops=options.crops,
+        language=options.language,
     )
     start = time.monotonic()
 

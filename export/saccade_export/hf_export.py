@@ -39,7 +39,8 @@ class HfExportSettings:
     """``precision`` of the encoder; ``float32_scores``: its attention scores in float32 whatever
     that is; ``saliency`` and ``keys``: whether the graph gives them; ``photos``: a folder, None:
     what packages ship; ``pictures``: the most that are compared; ``tokens``: of a view where
-    nothing is calibrated, 0: a quarter; ``crops``: the most regions of a frame.
+    nothing is calibrated, 0: a quarter; ``crops``: the most regions of a frame; ``language``: how
+    the language model is stored as ONNX graphs, None: it stays in the checkpoint alone.
     """
 
     name: str = ""
@@ -51,6 +52,7 @@ class HfExportSettings:
     pictures: int = 8
     tokens: int = 0
     crops: int = 4
+    language: Precision | None = None
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,12 @@ def export(folder: Path, out: Path, settings: HfExportSettings, progress: Progre
     made = Encoders(adapter, settings, out, progress)
     vectors = _from_model(checkpoint, adapter, made, pictures)
     parities = made.compare()
+    onnx = None
+    if settings.language is not None:
+        progress(f"writing the language model as graphs, {settings.language}")
+        onnx = hf_manifest.onnx_language(checkpoint, adapter, out, settings.language)
     progress("hashing the checkpoint's files")
-    fields = hf_manifest.fields(checkpoint, adapter, out, settings.name or folder.name)
+    fields = hf_manifest.fields(checkpoint, adapter, out, settings.name or folder.name, onnx)
     fields |= hf_manifest.encoder_fields(adapter, made.outputs, settings.tokens, settings.crops)
     fields["files"] = hf_manifest.files(checkpoint, out, vectors)
     manifest = write_manifest(out, fields)

@@ -13,12 +13,20 @@ from torch import nn
 
 from saccade.manifest import RegionSpec, SelectionSpec
 from saccade.selection.needs import COVERAGE_METHOD, usable
-from saccade.spec.language import CheckpointFile, CheckpointRef, LanguageSpec, ProjectorSpec
+from saccade.spec.language import (
+    CheckpointFile,
+    CheckpointRef,
+    LanguageSpec,
+    OnnxLanguage,
+    ProjectorSpec,
+)
 from saccade.spec.tokens import EncoderBucket, EncoderOutputs, EncoderSpec
 from saccade.types import F32
 from saccade_export.checkpoint import Checkpoint
 from saccade_export.families.base import TEMPLATE, Bucket, FamilyAdapter, vector_file
 from saccade_export.graph_weights import WeightsFile
+from saccade_export.language_export import DecoderOptions, FileTensors, export_language
+from saccade_export.language_export.numbers import Numbers
 
 WEIGHTS = "edge/encoder.weights"
 PROJECTOR, PROJECTOR_WEIGHTS = "cloud/projector.onnx", "cloud/projector.weights"
@@ -83,7 +91,32 @@ def encoder_fields(
     }
 
 
-def fields(checkpoint: Checkpoint, adapter: FamilyAdapter, out: Path, name: str) -> dict[str, Any]:
+def onnx_language(
+    checkpoint: Checkpoint, adapter: FamilyAdapter, out: Path, numbers: Numbers
+) -> OnnxLanguage:
+    """Write the language model as graphs, for the engine ``onnx``."""
+    options = DecoderOptions(
+        bidirectional=adapter.prompt().attention != "causal", deepstack=adapter.tokens().deepstack
+    )
+    config = checkpoint.model_config.get_text_config()
+    made = export_language(config, FileTensors(checkpoint.files), out / "cloud", numbers, options)
+    return OnnxLanguage(
+        embedding=f"cloud/{made.embedding.name}",
+        decoder=f"cloud/{made.decoder.name}",
+        layers=made.layers,
+        heads=made.heads,
+        kv_heads=made.kv_heads,
+        head_dim=made.head_dim,
+    )
+
+
+def fields(
+    checkpoint: Checkpoint,
+    adapter: FamilyAdapter,
+    out: Path,
+    name: str,
+    onnx: OnnxLanguage | None = None,
+) -> dict[str, Any]:
     """The manifest but for the encoder and the list of files; writes template and tokenizer."""
     text = checkpoint.model_config.get_text_config()
     (out / TEMPLATE).parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +130,7 @@ def fields(checkpoint: Checkpoint, adapter: FamilyAdapter, out: Path, name: str)
         max_context=int(text.max_position_embeddings),
         tokenizer=TOKENIZER,
         projector=ProjectorSpec(PROJECTOR) if has_projector else None,
+        onnx=onnx,
         checkpoint=CheckpointRef(checkpoint.architectures[0], _digests(checkpoint)),
     )
     return {

@@ -95,6 +95,18 @@ def test_the_cut_is_behind_the_projector_only_where_tokens_are_narrower_there(
     assert wide.encoder.tokens.dim == 32
 
 
+def test_the_language_model_can_be_written_as_graphs_too(
+    made: Path, tmp_path: Path, photos: Path
+) -> None:
+    manifest = exported(made, tmp_path / "out", photos, language="f16").manifest
+    assert manifest.language.onnx is not None
+    assert (manifest.language.onnx.heads, manifest.language.onnx.kv_heads) == (4, 2)
+    Bundle.open(tmp_path / "out").verify()
+    alone = exported(made, tmp_path / "alone", photos).manifest
+    # The language side changes nothing about what a token means.
+    assert alone.token_digest == manifest.token_digest
+
+
 def test_sharded_weights_give_the_same_tokens(made: Path, tmp_path: Path, photos: Path) -> None:
     sharded = checkpoints.make("smolvlm", tmp_path / "sharded", shard_bytes=200_000)
     assert len(list(sharded.glob("*.safetensors"))) > 1
