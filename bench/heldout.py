@@ -58,9 +58,9 @@ class FrameEncoder:
         finder = finder or bundle
         runtime = RuntimeSettings(threads=threads)
         self.encoder = Encoder(bundle, runtime)
-        self.cutter = Cutter.of(finder.manifest.encoder)
+        self.cutter = Cutter.of(finder.manifest)
         # Every crop is looked at: what an operating point leaves out is left out later.
-        every = PipelineSettings(max_crops=finder.manifest.encoder.max_crops)
+        every = PipelineSettings(max_crops=finder.manifest.most_crops)
         self.plan = settle(finder.manifest, every)
         self.detector = make_detector("yolo", finder, runtime) if regions == "detector" else None
 

@@ -121,7 +121,7 @@ def halved_arm(budget: int, codec: str, layers: int | None) -> Arm:
 
     def send(encoded: EncodedViews, seen: EncodedScene) -> Sent:
         frame_encoder = encoded.frame_encoders["ours"]
-        views = tuple(replace(v, picture=_blurred(v.picture)) for v in seen.views)
+        views = tuple(replace(v, tiles=_blurred(v.picture)[None]) for v in seen.views)
         kept = tokens(seen, budget, "uniform", frame_encoder.encoder.encode(views))
         frame, size = over_the_wire(kept, codec, frame_encoder.bundle, layers)
         return Sent(seen, frame, size, size)
@@ -168,7 +168,7 @@ def views_arm(codec: PictureCodec, quality: int, *, one_file: bool, share: float
         back = cut(pictures[0], len(views), views[0].shape[:2]) if one_file else pictures
         height, width = seen.views[0].picture.shape[:2]
         shown = [_resized(picture, (width, height)) for picture in back]
-        pictured = tuple(replace(v, picture=p) for v, p in zip(seen.views, shown, strict=True))
+        pictured = tuple(replace(v, tiles=p[None]) for v, p in zip(seen.views, shown, strict=True))
         grids = encoded.frame_encoders["pixels"].encoder.encode(pictured)
         header = _header(seen).to_bytes()
         message = pb.FramePacket(sequence=seen.frame.sequence, views=header, layers=files)
@@ -253,7 +253,7 @@ def token_arms(ours: Manifest, methods: Sequence[str]) -> Iterator[Arm]:
     """Selection methods at the codec of the bundle's own operating point, and raw tokens."""
     own = ours.points[ours.selection.point] if ours.selection.point is not None else None
     codec, layers = (own.codec, own.layers) if own else (ours.codecs[-1], None)
-    most = ours.limits.tokens_per_view
+    most = ours.most_tokens
     yield method_arm("uniform", most, "f16", None)
     yield method_arm("uniform", most, codec, layers)
     yield from (method_arm(m, k, codec, layers) for m in methods for k in METHODS_AT)

@@ -31,6 +31,11 @@ class StatusReport:
         self._trouble = ""
         self._waits_for_bundle = False
 
+    @property
+    def waits_for_bundle(self) -> bool:
+        """Whether the cloud is there and does not have the bundle."""
+        return self._waits_for_bundle
+
     def on_event(self, event: Event) -> None:
         """Only what tells of the link."""
         if isinstance(event, Connected):

@@ -142,7 +142,7 @@ def _see(
     bundle: Bundle, paths: Sequence[Path], threads: int, bar: Progress
 ) -> tuple[list[list[SampleView]], list[tuple[Path, str]]]:
     """Every view that the edge would send, by picture, and what it could not read."""
-    most = bundle.manifest.limits.tokens_per_view
+    most = bundle.manifest.most_tokens
     runtime = RuntimeSettings(threads=threads)
     pipeline = Pipeline(bundle, PipelineSettings(tokens_per_view=most, runtime=runtime))
     found: list[list[SampleView]] = []
@@ -208,9 +208,9 @@ def _table(
 def _add_tables(bundle: Bundle, tables: dict[str, bytes], about: dict[str, Any]) -> Manifest:
     """The manifest with the tables' files, which are derived from the encoder: its licence."""
     fields = json.loads((bundle.folder / MANIFEST).read_text("utf-8"))
-    del fields["digest"]
+    del fields["digest"], fields["token_digest"]
     (bundle.folder / "codec").mkdir(exist_ok=True)
-    licence = bundle.manifest.files[bundle.manifest.encoder.file].license
+    licence = bundle.manifest.files[bundle.manifest.encoder.buckets[0].file].license
     for name, table in tables.items():
         file = f"codec/{name}.bin"
         _replace(bundle.folder / file, table)
@@ -231,11 +231,11 @@ def _points(
 ) -> list[OperatingPoint]:
     """None where there is no question to ask."""
     bundle = Bundle.open(folder)
-    questions = settings.questions or bundle.manifest.language.examples
+    questions = settings.questions or bundle.manifest.questions.examples
     if not questions:
         return []
     runtime = RuntimeSettings(threads=settings.threads)
-    most = bundle.manifest.limits.tokens_per_view
+    most = bundle.manifest.most_tokens
     pipeline = Pipeline(bundle, PipelineSettings(tokens_per_view=most, runtime=runtime))
     chosen = paths[:: max(len(paths) // settings.point_pictures, 1)][: settings.point_pictures]
     frames = [
@@ -255,7 +255,7 @@ def _add_points(folder: Path, found: Sequence[OperatingPoint], agreement: float)
     one from which agreement is flat.
     """
     fields = json.loads((folder / MANIFEST).read_text("utf-8"))
-    del fields["digest"]
+    del fields["digest"], fields["token_digest"]
     enough = [n for n, point in enumerate(found) if point.agreement >= agreement]
     fields["points"] = [asdict(point) for point in found]
     fields["selection"]["point"] = enough[0] if enough else len(found) - 1

@@ -204,8 +204,8 @@ def search(
     ``done`` is called after each step down, with the agreement there.
     """
     manifest = bundle.manifest
-    most, codec = manifest.limits.tokens_per_view, _coarsest(manifest.codecs)
-    crops, tokens = manifest.encoder.max_crops, TokensByKind.alike(most)
+    most, codec = manifest.most_tokens, _coarsest(manifest.codecs)
+    crops, tokens = manifest.most_crops, TokensByKind.alike(most)
     here = judge.measure(Measured(crops, tokens, codec, judge.layers(codec)))
     others = [name for name in manifest.codecs if name != codec]
     found = [here]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
 from saccade.bundle import DEMO, Bundle, read_fields, sample_clip
-from saccade.manifest import DetectorSpec, OperatingPoint
+from saccade.manifest import DetectorSpec, Manifest, OperatingPoint
+from saccade.spec import EncoderSpec, LanguageSpec
 
 # Entry points whose function(parser) adds arguments and sets `run`; they load no heavy package.
 GROUP = "saccade.bundle_commands"
@@ -76,10 +76,9 @@ def _lines(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "domain", manifest.domain
     yield "folder", str(bundle.folder)
     yield "digest", manifest.digest
-    height, width = encoder.view_size
-    grid = " x ".join(map(str, encoder.grid))
-    yield "views", f"1 overview and up to {encoder.max_crops} crops of {width} x {height} pixels"
-    yield "tokens", f"{math.prod(encoder.grid)} per view ({grid}), {encoder.dim} features each"
+    yield "", f"{manifest.token_digest} of what a token means"
+    yield "views", _views(manifest)
+    yield "tokens", _tokens(encoder)
     selection = manifest.selection
     yield "selection", f"{selection.method}, {selection.tokens_per_view} tokens per view"
     yield "codecs", ", ".join(manifest.codecs)
@@ -88,16 +87,41 @@ def _lines(bundle: Bundle) -> Iterator[tuple[str, str]]:
     if selection.point is not None:
         yield "", "* used where nobody chooses a point"
     yield "detector", _detector(manifest.detector) if manifest.detector else "none"
-    language = manifest.language
-    yield "language", f"{language.layers} layers of width {language.width}, {language.vocab} words"
-    if language.words:
-        yield "questions", f"of {len(language.words)} words; capitals and spaces do not count"
-    for example in language.examples:
+    language, questions = manifest.language, manifest.questions
+    yield "language", _language(language)
+    if questions.words:
+        yield "questions", f"of {len(questions.words)} words; capitals and spaces do not count"
+    for example in questions.examples:
         yield "example", _example(example)
     for name, entry in sorted(manifest.files.items()):
         yield "file", f"{name}  {entry.bytes:,} bytes  licence {entry.license}"
     for name, value in _flat(manifest.accuracy):
         yield "accuracy", f"{name}: {value}"
+
+
+def _views(manifest: Manifest) -> str:
+    if manifest.regions is None:
+        return "the whole picture"
+    return f"1 overview and up to {manifest.most_crops} crops"
+
+
+def _tokens(encoder: EncoderSpec) -> str:
+    geometry = encoder.geometry
+    sizes = ", ".join(f"{width} x {height}" for height, width in geometry.inputs)
+    return (
+        f"{geometry.kind} grid, up to {geometry.most_tokens} per view, {encoder.dim} features "
+        f"each; tiles of {sizes} pixels"
+    )
+
+
+def _language(language: LanguageSpec) -> str:
+    forms = []
+    if language.onnx:
+        forms.append(f"ONNX, {language.onnx.layers} layers")
+    if language.checkpoint:
+        forms.append(f"checkpoint of {language.checkpoint.architecture}")
+    what = f"width {language.width}, {language.vocab} words, context {language.max_context}"
+    return f"{' or '.join(forms)}; {what}"
 
 
 def _example(question: str) -> str:
