@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,13 +43,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return checkpoints.make("smolvlm", tmp_path_factory.mktemp("checkpoint") / "tiny-smolvlm")
 
 
-def exported(folder: Path, out: Path, photos: Path, **settings: object) -> HfExport:
-    return hf_export.export(
-        folder,
-        out,
-        HfExportSettings(photos=photos, **settings),
-        quiet,  # type: ignore[arg-type]
-    )
+def exported(folder: Path, out: Path, photos: Path, **settings: Any) -> HfExport:
+    return hf_export.export(folder, out, HfExportSettings(photos=photos, **settings), quiet)
 
 
 @pytest.mark.parametrize("family", sorted(checkpoints.FAMILIES))

@@ -67,7 +67,7 @@ def image_features(opened: Opened) -> torch.Tensor:
             ).pooler_output
             return torch.stack([rows[:-1] for rows in found])  # without the separator
         if opened.checkpoint.preprocessor.get("max_image_size"):  # tiles of one picture
-            rows = model.get_image_features(pixels[None]).pooler_output[0]
+            rows: torch.Tensor = model.get_image_features(pixels[None]).pooler_output[0]
             return rows.reshape(count, -1, rows.shape[-1])
         return torch.stack(list(model.get_image_features(pixels).pooler_output))
 
