@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
-import onnxruntime as ort
 
 from saccade.bundle_files import ModelFile
 from saccade.errors import BundleError, ConfigError
 from saccade.types import F32
-from saccade_onnx.sessions import open_session, run_session, session_options, short_name
+from saccade_onnx.sessions import (
+    installed_providers,
+    open_session,
+    run_session,
+    session_options,
+    short_name,
+)
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +82,7 @@ class Model:
 
 
 def _providers(asked: Sequence[str] | None) -> tuple[str, ...]:
-    installed = ort.get_available_providers()
+    installed = installed_providers()
     if asked is None:
         return tuple(p for p in PREFERRED if p in installed)
     if unknown := [p for p in asked if p not in installed]:

@@ -80,6 +80,11 @@ def run_session(
         raise failure(f"{name} gives what is no tensor of numbers") from error
 
 
+def installed_providers() -> Sequence[str]:
+    """What ONNX Runtime can run models on here, best first."""
+    return tuple(ort.get_available_providers())
+
+
 def short_name(file: ModelFile) -> str:
     """Without the bundle's folders."""
     return PurePosixPath(file.name).name
