@@ -20,6 +20,7 @@ from saccade_cloud.answer_service import AnswerService
 from saccade_cloud.answering import Answerer
 from saccade_cloud.chat_template import MAX_TEMPLATE_BYTES, ChatTemplate
 from saccade_cloud.cloud_context import CloudContext, ServedBundle, ServedBundles
+from saccade_cloud.engines import registry
 from saccade_cloud.engines.base import Engine, EngineLimits, Needs
 from saccade_cloud.engines.decoder import DecoderShape
 from saccade_cloud.engines.onnx import PREFIX_BYTES, OnnxEngine, OnnxFiles
@@ -86,7 +87,7 @@ def decoder_shape(language: LanguageSpec) -> DecoderShape:
 def open_answerer(bundle: Bundle, engine: Engine) -> Answerer:
     """The bundle's projector and template before ``engine``, which it then owns."""
     manifest = bundle.manifest
-    check_engine(manifest, engine)
+    check_engine(bundle, engine)
     projectors = Projectors.of(manifest.language, manifest.encoder.tokens, bundle.model)
     return Answerer(
         Reconstructor(projectors, Limits.of(manifest)),
@@ -122,14 +123,10 @@ def needs_of(manifest: Manifest) -> Needs:
     )
 
 
-def check_engine(manifest: Manifest, engine: Engine) -> None:
+def check_engine(bundle: Bundle, engine: Engine) -> None:
     """Raises ``BundleError`` for an engine that cannot do what the bundle needs."""
-    lacking = engine.capabilities.missing(needs_of(manifest))
-    if lacking:
-        raise BundleError(
-            f"bundle {manifest.name!r} needs {', '.join(lacking)}, which this engine cannot do: "
-            "choose the engine transformers"
-        )
+    needs = needs_of(bundle.manifest)
+    registry.check_needs(bundle, needs, engine.capabilities, type(engine).__name__)
 
 
 def _vector(bundle: Bundle, file: str, width: int) -> F32:

@@ -1,4 +1,4 @@
-"""``saccade bundle inspect|verify BUNDLE``, and the commands that other parts bring."""
+"""``saccade bundle inspect|verify|pack BUNDLE``, and the commands that other parts bring."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from saccade.bundle import DEMO, Bundle, read_fields, sample_clip
+from saccade.bundle_packing import pack
 from saccade.manifest import DetectorSpec, Manifest, OperatingPoint
+from saccade.paths import expand
 from saccade.spec import EncoderSpec, LanguageSpec
 
 # Entry points whose function(parser) adds arguments and sets `run`; they load no heavy package.
 GROUP = "saccade.bundle_commands"
 SUMMARIES = {"detector": "write a bundle with another detector"}
 
+PACK = "copy a bundle, or the half that an edge needs"
 SAMPLE = "print where a bundle's sample clip lies"
 
 
@@ -23,7 +27,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``saccade bundle``."""
     more = {entry.name: entry for entry in entry_points(group=GROUP)}
     commands = parser.add_subparsers(
-        metavar="|".join(["inspect", "verify", "sample", *sorted(more)]), required=True
+        metavar="|".join(["inspect", "verify", "pack", "sample", *sorted(more)]), required=True
     )
     sample = commands.add_parser("sample", help=SAMPLE, description=SAMPLE)
     sample.add_argument(
@@ -39,6 +43,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         command.set_defaults(run=handler)
         if name == "inspect":
             command.add_argument("--json", action="store_true", help="print the manifest itself")
+    packing = commands.add_parser("pack", help=PACK, description=PACK)
+    packing.add_argument("bundle", help="a folder, or the name of an installed bundle")
+    packing.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="a new folder")
+    packing.add_argument("--edge", action="store_true", help="only what an edge needs")
+    packing.set_defaults(run=pack_bundle)
     for name, entry in sorted(more.items()):
         summary = SUMMARIES.get(name, "")
         entry.load()(commands.add_parser(name, help=summary, description=summary))
@@ -61,12 +70,25 @@ def show_sample(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def pack_bundle(arguments: argparse.Namespace) -> int:
+    """Copy the files, each checked; the last line says what was written."""
+    bundle, out = Bundle.open(arguments.bundle), expand(arguments.out)
+    total = pack(bundle, out, edge=arguments.edge)
+    half = "the edge's half of " if arguments.edge else ""
+    print(f"{out}: {half}{bundle.manifest.name}, {total:,} bytes")
+    return 0
+
+
 def verify(arguments: argparse.Namespace) -> int:
     """Read every file; the first line says ok, or an error lists what isn't."""
     bundle = Bundle.open(arguments.bundle)
     bundle.verify()
-    total = sum(entry.bytes for entry in bundle.manifest.files.values())
-    print(f"ok: {bundle.manifest.name}, {len(bundle.manifest.files)} files, {total:,} bytes")
+    files, half = bundle.manifest.files, ""
+    if bundle.is_edge_half:
+        files = {name: files[name] for name in bundle.manifest.edge_files()}
+        half = " of the edge's half"
+    total = sum(entry.bytes for entry in files.values())
+    print(f"ok: {bundle.manifest.name}, {len(files)} files{half}, {total:,} bytes")
     return 0
 
 
