@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 
 from saccade.errors import LimitExceeded, StorageError
-from saccade.tasks import next_or_none, within
+from saccade.tasks import next_or_none, until
 from saccade.turns import Question
 from saccade.types import Timing
 from saccade_cloud.answer_broadcast import AnswerBroadcast
@@ -120,11 +120,11 @@ class AnswerService:
         try:
             async with AsyncExitStack() as stack:
                 preparing = self._in_turn(asked, stages, stack)
-                prepared = await within(ends_s - time.monotonic(), preparing)
+                prepared = await until(ends_s, preparing)
                 chunks = await stack.enter_async_context(
                     aclosing(self._answerer.generate(prepared))
                 )
-                while chunk := await within(ends_s - time.monotonic(), next_or_none(chunks)):
+                while chunk := await until(ends_s, next_or_none(chunks)):
                     self.load.begins(asked.number, time.monotonic())
                     texts.append(chunk.text)
                     if chunk.finish is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from saccade.limits import MOST_MESSAGE_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -15,7 +17,7 @@ class Bounds:
 
     packets: int = 8
     questions: int = 32
-    message_bytes: int = 1 << 20
+    message_bytes: int = MOST_MESSAGE_BYTES
     bytes: int = 1 << 18
     backlog_packets: int = 4
     backlog_bytes: int = 8192
