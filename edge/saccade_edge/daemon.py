@@ -193,7 +193,11 @@ class Watch:
             return None
         try:
             return await asyncio.to_thread(
-                Spool.open, settings.spool, settings.device, self._bundle.digest, settings.camera
+                Spool.open,
+                settings.spool,
+                settings.device,
+                self._bundle.token_digest,
+                settings.camera,
             )
         except SpoolFault as fault:
             self._ledger.heard(SpoolTroubled(fault.fate, f"{fault.detail}; this run has no spool"))

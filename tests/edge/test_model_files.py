@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 from saccade.bundle_files import ListedFile, ModelFile, measure
 from saccade.errors import BundleError, DigestMismatch
 from saccade.manifest import FileEntry
-from saccade.onnx_file import external_data, subset_pb2
+from saccade.onnx_file import external_data, graph_inputs, subset_pb2
 from saccade_testing.external_models import ELSEWHERE, PLACES, VALUES, model, save, tensor
 
 NAME = "edge/model.onnx"
@@ -59,6 +59,17 @@ class TestWhereTensorsLie:
         node = ModelProto.DESCRIPTOR.file.message_types_by_name["NodeProto"].fields_by_name
         kind = subset_pb2.Node.DESCRIPTOR.fields_by_name["op_type"]
         assert kind.number == node["op_type"].number
+
+    def test_inputs_are_read_with_their_dimensions(self) -> None:
+        ports = [
+            helper.make_tensor_value_info("a", TensorProto.FLOAT, [3, "batch", None]),
+            helper.make_tensor_value_info("b", TensorProto.INT64, []),
+        ]
+        graph = helper.make_graph([], "g", ports, [])
+        content = helper.make_model(graph).SerializeToString()
+        assert graph_inputs(content, "m.onnx") == {"a": (3, 0, 0), "b": ()}
+        with pytest.raises(BundleError, match=r"m.onnx is no ONNX model"):
+            graph_inputs(b"no model", "m.onnx")
 
     def test_a_tensor_in_two_halves_is_one(self) -> None:
         """protobuf joins a field that comes twice: the place in one, the mark in the other."""

@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from saccade.bundle_files import ListedFile, ModelFile, measure
 from saccade.errors import BundleError
 from saccade.onnx_file import external_data
 from saccade.types import F32
@@ -27,6 +26,7 @@ from saccade_export.language_export import (
 )
 from saccade_export.language_export.numbers import BLOCK, Numbers, quantise
 from saccade_testing import tiny_languages
+from saccade_testing.exported_files import model_files
 from saccade_testing.tiny_languages import KV_HEADS, LAYERS, VOCAB, WIDTH, WINDOW
 
 LENGTH = 19
@@ -42,12 +42,7 @@ def export(
 
 def opened(files: LanguageFiles) -> Decoder:
     """The engine's own reader of such files."""
-    folder = files.decoder.parent
-    entries = {path.name: measure(folder, path.name) for path in folder.iterdir()}
-    embedding, decoder = (
-        ModelFile(ListedFile(folder, path.name, entries[path.name]), entries)
-        for path in (files.embedding, files.decoder)
-    )
+    embedding, decoder = model_files(files)
     shape = DecoderShape(files.layers, files.kv_heads, files.head_dim, files.width)
     return Decoder(embedding, decoder, shape, threads=1)
 

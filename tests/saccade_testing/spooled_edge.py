@@ -76,7 +76,7 @@ async def spooled_edge(
     linked = {k: v for k, v in changes.items() if not k.startswith("spool_")}
     database = Database()
     chosen = settings(path, connect=database.connect, **spooled)
-    spool = Spool.open(chosen, "kerb", bundle.digest, "north")
+    spool = Spool.open(chosen, "kerb", bundle.token_digest, "north")
     edge = SpooledEdge(cloud, bundle, spool, database, **linked)
     try:
         yield edge

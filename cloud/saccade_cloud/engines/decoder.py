@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,16 +61,7 @@ class Decoder:
 
     def capabilities(self, max_context: int) -> Capabilities:
         """What the graph can do."""
-        blocks = "visual_blocks" in self._decoder.inputs
-        return Capabilities(
-            max_context,
-            explicit_positions=True,
-            mrope=self._three_rows,
-            deepstack=self._deepstack > 0,
-            bidirectional=blocks,
-            prefix=blocks,
-            sampling=True,
-        )
+        return graph_capabilities(self._decoder.inputs, max_context)
 
     def empty(self, rows: int) -> Cache:
         """See ``LanguageModel``."""
@@ -157,6 +148,20 @@ class Decoder:
                         f"{name} has the input {port!r} of {list(found)}, "
                         f"the manifest says {size} in dimension {axis}"
                     )
+
+
+def graph_capabilities(inputs: Mapping[str, Sequence[object]], max_context: int) -> Capabilities:
+    """What a decoder with these inputs, and their dimensions, can do."""
+    blocks = "visual_blocks" in inputs
+    return Capabilities(
+        max_context,
+        explicit_positions=True,
+        mrope=len(inputs.get("position_ids", ())) == 3,
+        deepstack="deepstack" in inputs,
+        bidirectional=blocks,
+        prefix=blocks,
+        sampling=True,
+    )
 
 
 def text_ids(piece: Piece) -> I64:

@@ -31,6 +31,11 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     f"{HERE}.llava_onevision": ("LlavaOnevisionForConditionalGeneration",),
     f"{HERE}.idefics3": ("Idefics3ForConditionalGeneration", "SmolVLMForConditionalGeneration"),
     f"{HERE}.internvl": ("InternVLForConditionalGeneration",),
+    f"{HERE}.qwen2_vl": ("Qwen2VLForConditionalGeneration",),
+    f"{HERE}.qwen2_5_vl": ("Qwen2_5_VLForConditionalGeneration",),
+    f"{HERE}.qwen3_vl": ("Qwen3VLForConditionalGeneration",),
+    f"{HERE}.gemma3": ("Gemma3ForConditionalGeneration",),
+    f"{HERE}.paligemma": ("PaliGemmaForConditionalGeneration",),
 }
 # Files of the bundle that a prompt names.
 TEMPLATE = "cloud/chat_template.jinja"

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esaccade/onnx_file/subset.proto\x12\x11saccade.onnx_file\"#\n\x05\x45ntry\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"^\n\x06Tensor\x12\x15\n\rdata_location\x18\x0e \x01(\x05\x12/\n\rexternal_data\x18\r \x03(\x0b\x32\x18.saccade.onnx_file.Entry\x12\x0c\n\x04name\x18\x08 \x01(\x0c\"e\n\x0cSparseTensor\x12)\n\x06values\x18\x01 \x01(\x0b\x32\x19.saccade.onnx_file.Tensor\x12*\n\x07indices\x18\x02 \x01(\x0b\x32\x19.saccade.onnx_file.Tensor\"\x9d\x02\n\tAttribute\x12$\n\x01t\x18\x05 \x01(\x0b\x32\x19.saccade.onnx_file.Tensor\x12#\n\x01g\x18\x06 \x01(\x0b\x32\x18.saccade.onnx_file.Graph\x12*\n\x07tensors\x18\n \x03(\x0b\x32\x19.saccade.onnx_file.Tensor\x12(\n\x06graphs\x18\x0b \x03(\x0b\x32\x18.saccade.onnx_file.Graph\x12\x36\n\rsparse_tensor\x18\x16 \x01(\x0b\x32\x1f.saccade.onnx_file.SparseTensor\x12\x37\n\x0esparse_tensors\x18\x17 \x03(\x0b\x32\x1f.saccade.onnx_file.SparseTensor\"H\n\x04Node\x12\x0f\n\x07op_type\x18\x04 \x01(\x0c\x12/\n\tattribute\x18\x05 \x03(\x0b\x32\x1c.saccade.onnx_file.Attribute\"\x9b\x01\n\x05Graph\x12%\n\x04node\x18\x01 \x03(\x0b\x32\x17.saccade.onnx_file.Node\x12.\n\x0binitializer\x18\x05 \x03(\x0b\x32\x19.saccade.onnx_file.Tensor\x12;\n\x12sparse_initializer\x18\x0f \x03(\x0b\x32\x1f.saccade.onnx_file.SparseTensor\"i\n\x08Training\x12\x30\n\x0einitialization\x18\x01 \x01(\x0b\x32\x18.saccade.onnx_file.Graph\x12+\n\talgorithm\x18\x02 \x01(\x0b\x32\x18.saccade.onnx_file.Graph\"h\n\x08\x46unction\x12%\n\x04node\x18\x07 \x03(\x0b\x32\x17.saccade.onnx_file.Node\x12\x35\n\x0f\x61ttribute_proto\x18\x0b \x03(\x0b\x32\x1c.saccade.onnx_file.Attribute\"\xa8\x01\n\x05Model\x12\x12\n\nir_version\x18\x01 \x01(\x03\x12\'\n\x05graph\x18\x07 \x01(\x0b\x32\x18.saccade.onnx_file.Graph\x12\x32\n\rtraining_info\x18\x14 \x03(\x0b\x32\x1b.saccade.onnx_file.Training\x12.\n\tfunctions\x18\x19 \x03(\x0b\x32\x1b.saccade.onnx_file.Function')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esaccade/onnx_file/subset.proto\x12\x11saccade.onnx_file\"#\n\x05\x45ntry\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"^\n\x06Tensor\x12\x15\n\rdata_location\x18\x0e \x01(\x05\x12/\n\rexternal_data\x18\r \x03(\x0b\x32\x18.saccade.onnx_file.Entry\x12\x0c\n\x04name\x18\x08 \x01(\x0c\"e\n\x0cSparseTensor\x12)\n\x06values\x18\x01 \x01(\x0b\x32\x19.saccade.onnx_file.Tensor\x12*\n\x07indices\x18\x02 \x01(\x0b\x32\x19.saccade.onnx_file.Tensor\"\x9d\x02\n\tAttribute\x12$\n\x01t\x18\x05 \x01(\x0b\x32\x19.saccade.onnx_file.Tensor\x12#\n\x01g\x18\x06 \x01(\x0b\x32\x18.saccade.onnx_file.Graph\x12*\n\x07tensors\x18\n \x03(\x0b\x32\x19.saccade.onnx_file.Tensor\x12(\n\x06graphs\x18\x0b \x03(\x0b\x32\x18.saccade.onnx_file.Graph\x12\x36\n\rsparse_tensor\x18\x16 \x01(\x0b\x32\x1f.saccade.onnx_file.SparseTensor\x12\x37\n\x0esparse_tensors\x18\x17 \x03(\x0b\x32\x1f.saccade.onnx_file.SparseTensor\"H\n\x04Node\x12\x0f\n\x07op_type\x18\x04 \x01(\x0c\x12/\n\tattribute\x18\x05 \x03(\x0b\x32\x1c.saccade.onnx_file.Attribute\"\x1e\n\tDimension\x12\x11\n\tdim_value\x18\x01 \x01(\x03\"2\n\x05Shape\x12)\n\x03\x64im\x18\x01 \x03(\x0b\x32\x1c.saccade.onnx_file.Dimension\"5\n\nTensorType\x12\'\n\x05shape\x18\x02 \x01(\x0b\x32\x18.saccade.onnx_file.Shape\":\n\x04Type\x12\x32\n\x0btensor_type\x18\x01 \x01(\x0b\x32\x1d.saccade.onnx_file.TensorType\"@\n\tValueInfo\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12%\n\x04type\x18\x02 \x01(\x0b\x32\x17.saccade.onnx_file.Type\"\xc8\x01\n\x05Graph\x12%\n\x04node\x18\x01 \x03(\x0b\x32\x17.saccade.onnx_file.Node\x12.\n\x0binitializer\x18\x05 \x03(\x0b\x32\x19.saccade.onnx_file.Tensor\x12+\n\x05input\x18\x0b \x03(\x0b\x32\x1c.saccade.onnx_file.ValueInfo\x12;\n\x12sparse_initializer\x18\x0f \x03(\x0b\x32\x1f.saccade.onnx_file.SparseTensor\"i\n\x08Training\x12\x30\n\x0einitialization\x18\x01 \x01(\x0b\x32\x18.saccade.onnx_file.Graph\x12+\n\talgorithm\x18\x02 \x01(\x0b\x32\x18.saccade.onnx_file.Graph\"h\n\x08\x46unction\x12%\n\x04node\x18\x07 \x03(\x0b\x32\x17.saccade.onnx_file.Node\x12\x35\n\x0f\x61ttribute_proto\x18\x0b \x03(\x0b\x32\x1c.saccade.onnx_file.Attribute\"\xa8\x01\n\x05Model\x12\x12\n\nir_version\x18\x01 \x01(\x03\x12\'\n\x05graph\x18\x07 \x01(\x0b\x32\x18.saccade.onnx_file.Graph\x12\x32\n\rtraining_info\x18\x14 \x03(\x0b\x32\x1b.saccade.onnx_file.Training\x12.\n\tfunctions\x18\x19 \x03(\x0b\x32\x1b.saccade.onnx_file.Function')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,12 +41,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTRIBUTE']._serialized_end=575
   _globals['_NODE']._serialized_start=577
   _globals['_NODE']._serialized_end=649
-  _globals['_GRAPH']._serialized_start=652
-  _globals['_GRAPH']._serialized_end=807
-  _globals['_TRAINING']._serialized_start=809
-  _globals['_TRAINING']._serialized_end=914
-  _globals['_FUNCTION']._serialized_start=916
-  _globals['_FUNCTION']._serialized_end=1020
-  _globals['_MODEL']._serialized_start=1023
-  _globals['_MODEL']._serialized_end=1191
+  _globals['_DIMENSION']._serialized_start=651
+  _globals['_DIMENSION']._serialized_end=681
+  _globals['_SHAPE']._serialized_start=683
+  _globals['_SHAPE']._serialized_end=733
+  _globals['_TENSORTYPE']._serialized_start=735
+  _globals['_TENSORTYPE']._serialized_end=788
+  _globals['_TYPE']._serialized_start=790
+  _globals['_TYPE']._serialized_end=848
+  _globals['_VALUEINFO']._serialized_start=850
+  _globals['_VALUEINFO']._serialized_end=914
+  _globals['_GRAPH']._serialized_start=917
+  _globals['_GRAPH']._serialized_end=1117
+  _globals['_TRAINING']._serialized_start=1119
+  _globals['_TRAINING']._serialized_end=1224
+  _globals['_FUNCTION']._serialized_start=1226
+  _globals['_FUNCTION']._serialized_end=1330
+  _globals['_MODEL']._serialized_start=1333
+  _globals['_MODEL']._serialized_end=1501
 # @@protoc_insertion_point(module_scope)

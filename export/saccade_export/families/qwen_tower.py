@@ -16,8 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from saccade_export import export_attention
+from saccade_export.export_attention import Call
 from saccade_export.families.base import TowerOutput
-from saccade_export.vision.attention import attend, received
+
+UNSEEN = -1e4  # added to a score, it leaves nothing of it; float16 holds it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,46 +44,57 @@ class PatchGrid:
 
 
 class Windows(nn.Module):
-    """Attention inside windows of ``side`` x ``side`` tokens, the last of a row or column smaller.
+    """Attention inside windows of tokens, which stand window by window.
 
-    Tokens stand window by window. Where windows differ in size, the smaller ones are filled up
-    with places that nobody attends to.
+    Where windows differ in size, the smaller ones are filled up with places that nobody attends to.
+    Windows take the place of heads: each is one more small attention. ``sizes``: patches of each.
     """
 
-    def __init__(self, members: list[Tensor], patches: int, heads: int, head: int) -> None:
+    def __init__(self, sizes: list[int], heads: int, head: int) -> None:
         super().__init__()
-        sizes = [len(window) * patches for window in members]
-        self.most = max(sizes)
-        self.split = (-1, heads, len(sizes), self.most, head)
-        self.joined = (-1, heads, len(sizes) * self.most, head)
-        self.full = all(size == self.most for size in sizes)
-        starts = [sum(sizes[:i]) for i in range(len(sizes))]
-        slots = torch.arange(self.most)
+        most = max(sizes)
+        self.full = all(size == most for size in sizes)
+        self.split = (-1, heads * len(sizes), most, head)
+        self.joined = (-1, heads, len(sizes) * most, head)
+        slots = torch.arange(most)
         used = torch.stack([slots < size for size in sizes])
+        starts = torch.tensor([sum(sizes[:i]) for i in range(len(sizes))])
         inside = torch.stack([torch.clamp(slots, max=size - 1) for size in sizes])
-        places = inside + torch.tensor(starts)[:, None]
-        bias = torch.zeros(used.shape).masked_fill(~used, -1e4)  # float16 holds it
-        self.register_buffer("places", places.reshape(-1), persistent=False)
-        self.register_buffer("bias", bias[:, None], persistent=False)
-        self.register_buffer("back", torch.nonzero(used.reshape(-1))[:, 0], persistent=False)
+        bias = torch.zeros(used.shape).masked_fill(~used, UNSEEN)
+        constants = {
+            "places": (inside + starts[:, None]).reshape(-1),
+            "bias": bias.repeat(heads, 1)[None, :, None],
+            "back": torch.nonzero(used.reshape(-1))[:, 0],
+        }
+        for name, value in constants.items():
+            self.register_buffer(name, value, persistent=False)
         self.places: Tensor
         self.bias: Tensor
         self.back: Tensor
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
-        """[B, H, N, d] each -> [B, H, N, d]."""
+        """[B, H, N, d] each -> [B, N, H, d]."""
         q, k, v = (self._split(rows) for rows in (queries, keys, values))
-        scores = (q * scale) @ k.transpose(-1, -2)
-        if not self.full:
-            scores = scores + self.bias
-        mixed = (torch.softmax(scores, dim=-1) @ v).reshape(self.joined)
-        return mixed if self.full else torch.index_select(mixed, 2, self.back)
+        bias = None if self.full else self.bias
+        mixed = export_attention.attention(self, q, k, v, bias, scale)[0].transpose(1, 2)
+        mixed = mixed.reshape(self.joined)
+        mixed = mixed if self.full else torch.index_select(mixed, 2, self.back)
+        return mixed.transpose(1, 2)
 
     def _split(self, rows: Tensor) -> Tensor:
-        """[B, H, N, d] -> [B, H, windows, most, d]."""
+        """[B, H, N, d] -> [B, H * windows, most, d]."""
         if not self.full:
             rows = torch.index_select(rows, 2, self.places)
         return rows.reshape(self.split)
+
+
+class WholeView(nn.Module):
+    """Attention of every patch to all."""
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+        """[B, H, N, d] each -> [B, N, H, d]."""
+        mixed: Tensor = export_attention.attention(self, queries, keys, values, None, scale)[0]
+        return mixed
 
 
 class QwenTower(nn.Module):
@@ -103,10 +117,10 @@ class QwenTower(nn.Module):
         self.scale = self.head**-0.5
         windows = _windows(config, self.grid)
         order = torch.cat(windows)
-        self.windows = None
-        if hasattr(config, "window_size"):
-            self.windows = Windows(windows, self.members, self.heads, self.head)
         self.whole = set(getattr(config, "fullatt_block_indexes", range(len(self.blocks))))
+        self.whole_view = WholeView()
+        sizes = [len(window) * self.members for window in windows]
+        self.windows = Windows(sizes, self.heads, self.head)
         self.deepstack = dict(
             zip(
                 getattr(visual, "deepstack_visual_indexes", ()),
@@ -116,66 +130,70 @@ class QwenTower(nn.Module):
         )
         self.deepstack_mergers = nn.ModuleList(self.deepstack.values())
         places = self.grid.blocks()[order].reshape(-1)
-        cos, sin = _rotary(visual.rotary_pos_emb.inv_freq, self.grid, places)
         learned = _learned_positions(visual, self.grid)
-        constants = {"order": places, "back": torch.argsort(order), "cos": cos, "sin": sin}
+        # No buffers: angles stay in float32 in a tower of half precision.
+        self.turning = _rotary(visual.rotary_pos_emb.inv_freq, self.grid, places)
+        constants = {"order": places, "back": torch.argsort(order)}
         constants["learned"] = torch.zeros(1) if learned is None else learned[places]
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
         self.order: Tensor
         self.back: Tensor
-        self.cos: Tensor
-        self.sin: Tensor
         self.learned: Tensor
 
     def forward(self, pixels: Tensor) -> TowerOutput:
         patches = self._flat(self.patches(pixels).permute(0, 2, 3, 1))
         rows = torch.index_select(patches, 1, self.order) + self.learned
-        last_whole, stacked = max(self.whole), []
+        shown, stacked = None, []
         for index, block in enumerate(self.blocks):
-            queries, keys, values, plain = self._heads(block, rows)
-            if index == last_whole:
-                saliency, shown = received(queries, keys, self.scale), plain
-            mix = attend if index in self.whole or self.windows is None else self.windows
-            mixed = mix(queries, keys, values, self.scale)
-            rows = rows + block.attn.proj(self._flat(mixed.transpose(1, 2)))
+            queries, unturned, values = self._heads(block, rows)
+            queries, keys = self._turned(queries), self._turned(unturned)
+            if index == max(self.whole, default=-1):
+                shown = Call(queries, keys, self.scale), self._keys(unturned)
+            mix = self.whole_view if index in self.whole else self.windows
+            rows = rows + block.attn.proj(self._flat(mix(queries, keys, values, self.scale)))
             rows = rows + block.mlp(block.norm2(rows))
             if index in self.deepstack:
                 stacked.append(self._merged(self.deepstack[index], rows))
         features = torch.cat([self._merged(self.merger, rows), *stacked], dim=-1)
-        return TowerOutput(features, self._summed(saliency)[:, None], self._keys(shown))
+        if shown is None:  # every block sees windows alone
+            return TowerOutput(features)
+        call, plain = shown
+        return TowerOutput(features, self._saliency(call), plain)
 
     def _flat(self, rows: Tensor) -> Tensor:
         """[B, ..., ...] -> [B, N, C]; sizes are constants, so the graph computes no shapes."""
         return rows.reshape(-1, self.places, self.width)
 
-    def _heads(self, block: Any, rows: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN401 - of transformers
-        """Turned queries and keys, values, and keys before they are turned: [B, H, N, d]."""
+    def _heads(self, block: Any, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
+        """Queries, keys and values of a block: [B, H, N, d] each."""
         shape = (-1, self.places, 3, self.heads, self.head)
         split = block.attn.qkv(block.norm1(rows)).reshape(shape)
         queries, keys, values = split.permute(2, 0, 3, 1, 4).unbind(0)
-        return self._turned(queries), self._turned(keys), values, keys
+        return queries, keys, values
 
     def _turned(self, rows: Tensor) -> Tensor:
         half = self.head // 2
         left, right = rows[..., :half], rows[..., half:]
-        return rows * self.cos + torch.cat([-right, left], dim=-1) * self.sin
+        cos, sin = self.turning
+        turned = rows.float() * cos + torch.cat([-right, left], dim=-1).float() * sin
+        return turned.to(rows.dtype)
 
     def _merged(self, merger: Any, rows: Tensor) -> Tensor:  # noqa: ANN401 - of transformers
         """[B, T, D], tokens in raster order."""
         tokens = merger(rows).reshape(-1, self.tokens, self.out)
         return torch.index_select(tokens, 1, self.back)
 
-    def _summed(self, saliency: Tensor) -> Tensor:
-        """[B, heads, patches] -> [B, heads, T]."""
-        tokens = saliency.reshape(-1, self.heads, self.tokens, self.members).sum(dim=-1)
+    def _saliency(self, call: Call) -> Tensor:
+        """[B, 1, H, T]: what a token's patches receive, together."""
+        patches = export_attention.received([call])
+        tokens = patches.reshape(-1, 1, self.heads, self.tokens, self.members).sum(dim=-1)
         return torch.index_select(tokens, -1, self.back)
 
     def _keys(self, keys: Tensor) -> Tensor:
-        """[B, heads, patches, d] -> [B, T, d]: the mean over heads and over a token's patches."""
-        shape = (-1, self.tokens, self.members, self.head)
-        tokens = keys.mean(dim=1).reshape(shape).mean(dim=2)
-        return torch.index_select(tokens, 1, self.back)
+        """[B, H, N, d] -> [B, T, d]: the mean over heads and over a token's patches."""
+        patches = keys.mean(dim=1).reshape(-1, self.tokens, self.members, self.head)
+        return torch.index_select(patches.mean(dim=2), 1, self.back)
 
 
 def _width_of_tokens(config: Any) -> int:  # noqa: ANN401 - a configuration of transformers
