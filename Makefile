@@ -101,8 +101,9 @@ soak: .venv/ready  ## what grows while a cloud and an edge run; an hour
 protos: .venv/ready  ## write the generated code anew
 	.venv/bin/python protos/generate.py
 
-protos-check: .venv/ready  ## fail when the generated code has drifted from the .proto files
+protos-check: .venv/ready  ## fail when the generated code has drifted, or the wire breaks older ends
 	.venv/bin/python protos/generate.py --check
+	.venv/bin/python protos/breaking.py
 
 .venv-demo/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-demo

@@ -27,12 +27,12 @@ from saccade.bundle import Bundle
 from saccade.bundle_files import unlisted_model
 from saccade.types import FrameTokens
 from saccade_cloud.answering import Answerer
-from saccade_cloud.assemble import open_answerer, open_engine
+from saccade_cloud.assemble import decoder_shape, open_answerer, open_engine
 from saccade_cloud.engines.base import GenerateParams, text_prompt
-from saccade_cloud.engines.decoder import DecoderShape
 from saccade_cloud.engines.onnx import OnnxEngine, OnnxFiles
 from saccade_cloud.tokenizer_file import open_tokenizer
 from saccade_drawn_world.crossing.scene_questions import Question
+from saccade_drawn_world.training.packing import PROMPT
 
 BLIND = Path(__file__).parent / "baselines" / "blind"
 BUDGETS = (32, 16, 8)
@@ -82,14 +82,13 @@ class Blind:
             decoder=unlisted_model(BLIND / "decoder.onnx"),
             tokenizer=open_tokenizer(bundle),
         )
-        shape = DecoderShape(language.layers, language.heads, language.head_dim, language.width)
-        self.engine = OnnxEngine(files, shape, stop=[language.eos], threads=threads)
+        shape = decoder_shape(language)
+        self.engine = OnnxEngine(files, shape, stop=bundle.manifest.prompt.stop, threads=threads)
         self.tokenizer = open_tokenizer(bundle)
-        self.start = self.tokenizer.get_vocab()[language.bos]
-        self.template = language.template[-1]
+        self.start = self.tokenizer.get_vocab()["<bos>"]
 
     async def answer(self, question: str) -> str:
-        text = self.template.format(question=question)
+        text = PROMPT.format(question=question)
         ids = (self.start, *self.tokenizer.encode(text, add_special_tokens=False).ids)
         prompt = text_prompt(ids)
         async with aclosing(self.engine.generate(prompt, GenerateParams(24))) as chunks:
@@ -127,7 +126,7 @@ async def variants(
 ) -> AsyncIterator[tuple[str, FrameTokens, int]]:
     """(arm, tokens as the cloud has them, bytes of the packet)."""
     method = bundle.manifest.selection.method
-    whole = tokens(seen, bundle.manifest.limits.tokens_per_view, method)
+    whole = tokens(seen, bundle.manifest.most_tokens, method)
     yield "whole", whole, over_the_wire(whole, "f16", bundle)[1]
     for budget in BUDGETS:
         yield f"{budget} of 64", *over_the_wire(tokens(seen, budget, method), codec, bundle)
@@ -149,7 +148,7 @@ async def measure(
     options: argparse.Namespace,
 ) -> tuple[dict[str, Arm], list[tuple[int, EncodedScene]]]:
     bundle = Bundle.open(options.bundle)
-    eye = FrameEncoder(bundle, options.regions, options.threads)
+    frame_encoder = FrameEncoder(bundle, options.regions, options.threads)
     answerer = open_answerer(bundle, open_engine(bundle, threads=options.threads or 1))
     blind = Blind(bundle, options.threads or 1)
     names = ["whole", *(f"{b} of 64" for b in BUDGETS), "16 at random", "no picture", "majority"]
@@ -157,7 +156,7 @@ async def measure(
     results: list[tuple[int, EncodedScene]] = []
     with Progress(transient=True) as bar:
         for number in bar.track(range(options.frames), description="frames"):
-            seen = eye.render_and_encode(options.first + number)
+            seen = frame_encoder.render_and_encode(options.first + number)
             results.append((number, seen))
             await run_frame(number, seen, arms, answerer, blind, bundle, options.codec)
     await answerer.close()

@@ -89,7 +89,7 @@ class Coded:
 def demo_frames(bundle: Bundle, count: int) -> tuple[list[SampleView], list[Views]]:
     """Views to calibrate on, and ``count`` frames to measure."""
     runtime = RuntimeSettings(threads=1)
-    most = bundle.manifest.limits.tokens_per_view
+    most = bundle.manifest.most_tokens
     pipeline = Pipeline(bundle, PipelineSettings(tokens_per_view=most, runtime=runtime))
 
     def views() -> Iterator[ViewTokens]:

@@ -124,7 +124,7 @@ def _tagged(packet_bytes: int) -> int:
 
 def pictures_of(run: Run, clip: str, bundle: Bundle, fps: float) -> list[Sizes]:
     """The views of every frame as pictures."""
-    view_size = bundle.manifest.encoder.view_size
+    view_size = bundle.manifest.encoder.geometry.inputs[0]
     with Pictures(clip, fps) as pictures:
         return [
             sizes(pictures.at(sent.sequence), [v.window for v in sent.views], view_size)
@@ -197,7 +197,7 @@ def main() -> None:
     options = parser.parse_args()
     bundle = Bundle.open(options.bundle)
     clip = options.source or str(bundle.folder / CLIP)
-    whole = ("--codec=f16", f"--tokens={bundle.manifest.limits.tokens_per_view}")
+    whole = ("--codec=f16", f"--tokens={bundle.manifest.most_tokens}")
     arms = {"usual": (), "all tokens, f16": whole}
     common = (f"--fps={options.fps:g}", f"--threads={options.threads}")
     live = {arm: watch(bundle, clip, (*common, "--live", *words)) for arm, words in arms.items()}

@@ -58,9 +58,9 @@ class FrameEncoder:
         finder = finder or bundle
         runtime = RuntimeSettings(threads=threads)
         self.encoder = Encoder(bundle, runtime)
-        self.cutter = Cutter.of(finder.manifest.encoder)
+        self.cutter = Cutter.of(finder.manifest)
         # Every crop is looked at: what an operating point leaves out is left out later.
-        every = PipelineSettings(max_crops=finder.manifest.encoder.max_crops)
+        every = PipelineSettings(max_crops=finder.manifest.most_crops)
         self.plan = settle(finder.manifest, every)
         self.detector = make_detector("yolo", finder, runtime) if regions == "detector" else None
 
@@ -145,7 +145,7 @@ def tokens(
     seen: EncodedScene, budget: int | Sequence[int], method: str, grids: Sequence[TokenGrid] = ()
 ) -> FrameTokens:
     """What an edge would code with ``budget`` tokens of each view, one number for all or each its
-    own; ``grids`` where another encoder than the eye's has seen the views.
+    own; ``grids`` where another encoder than the edge's has seen the views.
     """
     height, width = seen.frame.size
     budgets = [budget] * len(seen.views) if isinstance(budget, int) else budget
@@ -181,7 +181,9 @@ def _codecs(bundle: Bundle) -> codecs.Codecs:
     return codecs.of(bundle)
 
 
-def frames(eye: FrameEncoder, count: int, first: int = FIRST_SEED) -> Iterator[EncodedScene]:
+def frames(
+    frame_encoder: FrameEncoder, count: int, first: int = FIRST_SEED
+) -> Iterator[EncodedScene]:
     """``count`` held-out frames."""
     for seed in range(first, first + count):
-        yield eye.render_and_encode(seed)
+        yield frame_encoder.render_and_encode(seed)

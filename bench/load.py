@@ -4,7 +4,7 @@
 
 `saccade cloud serve` with the shipped bundle and one engine thread. First its capacity: answers a
 second to recordings, which always have questions open. Then so many cameras that they ask once,
-twice and four times as much, live, each with a spool of its own: all that an edge is but its eyes
+twice and four times as much, live, each with a spool of its own: all of an edge but its encoder
 (see `bench.simulated.cameras`). Every frame is another, and each edge asks several questions about
 it.
 

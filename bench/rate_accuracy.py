@@ -44,11 +44,11 @@ class Bench:
     def __init__(self, folders: Mapping[str, str], methods: Sequence[str]) -> None:
         bundles = {mind: Bundle.open(folder) for mind, folder in folders.items()}
         ours = bundles["ours"]
-        eyes = {
+        frame_encoders = {
             mind: FrameEncoder(bundle, "detector", 1, finder=ours)
             for mind, bundle in bundles.items()
         }
-        self.encoded = EncodedViews(eyes)
+        self.encoded = EncodedViews(frame_encoders)
         self._loop = asyncio.new_event_loop()
         self.minds = {
             mind: self._loop.run_until_complete(_mind(bundle)) for mind, bundle in bundles.items()
@@ -60,7 +60,7 @@ class Bench:
         arms = [arm for arm in self.arms if arm.name not in done]
         if not arms:
             return []
-        seen = self.encoded.eyes["ours"].render_and_encode(seed)
+        seen = self.encoded.frame_encoders["ours"].render_and_encode(seed)
         return [self._result(arm, arm.send(self.encoded, seen)) for arm in arms]
 
     def _result(self, arm: Arm, sent: Sent) -> Result:

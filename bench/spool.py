@@ -69,7 +69,7 @@ async def spooled(folder: Path, packets: int, at_once: int, size: int) -> Cost:
 
     async def put(sequence: int) -> None:
         began = time.perf_counter()
-        assert await spool.put(entry(sequence, size), saying=False) is None
+        assert await spool.put(entry(sequence, size), sending=False) is None
         times.append((time.perf_counter() - began) * 1e3)
 
     absences = Absences()
@@ -96,7 +96,7 @@ async def in_the_loop(folder: Path, packets: int, size: int) -> Cost:
     for sequence in range(1, packets + 1):
         start = time.perf_counter()
         with file.transaction():
-            file.put(entry(sequence, size), saying=False)
+            file.put(entry(sequence, size), sending=False)
         times.append((time.perf_counter() - start) * 1e3)
         await asyncio.sleep(0)
     took_s = time.perf_counter() - began

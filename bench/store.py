@@ -118,9 +118,9 @@ class Edge:
 def packet(bundle: Bundle) -> tokens_pb2.FramePacket:
     """A frame of one view with a few tokens."""
     encoder = bundle.manifest.encoder
-    ids = np.arange(TOKENS, dtype=np.int32)
+    ids, grid = np.arange(TOKENS, dtype=np.int32), encoder.geometry.layout((384, 640)).grid
     features = np.random.default_rng(0).normal(size=(TOKENS, encoder.dim)).astype(np.float32)
-    view = ViewTokens(0, WHOLE, TokenSet(features, ids, encoder.grid, ids))
+    view = ViewTokens(0, WHOLE, TokenSet(features, ids, grid, ids))
     frame = FrameTokens(
         sequence=1, camera="north", captured_ns=time.time_ns(), size=(384, 640), views=(view,)
     )

@@ -40,9 +40,9 @@ class Sent:
 
 @dataclass
 class EncodedViews:
-    """The bundles' eyes by name: "ours" is what the edge has, others have other weights."""
+    """The bundles' encoders by name: "ours" is what the edge has, others have other weights."""
 
-    eyes: dict[str, FrameEncoder]
+    frame_encoders: dict[str, FrameEncoder]
     _grids: dict[tuple[int, str], list[TokenGrid]] = field(default_factory=dict)
 
     def grids(self, seen: EncodedScene, who: str) -> list[TokenGrid]:
@@ -50,7 +50,7 @@ class EncodedViews:
         key = (seen.frame.sequence, who)
         if key not in self._grids:
             self._grids = {k: v for k, v in self._grids.items() if k[0] == seen.frame.sequence}
-            self._grids[key] = self.eyes[who].encoder.encode(seen.views)
+            self._grids[key] = self.frame_encoders[who].encoder.encode(seen.views)
         return self._grids[key]
 
 
@@ -80,7 +80,7 @@ def method_arm(method: str, budget: int, codec: str, layers: int | None) -> Arm:
 
     def send(encoded: EncodedViews, seen: EncodedScene) -> Sent:
         kept = tokens(seen, budget, method)
-        frame, size = over_the_wire(kept, codec, encoded.eyes["ours"].bundle, layers)
+        frame, size = over_the_wire(kept, codec, encoded.frame_encoders["ours"].bundle, layers)
         return Sent(seen, frame, size, size)
 
     return Arm(f"{method} {budget}, {codec}", f"{method}, {codec}", "ours", send)
@@ -90,7 +90,7 @@ def quota_arm(quota: str, budget: int, codec: str, layers: int | None) -> Arm:
     """Our tokens, ``budget`` a view on average, shared by ``quota``."""
 
     def send(encoded: EncodedViews, seen: EncodedScene) -> Sent:
-        bundle = encoded.eyes["ours"].bundle
+        bundle = encoded.frame_encoders["ours"].bundle
         windows = [view.window for view in seen.views]
         counts = allot(seen.grids, windows, budget * len(windows), method=quota)
         kept = tokens(seen, counts, bundle.manifest.selection.method)
@@ -109,7 +109,7 @@ def document_arm(near: int, own: OperatingPoint) -> Arm:
             views = tuple(view for view in whole.views if view.closeup_of is None)
             whole = replace(whole, views=views)
         kept = reduce(whole, own.crops, replace(own.tokens, closeup=max(near, 1)))
-        bundle = encoded.eyes["ours"].bundle
+        bundle = encoded.frame_encoders["ours"].bundle
         frame, size = over_the_wire(kept, own.codec, bundle, own.layers)
         return Sent(seen, frame, size, size)
 
@@ -120,10 +120,10 @@ def halved_arm(budget: int, codec: str, layers: int | None) -> Arm:
     """Views down-sampled before they are encoded, then evenly spread tokens."""
 
     def send(encoded: EncodedViews, seen: EncodedScene) -> Sent:
-        eye = encoded.eyes["ours"]
-        views = tuple(replace(v, picture=_blurred(v.picture)) for v in seen.views)
-        kept = tokens(seen, budget, "uniform", eye.encoder.encode(views))
-        frame, size = over_the_wire(kept, codec, eye.bundle, layers)
+        frame_encoder = encoded.frame_encoders["ours"]
+        views = tuple(replace(v, tiles=_blurred(v.picture)[None]) for v in seen.views)
+        kept = tokens(seen, budget, "uniform", frame_encoder.encoder.encode(views))
+        frame, size = over_the_wire(kept, codec, frame_encoder.bundle, layers)
         return Sent(seen, frame, size, size)
 
     return Arm(f"down-sampled {budget}, {codec}", f"down-sampled, {codec}", "ours", send)
@@ -134,7 +134,7 @@ def point_arm(mind: str, number: int, point: OperatingPoint) -> Arm:
 
     def send(encoded: EncodedViews, seen: EncodedScene) -> Sent:
         kept = reduce(_all_tokens(encoded, seen, mind), point.crops, point.tokens)
-        bundle = encoded.eyes[mind].bundle
+        bundle = encoded.frame_encoders[mind].bundle
         frame, size = over_the_wire(kept, point.codec, bundle, point.layers)
         return Sent(seen, frame, size, size)
 
@@ -147,7 +147,7 @@ def vector_arm(codec: str) -> Arm:
     def send(encoded: EncodedViews, seen: EncodedScene) -> Sent:
         whole = _all_tokens(encoded, seen, "cls")
         frame, size = over_the_wire(
-            whole, "f16" if codec == "f32" else codec, encoded.eyes["cls"].bundle
+            whole, "f16" if codec == "f32" else codec, encoded.frame_encoders["cls"].bundle
         )
         if codec == "f32":  # as f16, with two more bytes a number and nothing lost
             numbers = sum(view.tokens.features.size for view in whole.views)
@@ -168,8 +168,8 @@ def views_arm(codec: PictureCodec, quality: int, *, one_file: bool, share: float
         back = cut(pictures[0], len(views), views[0].shape[:2]) if one_file else pictures
         height, width = seen.views[0].picture.shape[:2]
         shown = [_resized(picture, (width, height)) for picture in back]
-        pictured = tuple(replace(v, picture=p) for v, p in zip(seen.views, shown, strict=True))
-        grids = encoded.eyes["pixels"].encoder.encode(pictured)
+        pictured = tuple(replace(v, tiles=p[None]) for v, p in zip(seen.views, shown, strict=True))
+        grids = encoded.frame_encoders["pixels"].encoder.encode(pictured)
         header = _header(seen).to_bytes()
         message = pb.FramePacket(sequence=seen.frame.sequence, views=header, layers=files)
         extra = sum(len(f) - codec.payload(f) for f in files)
@@ -187,7 +187,7 @@ def frame_arm(codec: PictureCodec, quality: int, share: float) -> Arm:
         height, width = seen.frame.size
         back = _resized(decode(data), (width, height))
         frame = Frame(back, seen.frame.captured_ns, seen.frame.camera, seen.frame.sequence)
-        there = encoded.eyes["pixels"].encode(frame, seen.scene)
+        there = encoded.frame_encoders["pixels"].encode(frame, seen.scene)
         message = pb.FramePacket(sequence=frame.sequence, layers=[data])
         kept = tokens(there, len(there.grids[0].features), "uniform")
         payload = message.ByteSize() - len(data) + codec.payload(data)
@@ -200,7 +200,7 @@ def frame_arm(codec: PictureCodec, quality: int, share: float) -> Arm:
 def _all_tokens(encoded: EncodedViews, seen: EncodedScene, mind: str) -> FrameTokens:
     """Ranked by the bundle's own method, so that fewer of them are the first of them."""
     grids = seen.grids if mind == "ours" else encoded.grids(seen, mind)
-    method = encoded.eyes[mind].bundle.manifest.selection.method
+    method = encoded.frame_encoders[mind].bundle.manifest.selection.method
     return tokens(seen, len(grids[0].features), method, grids)
 
 
@@ -253,7 +253,7 @@ def token_arms(ours: Manifest, methods: Sequence[str]) -> Iterator[Arm]:
     """Selection methods at the codec of the bundle's own operating point, and raw tokens."""
     own = ours.points[ours.selection.point] if ours.selection.point is not None else None
     codec, layers = (own.codec, own.layers) if own else (ours.codecs[-1], None)
-    most = ours.limits.tokens_per_view
+    most = ours.most_tokens
     yield method_arm("uniform", most, "f16", None)
     yield method_arm("uniform", most, codec, layers)
     yield from (method_arm(m, k, codec, layers) for m in methods for k in METHODS_AT)

@@ -1,7 +1,7 @@
-"""Cameras and recordings without pictures, many in one process: everything of an edge but its eyes.
+"""Cameras and recordings without pictures, many in one process: all of an edge but its encoder.
 
-The real intake, budget, uplink and spool; the feed gives packets that were made before, each a
-frame of its own. What became of each frame is returned once all is over.
+The real frame loop, budget, uplink and spool; the thread of frames gives packets that were made
+before, each a frame of its own. What became of each frame is returned once all is over.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ async def _live(shift: Shift, folder: Path) -> list[Fate]:
         await asyncio.wait_for(asyncio.gather(*(e.connected.wait() for e in edges)), CONNECT_S)
         began_s = time.monotonic()
         for edge in edges:
-            edge.feed.begin(began_s)
+            edge.frame_thread.begin(began_s)
         await asyncio.sleep(shift.seconds + LATE_S)
         for task in running:
             if task.done():
@@ -108,25 +108,27 @@ class _Edge:
         self.told: dict[int, tuple[float, bool, list[float]]] = {}
         turn = number % len(shift.questions)
         asked = (shift.questions[turn:] + shift.questions[:turn])[: shift.asked]
-        self._ledger = FrameTracker(self._show, len(asked))
+        self._tracker = FrameTracker(self._show, len(asked))
         self._spool = spool
         interval_s = 1 / shift.fps if live else BudgetSettings().interval_s
         budget = BudgetSettings(usual_policy(live=False, point=None), interval_s=interval_s)
-        self._allowance = WatchBudget(bundle.manifest, PipelineSettings(), CAMERA, budget)
+        self._watch_budget = WatchBudget(bundle.manifest, PipelineSettings(), CAMERA, budget)
         settings = UplinkSettings(shift.cloud, f"edge-{number}", (CAMERA,), live=live)
         self._uplink = Uplink(settings, bundle, self._hear, spool)
-        self.feed = _Premade(shift, number, self._uplink, spool)
-        self._intake = FrameLoop(
-            self.feed,
+        self.frame_thread = _Premade(shift, number, self._uplink, spool)
+        self._frame_loop = FrameLoop(
+            self.frame_thread,
             self._uplink,
-            self._allowance,
-            self._ledger,
+            self._watch_budget,
+            self._tracker,
             asked,
             waits=not live,
             spooled=spool is not None,
         )
-        standing = StatusReport({})
-        self._tending = PeriodicTasks(self._uplink, self._allowance, self._ledger, standing, spool)
+        status_report = StatusReport({})
+        self._periodic_tasks = PeriodicTasks(
+            self._uplink, self._watch_budget, self._tracker, status_report, spool
+        )
 
     @classmethod
     async def open(cls, shift: Shift, bundle: Bundle, number: int, folder: Path) -> _Edge:
@@ -139,7 +141,7 @@ class _Edge:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await asyncio.gather(self._uplink.run(), self._tending.run(), self._intake.run())
+        await asyncio.gather(self._uplink.run(), self._periodic_tasks.run(), self._frame_loop.run())
 
     async def close(self) -> None:
         self._uplink.abandon()
@@ -153,8 +155,8 @@ class _Edge:
     def _hear(self, event: UplinkEvent | SpoolEvent) -> None:
         if isinstance(event, Connected):
             self.connected.set()
-        self._allowance.heard(event)
-        self._ledger.heard(event)
+        self._watch_budget.on_event(event)
+        self._tracker.on_event(event)
 
     def _show(self, event: Event) -> None:
         if isinstance(event, (FrameSent, FrameSpooled)):

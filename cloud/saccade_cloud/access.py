@@ -73,8 +73,8 @@ class Access:
             if self._certified:
                 raise Forbidden("this cloud has no API keys, and so serves no applications")
             return ""
-        said = metadata.get("authorization")
-        scheme, _, api_key = said.partition(" ") if isinstance(said, str) else ("", "", "")
+        header = metadata.get("authorization")
+        scheme, _, api_key = header.partition(" ") if isinstance(header, str) else ("", "", "")
         if scheme.lower() != "bearer":
             raise Unauthenticated("this cloud asks applications for an API key, and none was given")
         name = self._api_keys.name_of(api_key.strip())

@@ -12,10 +12,10 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from saccade.errors import LimitExceeded, StorageError
-from saccade.tasks import next_or_none, within
+from saccade.tasks import next_or_none, until
 from saccade.turns import Question
 from saccade.types import Timing
 from saccade_cloud.answer_broadcast import AnswerBroadcast
@@ -23,7 +23,7 @@ from saccade_cloud.answering import Answerer, Prepared
 from saccade_cloud.cloud_load import Load
 from saccade_cloud.engines.base import TokenChunk
 from saccade_cloud.fair_gate import FairGate
-from saccade_cloud.frame_cache import ProjectedFrame
+from saccade_cloud.frame_cache import DecodedFrame, ProjectedFrame
 from saccade_cloud.frame_reader import FrameReader
 from saccade_cloud.frame_store import StoredFrame
 from saccade_cloud.shared_places import SharedPlaces
@@ -40,14 +40,16 @@ IN_WORK_OF_ONE = 48
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
     """``frames``: those that the question speaks of, by sequence; ``client``: who asks, each has
-    its share; ``number``: the question's, in the load; ``posted``: the answer is an observation.
+    its share; ``number``: the question's, in the load. ``came_along``: frames that the call itself
+    brought, decoded. They are no device's: nothing of them is kept, and the answer is no
+    observation.
     """
 
     question: Question
     frames: Mapping[int, StoredFrame]
     client: str = ""
     number: int | None = None
-    posted: bool = True
+    came_along: Mapping[int, DecodedFrame] = field(default_factory=dict)
 
     @property
     def frame(self) -> StoredFrame:
@@ -83,7 +85,7 @@ class AnswerService:
         *,
         engine: str,
         store: Store,
-        board: AnswerBroadcast,
+        broadcast: AnswerBroadcast,
         timeout_s: float,
         wait_s: float,
     ) -> None:
@@ -91,7 +93,7 @@ class AnswerService:
         self._reader = reader
         self._engine = engine
         self._store = store
-        self._board = board
+        self._broadcast = broadcast
         self._timeout_s = timeout_s
         limits = answerer.limits
         self._working = FairGate(
@@ -118,11 +120,11 @@ class AnswerService:
         try:
             async with AsyncExitStack() as stack:
                 preparing = self._in_turn(asked, stages, stack)
-                prepared = await within(ends_s - time.monotonic(), preparing)
+                prepared = await until(ends_s, preparing)
                 chunks = await stack.enter_async_context(
                     aclosing(self._answerer.generate(prepared))
                 )
-                while chunk := await within(ends_s - time.monotonic(), next_or_none(chunks)):
+                while chunk := await until(ends_s, next_or_none(chunks)):
                     self.load.begins(asked.number, time.monotonic())
                     texts.append(chunk.text)
                     if chunk.finish is not None:
@@ -142,21 +144,27 @@ class AnswerService:
         async with self._preparing.place(asked.client):
             stages.waited = (time.perf_counter() - came_s) * 1e3
             seen = {
-                sequence: await self._projected(frame, asked.client, stages)
-                for sequence, frame in asked.frames.items()
+                sequence: await self._seen(asked, sequence, stages) for sequence in asked.frames
             }
             return self._answerer.prepare(asked.question, seen, asked.client)
 
-    async def _projected(self, frame: StoredFrame, client: str, stages: _Stages) -> ProjectedFrame:
+    async def _seen(self, asked: Asked, sequence: int, stages: _Stages) -> ProjectedFrame:
         """A frame as prompts need it, from the cache where it has been asked about."""
-        seen, took_ms = await self._reader.seen(frame, client)
+        if (came := asked.came_along.get(sequence)) is not None:
+            return await self._project(came, stages)
+        frame = asked.frames[sequence]
+        seen, took_ms = await self._reader.seen(frame, asked.client)
         stages.decoded += took_ms
         if isinstance(seen, ProjectedFrame):
             return seen
-        began_s = time.perf_counter()
-        projected = await self._answerer.project(seen.tokens)
-        stages.projected += (time.perf_counter() - began_s) * 1e3
+        projected = await self._project(seen, stages)
         self._reader.keep(frame, projected)
+        return projected
+
+    async def _project(self, decoded: DecodedFrame, stages: _Stages) -> ProjectedFrame:
+        began_s = time.perf_counter()
+        projected = await self._answerer.project(decoded.tokens)
+        stages.projected += (time.perf_counter() - began_s) * 1e3
         return projected
 
     async def _ended(
@@ -164,11 +172,11 @@ class AnswerService:
     ) -> TokenChunk:
         """The last chunk with all stages. A store that fails costs the history, not the answer."""
         merged = stages.merged(asked.frame.timing, last.timing or Timing())
-        if asked.posted:
+        if not asked.came_along:
             began_s = time.perf_counter()
             observed = _observation(asked, self._engine, text, last)
             await self._store_it(observed)
-            self._board.post(observed)
+            self._broadcast.publish(observed)
             if self._store.durable:
                 merged["store"] = (time.perf_counter() - began_s) * 1e3
         return replace(last, timing=Timing(merged))

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from saccade.answer_probability import mean_and_least
-from saccade.errors import NotInFrame
+from saccade.errors import LimitExceeded, NotInFrame
 from saccade.limits import check
 from saccade.question_rules import crops_of
 from saccade.turns import Question, asking
@@ -51,7 +51,9 @@ class Answerer:
         whatever its frames show.
         """
         self._prompts.check(question)
-        check("tokens of an answer", question.generation.max_tokens, self.limits.max_tokens)
+        asked, most = question.generation.max_tokens, self.limits.max_tokens
+        if asked > most:
+            raise LimitExceeded(f"asked for {asked} tokens, the engine gives 1..{most}")
 
     def check_frame(self, frame: FrameTokens) -> None:
         """Raises ``PacketError`` or ``LimitExceeded`` for a frame about which no question can be

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from saccade import codecs
 from saccade.bundle import Bundle
+from saccade.errors import BundleError
 from saccade.limits import Limits
 from saccade.manifest import Manifest
 from saccade.question_rules import QuestionRules
+from saccade.spec import LanguageSpec, OnnxLanguage
+from saccade.types import F32
 from saccade_cloud.answer_broadcast import AnswerBroadcast
 from saccade_cloud.answer_service import AnswerService
 from saccade_cloud.answering import Answerer
+from saccade_cloud.chat_template import MAX_TEMPLATE_BYTES, ChatTemplate
 from saccade_cloud.cloud_context import CloudContext, ServedBundle, ServedBundles
+from saccade_cloud.engines import registry
 from saccade_cloud.engines.base import Engine, EngineLimits, Needs
 from saccade_cloud.engines.decoder import DecoderShape
 from saccade_cloud.engines.onnx import PREFIX_BYTES, OnnxEngine, OnnxFiles
@@ -22,8 +29,8 @@ from saccade_cloud.frame_decoder import FrameDecoder
 from saccade_cloud.frame_reader import FrameReader
 from saccade_cloud.memory_frames import MemoryFrames
 from saccade_cloud.packet_keys import PacketKeys
-from saccade_cloud.prompt import PromptBuilder
-from saccade_cloud.reconstruct import Reconstructor
+from saccade_cloud.prompt import PromptBuilder, PromptFiles
+from saccade_cloud.reconstruct import Projectors, Reconstructor
 from saccade_cloud.server_settings import ServerSettings
 from saccade_cloud.store.base import Store
 from saccade_cloud.store.no_store import NoStore
@@ -41,15 +48,16 @@ def open_engine(
 
     The manifest sets the lengths in ``limits``; the other limits are the server's to choose.
     """
-    language = bundle.manifest.language
+    language, prompt = bundle.manifest.language, bundle.manifest.prompt
+    onnx = onnx_language(language)
     return OnnxEngine(
         OnnxFiles(
-            embedding=bundle.model(language.embedding),
-            decoder=bundle.model(language.decoder),
+            embedding=bundle.model(onnx.embedding),
+            decoder=bundle.model(onnx.decoder),
             tokenizer=open_tokenizer(bundle),
         ),
-        DecoderShape(language.layers, language.heads, language.head_dim, language.width),
-        stop=[language.eos],
+        decoder_shape(language),
+        stop=prompt.stop,
         limits=replace(
             limits or EngineLimits(),
             max_tokens=language.max_tokens,
@@ -60,20 +68,75 @@ def open_engine(
     )
 
 
+def onnx_language(language: LanguageSpec) -> OnnxLanguage:
+    """The files of the language model. Raises ``BundleError`` where the bundle has none."""
+    if language.onnx is None:
+        raise BundleError(
+            "the bundle has no language model as ONNX files: choose the engine transformers, and "
+            "the checkpoint that it was exported from"
+        )
+    return language.onnx
+
+
+def decoder_shape(language: LanguageSpec) -> DecoderShape:
+    """Of the caches between its steps."""
+    onnx = onnx_language(language)
+    return DecoderShape(onnx.layers, onnx.kv_heads, onnx.head_dim, language.width)
+
+
 def open_answerer(bundle: Bundle, engine: Engine) -> Answerer:
     """The bundle's projector and template before ``engine``, which it then owns."""
-    language, limits = bundle.manifest.language, Limits.of(bundle.manifest)
+    manifest = bundle.manifest
+    check_engine(bundle, engine)
+    projectors = Projectors.of(manifest.language, manifest.encoder.tokens, bundle.model)
     return Answerer(
-        Reconstructor(bundle.model(language.projector), limits, language.width),
-        PromptBuilder(open_tokenizer(bundle), language.template, QuestionRules.of(bundle.manifest)),
+        Reconstructor(projectors, Limits.of(manifest)),
+        open_prompts(bundle),
         engine,
     )
 
 
+def open_prompts(bundle: Bundle) -> PromptBuilder:
+    """What makes prompts of a bundle's frames and questions about them."""
+    manifest = bundle.manifest
+    prompt, width = manifest.prompt, manifest.language.width
+    template = bundle.read(prompt.chat_template, MAX_TEMPLATE_BYTES)
+    files = PromptFiles(
+        tokenizer=open_tokenizer(bundle),
+        template=ChatTemplate(template, prompt.template_args),
+        vectors={name: _vector(bundle, file, width) for name, file in prompt.vectors.items()},
+    )
+    return PromptBuilder(files, prompt, QuestionRules.of(manifest))
+
+
 def needs_of(manifest: Manifest) -> Needs:
     """What a bundle's prompts ask of an engine."""
-    del manifest  # those of today's format count their positions from 0
-    return Needs()
+    prompt = manifest.prompt
+    mrope = prompt.positions != "sequential"
+    return Needs(
+        explicit_positions=mrope or prompt.pruned_positions == "true",
+        mrope=mrope,
+        deepstack=manifest.encoder.tokens.deepstack > 0,
+        bidirectional=prompt.attention == "bidirectional",
+        prefix=prompt.attention == "prefix",
+    )
+
+
+def check_engine(bundle: Bundle, engine: Engine) -> None:
+    """Raises ``BundleError`` for an engine that cannot do what the bundle needs."""
+    needs = needs_of(bundle.manifest)
+    registry.check_needs(bundle, needs, engine.capabilities, type(engine).__name__)
+
+
+def _vector(bundle: Bundle, file: str, width: int) -> F32:
+    """A learned vector, [width] float32."""
+    data = bundle.read(file, 4 * width)
+    if len(data) != 4 * width:
+        raise BundleError(f"{file} has {len(data)} bytes, a vector of {width} has {4 * width}")
+    vector = np.frombuffer(data, "<f4").astype(np.float32)
+    if not np.isfinite(vector).all():
+        raise BundleError(f"{file} has numbers that are not finite")
+    return vector
 
 
 def memory_frames(settings: ServerSettings) -> MemoryFrames:
@@ -99,10 +162,10 @@ def open_cloud(
     observations; None keeps nothing. Raises ``ConfigError`` for two bundles whose tokens mean the
     same.
     """
-    decoder, board, kept = decoder or FrameDecoder(), AnswerBroadcast(), store or NoStore()
+    decoder, broadcast, kept = decoder or FrameDecoder(), AnswerBroadcast(), store or NoStore()
     cache = FrameCache(settings.decoded_bytes, settings.device_decoded_bytes)
     served = [
-        _served(bundle, open_answerer(bundle, engine), settings, decoder, cache, kept, board)
+        _served(bundle, open_answerer(bundle, engine), settings, decoder, cache, kept, broadcast)
         for bundle, engine in bundles
     ]
     return CloudContext(
@@ -112,7 +175,7 @@ def open_cloud(
         decoder=decoder,
         store=kept,
         keys=keys or PacketKeys(),
-        board=board,
+        broadcast=broadcast,
     )
 
 
@@ -123,7 +186,7 @@ def _served(
     decoder: FrameDecoder,
     cache: FrameCache,
     store: Store,
-    board: AnswerBroadcast,
+    broadcast: AnswerBroadcast,
 ) -> ServedBundle:
     manifest = bundle.manifest
     limits = replace(
@@ -137,7 +200,7 @@ def _served(
         reader,
         engine=manifest.digest,  # of the language model's weights, too
         store=store,
-        board=board,
+        broadcast=broadcast,
         timeout_s=settings.answer_timeout_s,
         wait_s=settings.answer_wait_s,
     )

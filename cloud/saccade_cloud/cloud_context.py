@@ -86,7 +86,7 @@ class CloudContext:
     decoder: FrameDecoder
     store: Store = field(default_factory=NoStore)
     keys: PacketKeys = field(default_factory=PacketKeys)
-    board: AnswerBroadcast = field(default_factory=AnswerBroadcast)
+    broadcast: AnswerBroadcast = field(default_factory=AnswerBroadcast)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     quotas: Quotas = field(init=False)
 

@@ -66,21 +66,21 @@ class EdgeStream:
         self._peer = peer
         self._session = Session(Role.CLOUD)
         self._outbox: ClosableQueue[pb.CloudMessage] = ClosableQueue(OUTBOX_MESSAGES)
-        self._owed: set[asyncio.Task[None]] = set()  # acknowledgements and answers
+        self._pending: set[asyncio.Task[None]] = set()  # acknowledgements and answers
         self._accepted: _Accepted | None = None
-        self._tenancy = StreamLimits(cloud.quotas, self._outbox.end)
-        self._pledge = FrameRateLimit()
+        self._stream_limits = StreamLimits(cloud.quotas, self._outbox.end)
+        self._frame_rate_limit = FrameRateLimit()
 
     async def replies(self) -> AsyncGenerator[pb.CloudMessage, None]:
         """All that the cloud says. Raises what ended the conversation, if it did not end well."""
         serving = self._start(self._serve())
-        serving.add_done_callback(self._said_all)
+        serving.add_done_callback(self._sent_all)
         try:
             async for message in self._outbox:
                 yield message
         finally:
-            await end(serving, *self._owed)
-            self._tenancy.end()
+            await end(serving, *self._pending)
+            self._stream_limits.end()
             if self._accepted is not None:
                 hello = self._accepted.hello
                 self._accepted.bundle.answers.load.ended(self)
@@ -91,7 +91,7 @@ class EdgeStream:
             await self._converse(await self._greet())
         except SaccadeError as error:
             if self._session.state is not State.SILENT:
-                await self._say(_failure(error, fatal=True))
+                await self._send(_failure(error, fatal=True))
             raise
 
     async def _greet(self) -> _Accepted:
@@ -103,7 +103,7 @@ class EdgeStream:
         if self._peer is not None:
             self._peer.check(hello.device)
         bundle = check_hello(hello, self._cloud.bundles)
-        self._tenancy.begin(hello, self._peer)
+        self._stream_limits.begin(hello, self._peer)
         self._cloud.frames.connect(hello.device, hello.cameras)
         self._accepted = _Accepted(hello, bundle)
         resume_after, stored = await known(self._cloud.store, hello)
@@ -111,7 +111,7 @@ class EdgeStream:
         hello.ClearField("in_doubt")
         self._accepted = accepted = _Accepted(known_copy(hello), bundle)
         reply = welcome(bundle.token_digest, bundle.limits, resume_after, stored)
-        await self._say(pb.CloudMessage(welcome=reply))
+        await self._send(pb.CloudMessage(welcome=reply))
         return accepted
 
     async def _converse(self, accepted: _Accepted) -> None:
@@ -125,21 +125,21 @@ class EdgeStream:
                 reading.result()
         finally:
             await end(reading, stopping, bounding)
-            self._owed.discard(bounding)
-        await asyncio.gather(*self._owed)
+            self._pending.discard(bounding)
+        await asyncio.gather(*self._pending)
         if self._cloud.stopping.is_set():
             raise Unreachable("the cloud is stopping")
 
     async def _read(self, accepted: _Accepted) -> None:
         async for message in self._messages:
             self._session.receive(message)
-            await self._tenancy.admit(message)
+            await self._stream_limits.admit(message)
             kind = message.WhichOneof("kind")
             if kind == "packet":
                 await self._take(message.packet, accepted)
             elif kind == "question":
                 question = known_copy(message.question)
-                self._owed.add(self._start(self._answer(question, accepted)))
+                self._pending.add(self._start(self._answer(question, accepted)))
             else:
                 return
 
@@ -159,33 +159,33 @@ class EdgeStream:
             if isinstance(error, TagError):
                 place = f"device {accepted.hello.device}"
                 REFUSALS.note(error.code, place, error.message, logging.WARNING)
-            await self._say(_failure(error, sequence=packet.sequence))
-            await self._tenancy.decoded(time.perf_counter() - began_s)
+            await self._send(_failure(error, sequence=packet.sequence))
+            await self._stream_limits.decoded(time.perf_counter() - began_s)
             return
         if self._cloud.frames.put(frame):
             accepted.bundle.reader.keep(frame, decoded)
         await self._store(packet.sequence, frame, accepted.hello)
-        await self._tenancy.decoded(frame.timing.stages["decode"] / 1e3)
+        await self._stream_limits.decoded(frame.timing.stages["decode"] / 1e3)
 
     async def _store(self, sequence: int, frame: StoredFrame, hello: pb.Hello) -> None:
-        await self._tenancy.begin_storing()
+        await self._stream_limits.begin_storing()
         try:
             storing = await self._cloud.store.put(record_of(frame, hello))
         except BaseException as error:
-            self._tenancy.end_storing()
+            self._stream_limits.end_storing()
             if not isinstance(error, (PacketError, LimitExceeded, StorageError)):
                 raise
-            await self._say(_failure(error, sequence=sequence))
+            await self._send(_failure(error, sequence=sequence))
             return
         # Also where the acknowledgement is cancelled before it begins.
-        storing.add_done_callback(lambda _: self._tenancy.end_storing())
-        self._owed.add(self._start(self._acknowledge(frame, storing)))
+        storing.add_done_callback(lambda _: self._stream_limits.end_storing())
+        self._pending.add(self._start(self._acknowledge(frame, storing)))
 
     async def _acknowledge(self, frame: StoredFrame, storing: asyncio.Future[bool]) -> None:
         try:
             stored = await storing
         except (PacketError, StorageError) as error:
-            await self._say(_failure(error, sequence=frame.tokens.sequence))
+            await self._send(_failure(error, sequence=frame.tokens.sequence))
             return
         ack = pb.Acknowledgement(
             sequence=frame.tokens.sequence,
@@ -193,19 +193,19 @@ class EdgeStream:
             received_unix_ms=frame.received_ns // NS_PER_MS,
             stored=stored,
         )
-        await self._say(pb.CloudMessage(ack=ack))
+        await self._send(pb.CloudMessage(ack=ack))
 
-    async def _answer(self, said: pb.Question, accepted: _Accepted) -> None:
+    async def _answer(self, asked: pb.Question, accepted: _Accepted) -> None:
         try:
-            question = Question.from_wire(said.turns, said.generation)
+            question = Question.from_wire(asked.turns, asked.generation)
             accepted.bundle.answers.check(question)  # before it waits, and takes memory
-            with self._tenancy.question():
-                self._pledge.check(max(question.frames), time.monotonic())
-                await self._answer_in_turn(said.id, question, accepted)
+            with self._stream_limits.question():
+                self._frame_rate_limit.check(max(question.frames), time.monotonic())
+                await self._answer_in_turn(asked.id, question, accepted)
         except Unreachable:
             raise
         except SaccadeError as error:
-            await self._say(_failure(error, question_id=said.id))
+            await self._send(_failure(error, question_id=asked.id))
 
     async def _answer_in_turn(self, number: int, question: Question, accepted: _Accepted) -> None:
         """``number``: the edge's own of its question."""
@@ -221,24 +221,24 @@ class EdgeStream:
             asked = Asked(question, frames, accepted.client, counted)
             async with aclosing(answers.answer(asked)) as chunks:
                 async for chunk in chunks:
-                    await self._say(_answer_chunk(number, sequence, chunk))
+                    await self._send(_answer_chunk(number, sequence, chunk))
         finally:
             answers.load.leaves(counted)
 
     async def _bound(self, load: Load) -> None:
         """Tell the edge what the cloud's load allows it, whenever that changes."""
-        said = 0
+        sent = 0
         while self._cloud.settings.answer_wait_s:
             await asyncio.sleep(BOUND_EVERY_S)
             now_s = time.monotonic()
             frames, reason = load.bound(self, now_s)
-            if frames != said:
-                said = frames
-                self._pledge.tell(frames, now_s)
+            if frames != sent:
+                sent = frames
+                self._frame_rate_limit.set(frames, now_s)
                 budget = pb.Budget(frames_per_minute=frames, reason=reason)
-                await self._say(pb.CloudMessage(budget=budget))
+                await self._send(pb.CloudMessage(budget=budget))
 
-    async def _say(self, message: pb.CloudMessage) -> None:
+    async def _send(self, message: pb.CloudMessage) -> None:
         """Send one message. Raises ``Unreachable`` when the edge leaves its messages unread."""
         self._session.send(message)
         if self._outbox.offer(message):
@@ -255,14 +255,14 @@ class EdgeStream:
         task.add_done_callback(self._done)
         return task
 
-    def _said_all(self, _: asyncio.Task[None]) -> None:
+    def _sent_all(self, _: asyncio.Task[None]) -> None:
         self._outbox.end()
-        self._tenancy.cut_off(self._cloud.settings.stalled_timeout_s)
+        self._stream_limits.cut_off(self._cloud.settings.stalled_timeout_s)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._owed.discard(task)
+        self._pending.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._tenancy.fail(error)
+            self._stream_limits.fail(error)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

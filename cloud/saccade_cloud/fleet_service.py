@@ -106,7 +106,7 @@ class Fleet(FleetServicer):
             wanted: Wanted = _everything
             if request.camera:
                 wanted = _of_camera(find_camera(self._cloud.frames, request.camera))
-            watch = self._cloud.board.watch(wanted)
+            watch = self._cloud.broadcast.subscribe(wanted)
             async with aclosing(watch) as answers:
                 async for posted in answers:
                     yield _watched(posted)

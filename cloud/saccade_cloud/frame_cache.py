@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from saccade.types import FrameTokens
 from saccade_cloud.frame_store import StoredFrame
-from saccade_cloud.prompt import VisualSegment
 from saccade_cloud.shared_cache import SharedCache
+from saccade_cloud.visual_frame import VisualFrame
 
 _ENTRY_BYTES = 4096  # the objects around the arrays: measured with CPython 3.11
 
@@ -29,7 +29,7 @@ class DecodedFrame:
 class ProjectedFrame:
     """``visual``: what prompts are built from; ``crops``: the label of each crop by its number."""
 
-    visual: VisualSegment
+    visual: VisualFrame
     crops: Mapping[int, str]
 
     @property
@@ -53,8 +53,13 @@ class FrameCache:
         return self._frames.bytes
 
     def get(self, frame: StoredFrame) -> DecodedFrame | ProjectedFrame | None:
-        return self._frames.get(frame.device, frame.identity)
+        return self._frames.get(frame.device, _key(frame))
 
     def put(self, frame: StoredFrame, seen: DecodedFrame | ProjectedFrame) -> None:
         """In the place of what is known of this frame."""
-        self._frames.put(frame.device, frame.identity, seen, seen.nbytes)
+        self._frames.put(frame.device, _key(frame), seen, seen.nbytes)
+
+
+def _key(frame: StoredFrame) -> tuple[bytes, int, int]:
+    """Of a frame of its device: another bundle would make something else of it."""
+    return frame.tokens.hello.token_digest, frame.boot, frame.tokens.sequence

@@ -24,7 +24,7 @@ class FrameRateLimit:
         self._bucket = Bucket(1.0, 0.0, UNDER_WAY)
         self._known: deque[int] = deque(maxlen=REMEMBERED)
 
-    def tell(self, frames_per_minute: int, now_s: float) -> None:
+    def set(self, frames_per_minute: int, now_s: float) -> None:
         """The edge is told so; 0: any number."""
         if frames_per_minute:
             left = UNDER_WAY if not self._frames_per_minute else self._bucket.level(now_s)

@@ -53,13 +53,13 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # untyped
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         ends_s = time.monotonic() + self._watch_s
-        said = None
+        sent = None
         async with translated(context):
             while True:
                 changed = self._changed
                 status = self._statuses.get(request.service, Reply.SERVICE_UNKNOWN)
-                if status != said:
-                    said = status
+                if status != sent:
+                    sent = status
                     yield Reply(status=status)
                 try:
                     await within(max(ends_s - time.monotonic(), 0.0), changed.wait())

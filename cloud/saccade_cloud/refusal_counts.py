@@ -30,7 +30,7 @@ _PEER_FAULTS = {
 
 @dataclass(slots=True)
 class _Line:
-    said_s: float
+    logged_s: float
     left_out: int = 0
 
 
@@ -50,7 +50,7 @@ class Refusals:
         now_s = self._clock()
         key = self._key(kind, host_of(peer), now_s)
         line = self._lines.get(key)
-        if line is not None and now_s - line.said_s < EVERY_S:
+        if line is not None and now_s - line.logged_s < EVERY_S:
             line.left_out += 1
             return
         left_out = line.left_out if line else 0
@@ -62,7 +62,7 @@ class Refusals:
         if (kind, host) in self._lines:
             return kind, host
         if len(self._lines) >= MOST_HOSTS:
-            old = [k for k, line in self._lines.items() if now_s - line.said_s >= EVERY_S]
+            old = [k for k, line in self._lines.items() if now_s - line.logged_s >= EVERY_S]
             for key in old:
                 if not self._lines[key].left_out:
                     del self._lines[key]

@@ -94,7 +94,7 @@ class CloudServer:
         """Say NOT_SERVING, let running answers end (at most ``drain_s``), then close all."""
         self._health.stopped()
         self._cloud.stopping.set()
-        self._cloud.board.close(Unreachable("the cloud is stopping"))
+        self._cloud.broadcast.close(Unreachable("the cloud is stopping"))
         servers = (self._devices_server, self._apps_server)
         drain_s = self._cloud.settings.drain_s
         await asyncio.gather(*(server.stop(drain_s) for server in servers if server is not None))

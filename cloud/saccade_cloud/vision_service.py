@@ -19,6 +19,7 @@ from saccade_cloud.answer_service import Asked
 from saccade_cloud.call_errors import translated
 from saccade_cloud.cloud_context import CloudContext, ServedBundle
 from saccade_cloud.edge_stream import EdgeStream
+from saccade_cloud.frame_cache import DecodedFrame
 from saccade_cloud.frame_store import StoredFrame
 from saccade_cloud.handshake import check_hello
 from saccade_cloud.peer_identity import Peer
@@ -37,8 +38,8 @@ class Vision(VisionServicer):
         self, request_iterator: AsyncIterator[pb.EdgeMessage], context: Context
     ) -> AsyncIterator[pb.CloudMessage]:
         peer = Peer.of(context.auth_context()) if self._cloud.settings.certified else None
-        conversation = EdgeStream(self._cloud, aiter(request_iterator), peer)
-        async with translated(context), aclosing(conversation.replies()) as replies:
+        stream = EdgeStream(self._cloud, aiter(request_iterator), peer)
+        async with translated(context), aclosing(stream.replies()) as replies:
             async for reply in replies:
                 yield reply
 
@@ -67,15 +68,17 @@ class Vision(VisionServicer):
         question = Question.from_wire(request.turns, request.generation)
         check("packets with a question", len(request.packets), bundle.limits.question_frames)
         frames: dict[int, StoredFrame] = {}
+        decoded: dict[int, DecodedFrame] = {}
         if request.packets:
             question = question.at_hand(request.packets[0].sequence)
         bundle.answers.check(question)
         for packet in request.packets:
             if packet.sequence in frames or packet.sequence not in question.frames:
                 raise PacketError(f"packet {packet.sequence} came twice, or nothing asks about it")
-            frames[packet.sequence], _ = await bundle.reader.receive(
+            number = packet.sequence
+            frames[number], decoded[number] = await bundle.reader.receive(
                 packet, request.hello, caller()
             )
         if missing := [number for number in question.frames if number not in frames]:
             raise QuestionError(f"the question speaks of frame {missing[0]}, which did not come")
-        return Asked(question, frames, caller(), posted=False)
+        return Asked(question, frames, caller(), came_along=decoded)

@@ -136,11 +136,11 @@ class Watch:
         self._settings = settings
         self._show = show
         self._parts = parts
-        self._ledger = FrameTracker(show, len(settings.questions), bundle.manifest.domain)
+        self._tracker = FrameTracker(show, len(settings.questions), bundle.manifest.domain)
         self._stopped = asyncio.Event()
         self._hurried = asyncio.Event()
         self._settled = False
-        self._owed = Outstanding()
+        self._outstanding = Outstanding()
 
     def stop(self) -> None:
         """Take no more frames and finish; a second call does not wait for the last answers."""
@@ -170,13 +170,15 @@ class Watch:
         return summary
 
     def _summed_up(self, spool: Spool | None, served: bool) -> Summary:
-        self._ledger.ended(spooled=spool is not None)
+        self._tracker.ended(spooled=spool is not None)
         report = spool.report() if spool else None
         # Not before the spool is closed: it writes down only then what was settled last.
         waiting = report.packets - report.other_bundle if report else 0
         complete = self._settled and waiting == 0
-        summary = self._ledger.summary(complete=complete, spool=report, owed=self._owed)
-        if self._ledger.frames or served:
+        summary = self._tracker.summary(
+            complete=complete, spool=report, outstanding=self._outstanding
+        )
+        if self._tracker.frames or served:
             self._show(summary)
         return summary
 
@@ -200,21 +202,23 @@ class Watch:
                 settings.camera,
             )
         except SpoolFault as fault:
-            self._ledger.heard(SpoolTroubled(fault.fate, f"{fault.detail}; this run has no spool"))
+            self._tracker.on_event(
+                SpoolTroubled(fault.fate, f"{fault.detail}; this run has no spool")
+            )
             return None
 
     async def _serve(self, source: Source, spool: Spool | None) -> None:
         """Watch ``source``, and note what the cloud settled."""
         settings = self._settings
-        allowance = self._allowed(source.live)
-        standing = StatusReport(_about(settings), lambda: source.camera_state)
+        watch_budget = self._allowed(source.live)
+        status_report = StatusReport(_about(settings), lambda: source.camera_state)
 
-        def hear(event: UplinkEvent | SpoolEvent) -> None:
-            allowance.heard(event)
-            standing.heard(event)
-            self._ledger.heard(event)
+        def on_event(event: UplinkEvent | SpoolEvent) -> None:
+            watch_budget.on_event(event)
+            status_report.on_event(event)
+            self._tracker.on_event(event)
 
-        uplink = Uplink(self._uplink_settings(source.live), self._bundle, hear, spool)
+        uplink = Uplink(self._uplink_settings(source.live), self._bundle, on_event, spool)
         try:
             identity = uplink.identity
             stages = replace(
@@ -224,32 +228,36 @@ class Watch:
                 camera_index=identity.cameras.index(settings.camera),
             )
             pipeline = self._parts.pipeline(self._bundle, stages)
-            feed = FrameThread(source, pipeline, spool.next_sequence if spool else None)
-            intake = FrameLoop(
-                feed,
+            frame_thread = FrameThread(source, pipeline, spool.next_sequence if spool else None)
+            frame_loop = FrameLoop(
+                frame_thread,
                 uplink,
-                allowance,
-                self._ledger,
+                watch_budget,
+                self._tracker,
                 self._questions,
                 waits=not source.live,
                 spooled=spool is not None,
             )
             told = {path for path in (settings.status, settings.listed) if path is not None}
-            tending = PeriodicTasks(uplink, allowance, self._ledger, standing, spool, told)
+            periodic_tasks = PeriodicTasks(
+                uplink, watch_budget, self._tracker, status_report, spool, told
+            )
             try:
-                await self._watch(intake, uplink, tending)
+                await self._watch(frame_loop, uplink, periodic_tasks)
             finally:
-                await feed.close()
-                await tending.close()
+                await frame_thread.close()
+                await periodic_tasks.close()
         finally:
-            self._settled, self._owed = uplink.settled, uplink.owed
+            self._settled, self._outstanding = uplink.settled, uplink.outstanding
             uplink.abandon()
 
-    async def _watch(self, intake: FrameLoop, uplink: Uplink, tending: PeriodicTasks) -> None:
+    async def _watch(
+        self, frame_loop: FrameLoop, uplink: Uplink, periodic_tasks: PeriodicTasks
+    ) -> None:
         """Take frames, then finish, while the uplink talks."""
         talking = asyncio.ensure_future(uplink.run())
-        feeding = asyncio.ensure_future(intake.run())
-        minding = asyncio.ensure_future(tending.run())
+        feeding = asyncio.ensure_future(frame_loop.run())
+        minding = asyncio.ensure_future(periodic_tasks.run())
         stopping = asyncio.ensure_future(self._stopped.wait())
         try:
             await first_done(talking, feeding, stopping, minding)

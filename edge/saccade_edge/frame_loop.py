@@ -1,4 +1,4 @@
-"""From the feed to the uplink, each frame as its budget says.
+"""From the frames' thread to the uplink, each frame as its budget says.
 
 A recording waits until a frame may go. A camera's frame goes to the spool where it may not go now,
 and on from there at once if the link is back before it is late; without a spool, or once the day's
@@ -37,19 +37,19 @@ class FrameLoop:
 
     def __init__(
         self,
-        feed: FrameThread,
+        frame_thread: FrameThread,
         uplink: Uplink,
-        allowance: WatchBudget,
-        ledger: FrameTracker,
+        watch_budget: WatchBudget,
+        tracker: FrameTracker,
         questions: Sequence[Question],
         *,
         waits: bool,
         spooled: bool,
     ) -> None:
-        self._feed = feed
+        self._frame_thread = frame_thread
         self._uplink = uplink
-        self._allowance = allowance
-        self._ledger = ledger
+        self._watch_budget = watch_budget
+        self._tracker = tracker
         self._questions = questions
         self._waits = waits
         self._spooled = spooled
@@ -60,41 +60,41 @@ class FrameLoop:
         while True:
             await self._uplink.room(len(self._questions))
             try:
-                taken = await self._feed.next()
+                taken = await self._frame_thread.next()
             except FrameError as error:
-                self._ledger.unread(error.sequence, error.name, error)
+                self._tracker.unread(error.sequence, error.name, error)
                 self._failures.failed(error)
                 continue
             if taken is None:
                 self._failures.ended()
                 return
-            terms = await self._terms()
-            if terms.decision is not None and self._withholds(terms.decision):
-                self._ledger.withheld(taken.frame, terms.decision)
+            planned = await self._plan_frame()
+            if planned.decision is not None and self._withholds(planned.decision):
+                self._tracker.withheld(taken.frame, planned.decision)
             else:
-                await self._send(taken, terms)
+                await self._send(taken, planned)
 
-    async def _terms(self) -> PlannedFrame:
+    async def _plan_frame(self) -> PlannedFrame:
         """Decided once the frame is there: what the link has shown meanwhile counts."""
-        terms = self._allowance.terms()
-        while self._waits and terms.decision is not None and _passes(terms.decision):
+        planned = self._watch_budget.plan_frame()
+        while self._waits and planned.decision is not None and _passes(planned.decision):
             await asyncio.sleep(AGAIN_S)
-            terms = self._allowance.terms(again=True)
-        return terms
+            planned = self._watch_budget.plan_frame(again=True)
+        return planned
 
     def _withholds(self, decision: Decision) -> bool:
         return not decision.live and (decision.bound == "cap" or not self._spooled)
 
-    async def _send(self, taken: TakenFrame, terms: PlannedFrame) -> None:
-        decision = terms.decision
-        result = await self._process(taken.frame, terms)
+    async def _send(self, taken: TakenFrame, planned: PlannedFrame) -> None:
+        decision = planned.decision
+        result = await self._process(taken.frame, planned)
         if result is None:
             return
         if result.packet is None:
-            self._ledger.skipped(result)
+            self._tracker.skipped(result)
             self._failures.passed()
             return
-        self._ledger.sending(result, result.packet.ByteSize(), taken.since_s, decision)
+        self._tracker.sending(result, result.packet.ByteSize(), taken.since_s, decision)
         held = decision is not None and decision.held
         live = decision is None or decision.live or held
         point = decision.number if decision is not None else None
@@ -107,20 +107,24 @@ class FrameLoop:
         else:
             self._failures.passed()
 
-    async def _process(self, frame: Frame, terms: PlannedFrame) -> FrameResult | None:
+    async def _process(self, frame: Frame, planned: PlannedFrame) -> FrameResult | None:
         """None where it failed."""
         try:
-            return await self._feed.process(frame, terms.plan)
+            return await self._frame_thread.process(frame, planned.plan)
         except SaccadeError as error:
-            self._failed(frame, self._feed.stage, error)
+            self._failed(frame, self._frame_thread.stage, error)
         except Exception as error:
             # A defect of ours, or of a part that a program brought. It concerns this frame.
-            log.exception("frame %d: unexpected error in %s", frame.sequence, self._feed.stage)
-            self._failed(frame, self._feed.stage, SaccadeError(f"{type(error).__name__}: {error}"))
+            log.exception(
+                "frame %d: unexpected error in %s", frame.sequence, self._frame_thread.stage
+            )
+            self._failed(
+                frame, self._frame_thread.stage, SaccadeError(f"{type(error).__name__}: {error}")
+            )
         return None
 
     def _failed(self, frame: Frame, stage: str, error: SaccadeError) -> None:
-        self._ledger.failed(frame, stage, error)
+        self._tracker.failed(frame, stage, error)
         self._failures.failed(error)
 
 

@@ -126,7 +126,7 @@ class FrameTracker:
             asked = _Asked(result.timing, taken_s, self._questions, decision)
             _remember(self._asked, frame.sequence, asked, MOST_ASKED)
 
-    def heard(self, event: UplinkEvent | SpoolEvent) -> None:
+    def on_event(self, event: UplinkEvent | SpoolEvent) -> None:
         """What the uplink and its spool tell."""
         if isinstance(event, (Acknowledged, Refused)):
             event = replace(event, name=self._names.get(event.sequence, ""))
@@ -153,10 +153,10 @@ class FrameTracker:
         self._waiting.clear()
 
     def summary(
-        self, *, complete: bool, spool: SpoolReport | None, owed: Outstanding | None = None
+        self, *, complete: bool, spool: SpoolReport | None, outstanding: Outstanding | None = None
     ) -> Summary:
         """What it came to."""
-        owed, counts = owed or Outstanding(), self._counts
+        outstanding, counts = outstanding or Outstanding(), self._counts
         return Summary(
             frames=counts["frames"],
             sent=counts["sent"],
@@ -171,8 +171,8 @@ class FrameTracker:
             spooled=counts["spooled"],
             failed=counts["failed"],
             unsent=counts["unsent"],
-            unacknowledged=owed.packets,
-            unanswered=owed.questions,
+            unacknowledged=outstanding.packets,
+            unanswered=outstanding.questions,
             not_in_frame=counts["not_in_frame"],
         )
 

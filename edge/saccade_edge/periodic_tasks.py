@@ -24,27 +24,27 @@ class PeriodicTasks:
     def __init__(
         self,
         uplink: Uplink,
-        allowance: WatchBudget,
-        ledger: FrameTracker,
-        standing: StatusReport,
+        watch_budget: WatchBudget,
+        tracker: FrameTracker,
+        status_report: StatusReport,
         spool: Spool | None,
         status: Collection[Path] = (),
     ) -> None:
         self._uplink = uplink
-        self._allowance = allowance
-        self._ledger = ledger
-        self._standing = standing
+        self._watch_budget = watch_budget
+        self._tracker = tracker
+        self._status_report = status_report
         self._spool = spool
         self._files = [StatusFile(path) for path in status]
-        self._spent = f"spent {allowance.camera}"  # of the spool's notes
+        self._spent = f"spent {watch_budget.camera}"  # of the spool's notes
         if spool is not None:
-            allowance.resume(spool.noted(self._spent))
+            watch_budget.resume(spool.noted(self._spent))
 
     async def run(self) -> None:
         """For ever."""
         told_s = 0.0
         while True:
-            self._uplink.pace_backlog(self._allowance.backlog_bytes_per_s())
+            self._uplink.pace_backlog(self._watch_budget.backlog_bytes_per_s())
             if time.monotonic() >= told_s + WRITE_S:
                 told_s = time.monotonic()
                 self._tell(running=True)
@@ -58,16 +58,16 @@ class PeriodicTasks:
 
     def _tell(self, *, running: bool) -> None:
         if self._spool is not None:
-            self._spool.note(self._spent, self._allowance.spent())
+            self._spool.note(self._spent, self._watch_budget.spent())
         if self._files:
             report = self._spool.report() if self._spool else None
-            summary = self._ledger.summary(complete=False, spool=report)
-            record = self._standing.record(
-                self._allowance,
+            summary = self._tracker.summary(complete=False, spool=report)
+            record = self._status_report.record(
+                self._watch_budget,
                 self._uplink.state,
                 summary,
                 running=running,
-                last_frame_unix_ms=self._ledger.last_frame_unix_ms,
+                last_frame_unix_ms=self._tracker.last_frame_unix_ms,
             )
             for file in self._files:
                 file.write(record)

@@ -9,11 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from saccade import codecs
 from saccade import packet as packets
 from saccade.bundle import Bundle
+from saccade.manifest import Manifest
 from saccade.selection import allot, select
-from saccade.types import Box, Frame, FrameTokens, Region, Timing, TokenGrid, View, ViewTokens
+from saccade.spec import ViewLayout
+from saccade.types import (
+    Frame,
+    FrameTokens,
+    Region,
+    Timing,
+    TokenGrid,
+    TokenSet,
+    View,
+    ViewTokens,
+)
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import wire_window
 from saccade_edge.detect import make_detector, prioritise
@@ -21,7 +34,7 @@ from saccade_edge.encode import Encoder
 from saccade_edge.gate import Gate, Verdict
 from saccade_edge.plan import PipelineSettings, Plan, settle
 from saccade_edge.stopwatch import Stopwatch
-from saccade_edge.views import Cutter
+from saccade_edge.views import Cutter, normalised
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +71,12 @@ class Pipeline:
         self.plan = settle(bundle.manifest, self.settings)
         self.encoder = encoder or Encoder(bundle, self.settings.runtime)
         self._detector = make_detector(self.settings.detector, bundle, self.settings.runtime)
-        self._cutter = Cutter.of(bundle.manifest.encoder)
+        self._cutter = Cutter.of(bundle.manifest, self.settings.images)
+        self._labels = _travelling_labels(bundle.manifest)
         self._codecs = codecs.of(bundle)
         self._codecs.get(self.plan.codec)  # tables that are damaged show at the start
         self.gate = Gate(self.settings.gate)
-        self._most_per_view = bundle.manifest.limits.tokens_per_view
+        self._most_per_view = bundle.manifest.most_tokens
         self._watch = Stopwatch()  # of the last look
 
     @property
@@ -98,6 +112,7 @@ class Pipeline:
                 camera_index=self.settings.camera_index,
                 codecs=self._codecs,
                 layers=plan.layers,
+                labels=self._labels,
             )
         return FrameResult(frame, verdict, watch.timing(), encoded, packet)
 
@@ -113,10 +128,10 @@ class Pipeline:
         overview = _Overview(self, frame, watch)
         regions, views = self.find(frame, watch, plan, overview)
         with watch.stage("encode"):
-            grids = self._encode(views, overview.grid)
+            grids = self._encode(views, overview)
         with watch.stage("select"):
             budgets = self._budgets(plan, views, grids)
-            tokens = _select(frame, plan, views, grids, budgets)
+            tokens = _select(frame, plan, views, grids, budgets, self.settings.images or 0)
         return EncodedFrame(tuple(regions), tuple(views), tokens)
 
     def find(
@@ -129,14 +144,19 @@ class Pipeline:
             regions = prioritise(self._detector.find(frame, overview))
         with watch.stage("views"):
             crops = plan.cropped(regions)
-            views = self._cutter.views(frame, crops, plan.closeups(regions, crops))
+            closeups = plan.closeups(regions, crops)
+            overview_too = plan.overview or not crops
+            views = self._cutter.views(frame, crops, closeups, overview=overview_too)
         return regions, views
 
-    def _encode(self, views: Sequence[View], overview: TokenGrid | None) -> list[TokenGrid]:
-        """All views, but the overview only where the detector has not asked for it already."""
-        if overview is None:
+    def _encode(self, views: Sequence[View], overview: _Overview) -> list[TokenGrid]:
+        """All views, but the overview only where the detector has not asked for it already, in the
+        layout that it has beside the others.
+        """
+        known, first = overview.grid, views[0]
+        if known is None or first.kind != "overview" or known.grid != first.layout.grid:
             return self.encoder.encode(views)
-        return [overview, *self.encoder.encode(views[1:])]
+        return [known, *self.encoder.encode(views[1:])]
 
     def _budgets(
         self,
@@ -175,13 +195,15 @@ def _select(
     views: Sequence[View],
     grids: Sequence[TokenGrid],
     budgets: Sequence[int],
+    images: int,
 ) -> FrameTokens:
     """``budgets``: tokens of each view."""
     kept = [
-        select(grid, budget, method=plan.method)
-        for grid, budget in zip(grids, budgets, strict=True)
+        _kept(view.layout, grid, budget, plan.method)
+        for view, grid, budget in zip(views, grids, budgets, strict=True)
     ]
     placed = zip(views, kept, strict=True)
+    first = 0 if views[0].kind == "overview" else 1
     return FrameTokens(
         sequence=frame.sequence,
         camera=frame.camera,
@@ -191,18 +213,38 @@ def _select(
             ViewTokens(
                 slot,
                 # Rounded as the wire rounds: what is computed here is what the cloud sees.
-                wire_window(_normalised(view.window, frame.size)),
+                wire_window(normalised(view.window, frame.size)),
                 tokens,
                 view.region.label if view.region else "",
                 view.region.score if view.region else 0.0,
                 view.closeup_of,
             )
-            for slot, (view, tokens) in enumerate(placed)
+            for slot, (view, tokens) in enumerate(placed, first)
         ),
+        images=images,
     )
 
 
-def _normalised(window: Box, size: tuple[int, int]) -> Box:
-    height, width = size
-    x0, y0, x1, y1 = window
-    return (x0 / width, y0 / height, x1 / width, y1 / height)
+def _kept(layout: ViewLayout, grid: TokenGrid, budget: int, method: str) -> TokenSet:
+    """At most ``budget`` of the tokens that show something."""
+    if not layout.padded:
+        return select(grid, min(budget, len(grid.features)), method=method)
+    visible = layout.visible()
+    shown = TokenGrid(
+        grid.features[visible],
+        grid.saliency[..., visible],
+        grid.keys[visible],
+        (1, 1, len(visible)),
+    )
+    chosen = select(shown, min(budget, len(visible)), method=method)
+    owners = None
+    if chosen.owners is not None:
+        owners = np.full(len(grid.features), -1, np.int32)
+        owners[visible] = np.where(chosen.owners < 0, -1, visible[chosen.owners])
+    return TokenSet(chosen.features, visible[chosen.ids], grid.grid, chosen.order, owners)
+
+
+def _travelling_labels(manifest: Manifest) -> tuple[str, ...]:
+    """The detector's labels, where the bundle's prompts name them."""
+    named = "{label}" in manifest.prompt.region_intro
+    return manifest.detector.labels if named and manifest.detector else ()

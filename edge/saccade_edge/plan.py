@@ -9,6 +9,7 @@ from saccade.codecs.base import MAX_LAYERS
 from saccade.errors import ConfigError
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
 from saccade.selection import QUOTAS, UNGUIDED
+from saccade.selection.needs import missing
 from saccade.types import Region, ViewKind
 from saccade_edge.gate import GateSettings
 from saccade_edge.onnx_model import RuntimeSettings
@@ -24,6 +25,9 @@ class PipelineSettings:
     ``tokens_per_view``, ``codec``, ``max_crops`` and ``layers`` (the most that a packet carries)
     replace parts.
 
+    ``overview``: whether frames with crops have one. ``images``: how many images the prompts will
+    have, for families that cut only a single one into tiles; None: as many as a frame has views.
+
     ``epoch_unix_ms`` and ``camera_index`` are those of the session that will carry the packets.
     """
 
@@ -35,6 +39,8 @@ class PipelineSettings:
     codec: str | None = None
     max_crops: int | None = None
     layers: int | None = None
+    overview: bool = True
+    images: int | None = None
     epoch_unix_ms: int = 0
     camera_index: int = 0
     gate: GateSettings = field(default_factory=GateSettings)
@@ -57,6 +63,7 @@ class Plan:
     layers: int | None = None
     closeup_labels: frozenset[str] = frozenset()
     quota: str | None = None
+    overview: bool = True
 
     def cropped(self, regions: Sequence[Region]) -> list[Region]:
         """The regions that get a crop, in their order."""
@@ -80,7 +87,6 @@ class Plan:
 
 def settle(manifest: Manifest, settings: PipelineSettings) -> Plan:
     """Fill in the bundle's defaults. Raises ``ConfigError`` for what it does not allow."""
-    encoder, limits = manifest.encoder, manifest.limits
     point = _point(manifest, settings.point)
     codec = settings.codec or (point.codec if point else _usual(manifest))
     # Another codec's layers are others.
@@ -89,21 +95,27 @@ def settle(manifest: Manifest, settings: PipelineSettings) -> Plan:
         method=settings.method or manifest.selection.method,
         tokens=_tokens(manifest, settings, point),
         codec=codec,
-        max_crops=_or(settings.max_crops, point.crops if point else encoder.max_crops),
+        max_crops=_or(settings.max_crops, point.crops if point else manifest.most_crops),
         crop_labels=_crop_labels(manifest, settings.detector),
-        max_closeups=encoder.max_closeups,
+        max_closeups=manifest.most_closeups,
         layers=layers if settings.layers is None else settings.layers,
         closeup_labels=frozenset(manifest.detector.closeups if manifest.detector else ()),
         quota=settings.quota,
+        overview=settings.overview,
     )
     _check_known("selection method", plan.method, UNGUIDED)
+    if lacking := missing(plan.method, manifest.encoder.offers):
+        what = ", ".join(lacking)
+        raise ConfigError(f"selection method {plan.method} needs {what}: the encoder gives none")
+    if not plan.overview and not plan.max_crops:
+        raise ConfigError("no overview and no crops: nothing is left to send")
     _check_known("quota", plan.quota or "equal", QUOTAS)
     _check_known("codec", plan.codec, manifest.codecs)
     if settings.tokens_per_view is not None:
-        _check_range("tokens per view", settings.tokens_per_view, 1, limits.tokens_per_view)
+        _check_range("tokens per view", settings.tokens_per_view, 1, manifest.most_tokens)
     if plan.layers is not None:
         _check_range("layers", plan.layers, 1, MAX_LAYERS)
-    _check_range("crops", plan.max_crops, 0, encoder.max_crops)
+    _check_range("crops", plan.max_crops, 0, manifest.most_crops)
     return plan
 
 

@@ -49,7 +49,7 @@ def resize(picture: U8, size: Size, resample: str) -> U8:
     """To ``size`` (height, width). "area" is OpenCV's, all others are Pillow's, antialiased."""
     height, width = size
     if resample == "area":
-        shrinks = height < picture.shape[0]
+        shrinks = height <= picture.shape[0]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         resized: U8 = cv2.resize(picture, (width, height), interpolation=how).astype(np.uint8)
         return resized

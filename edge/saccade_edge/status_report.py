@@ -31,7 +31,12 @@ class StatusReport:
         self._trouble = ""
         self._waits_for_bundle = False
 
-    def heard(self, event: Event) -> None:
+    @property
+    def waits_for_bundle(self) -> bool:
+        """Whether the cloud is there and does not have the bundle."""
+        return self._waits_for_bundle
+
+    def on_event(self, event: Event) -> None:
         """Only what tells of the link."""
         if isinstance(event, Connected):
             self._turn(True)
@@ -43,7 +48,7 @@ class StatusReport:
 
     def record(
         self,
-        allowance: WatchBudget,
+        watch_budget: WatchBudget,
         link: LinkState,
         summary: Summary,
         *,
@@ -53,7 +58,7 @@ class StatusReport:
         """``summary``: of the watch so far; ``last_frame_unix_ms``: when the newest frame that was
         taken was captured.
         """
-        rate = allowance.rate_bytes_per_s
+        rate = watch_budget.rate_bytes_per_s
         camera = self._camera()
         came_ms = camera.last_frame_unix_ms if camera else None
         newest_ms = max(
@@ -76,12 +81,12 @@ class StatusReport:
                 "waiting": link.waiting,
                 "backlog": link.backlog,
             },
-            "decision": decision_record(allowance.last) if allowance.last else None,
+            "decision": decision_record(watch_budget.last) if watch_budget.last else None,
             "points": {
-                str(number): allowance.points[number] for number in sorted(allowance.points)
+                str(number): watch_budget.points[number] for number in sorted(watch_budget.points)
             },
-            "bytes_today": allowance.bytes_today,
-            "bytes_per_day": allowance.settings.bytes_per_day,
+            "bytes_today": watch_budget.bytes_today,
+            "bytes_per_day": watch_budget.settings.bytes_per_day,
             "frames": {k: v for k, v in summary_record(summary).items() if k != "complete"},
             "spool": spool_record(summary.spool) if summary.spool else None,
         }

@@ -83,7 +83,7 @@ class WatchBudget:
         """What the link is expected to carry, None where nothing is known."""
         return self._controller.rate_bytes_per_s if self._controller else None
 
-    def terms(self, *, again: bool = False) -> PlannedFrame:
+    def plan_frame(self, *, again: bool = False) -> PlannedFrame:
         """Of the next frame; ``again``: of the same one, which has waited."""
         if self._controller is None:
             return PlannedFrame()
@@ -117,7 +117,7 @@ class WatchBudget:
             return math.inf
         return self._controller.spare_bytes_per_s(time.monotonic(), time.time(), self.camera)
 
-    def heard(self, event: UplinkEvent | SpoolEvent) -> None:
+    def on_event(self, event: UplinkEvent | SpoolEvent) -> None:
         """What the uplink tells, in its order."""
         if isinstance(event, PacketSent) and event.point is not None:
             self.points[event.point] += 1

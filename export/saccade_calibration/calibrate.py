@@ -15,14 +15,16 @@ import numpy as np
 from rich.progress import Progress
 
 from saccade.bundle import MANIFEST, Bundle, Manifest, write_manifest
-from saccade.codecs import klt_table, rvq_table
+from saccade.codecs import CALIBRATED, klt_table, rvq_table
 from saccade.errors import ConfigError, SourceError
 from saccade.manifest import OperatingPoint
 from saccade.types import F32, Frame
 from saccade_calibration import operating_points as points
+from saccade_calibration.distortion import shares_left, warnings
 from saccade_calibration.fit_klt import fit_klt
 from saccade_calibration.fit_rvq import fit_rvq
 from saccade_calibration.fit_usage import fit_usage
+from saccade_calibration.principal import Principal, principal
 from saccade_calibration.sample_views import SampleView, fitted, of_view
 from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.pipeline import Pipeline
@@ -31,6 +33,7 @@ from saccade_edge.source.picture_files import PICTURE_SUFFIXES, is_picture, read
 from saccade_edge.stopwatch import Stopwatch
 
 LEAST_TOKENS = 2
+_HELD_OUT = 10  # one of so many pictures
 _SHOWN = 5  # unreadable pictures that an error names
 
 
@@ -70,12 +73,17 @@ class CalibrationSettings:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """What came of it. ``unreadable``: pictures that were left out, and why."""
+    """What came of it. ``unreadable``: pictures that were left out, and why. ``left``: by codec and
+    number of layers, the share of the tokens' variance that is lost; ``warnings``: where that is
+    too much.
+    """
 
     manifest: Manifest
     pictures: int
     tokens: int
     unreadable: tuple[tuple[Path, str], ...]
+    left: dict[str, tuple[float, ...]]
+    warnings: tuple[str, ...]
 
 
 def calibrate(
@@ -89,17 +97,36 @@ def calibrate(
     settings.check()
     paths = list(_pictures(images))
     with Progress(transient=True) as bar:
-        views, unreadable = _see(bundle, paths, settings.threads, bar)
+        seen, unreadable = _see(bundle, paths, settings.threads, bar)
+        views, held = held_out(seen)
         features = fitted(views)
-        tables = {name: _fit(name, views, features, settings, bar) for name in settings.codecs}
+        tables = _fit(views, features, settings, bar)
+        left = {n: shares_left(CALIBRATED[n](table), held) for n, table in tables.items()}
         pictures = len(paths) - len(unreadable)
-        about = {"pictures": pictures, "tokens": len(features), "seed": settings.seed}
+        about = {
+            "pictures": pictures,
+            "tokens": len(features),
+            "seed": settings.seed,
+            "variance_left": left,
+        }
         manifest = _add_tables(bundle, tables, about)
         bad = {path for path, _ in unreadable}
         points = _points(bundle.folder, [p for p in paths if p not in bad], settings, bar)
         if points:
             manifest = _add_points(bundle.folder, points, settings.agreement)
-    return Calibrated(manifest, pictures, len(features), tuple(unreadable))
+    warned = warnings(left)
+    return Calibrated(manifest, pictures, len(features), tuple(unreadable), left, warned)
+
+
+def held_out(seen: Sequence[list[SampleView]]) -> tuple[list[SampleView], list[SampleView]]:
+    """Views by picture to those that tables are fitted to and those that they are judged by: of
+    every tenth picture, where there are twenty; else they are the same.
+    """
+    if len(seen) < 2 * _HELD_OUT:
+        views = [view for picture in seen for view in picture]
+        return views, views
+    fit = [view for n, picture in enumerate(seen) for view in picture if n % _HELD_OUT]
+    return fit, [view for picture in seen[::_HELD_OUT] for view in picture]
 
 
 def _pictures(images: Sequence[Path]) -> Iterator[Path]:
@@ -113,12 +140,12 @@ def _pictures(images: Sequence[Path]) -> Iterator[Path]:
 
 def _see(
     bundle: Bundle, paths: Sequence[Path], threads: int, bar: Progress
-) -> tuple[list[SampleView], list[tuple[Path, str]]]:
-    """Every view that the edge would send, and what it could not read."""
-    most = bundle.manifest.limits.tokens_per_view
+) -> tuple[list[list[SampleView]], list[tuple[Path, str]]]:
+    """Every view that the edge would send, by picture, and what it could not read."""
+    most = bundle.manifest.most_tokens
     runtime = RuntimeSettings(threads=threads)
     pipeline = Pipeline(bundle, PipelineSettings(tokens_per_view=most, runtime=runtime))
-    found: list[SampleView] = []
+    found: list[list[SampleView]] = []
     unreadable: list[tuple[Path, str]] = []
     for number, path in enumerate(bar.track(paths, description="pictures"), start=1):
         try:
@@ -127,11 +154,12 @@ def _see(
             unreadable.append((path, error.message))
             continue
         sight = pipeline.encode(Frame(picture, number, "calibration", number), Stopwatch())
-        found += map(of_view, sight.tokens.views)
+        found.append([of_view(view) for view in sight.tokens.views])
     if not found:
         raise SourceError(_nothing(paths, unreadable))
-    tokens = sum(len(view.features) for view in found)
-    if tokens < LEAST_TOKENS or not all(np.all(np.isfinite(v.features)) for v in found):
+    features = [view.features for views in found for view in views]
+    tokens = sum(map(len, features))
+    if tokens < LEAST_TOKENS or not all(np.all(np.isfinite(rows)) for rows in features):
         raise SourceError(f"{tokens} tokens, or some that are not finite: nothing to fit")
     return found, unreadable
 
@@ -145,15 +173,24 @@ def _nothing(paths: Sequence[Path], unreadable: Sequence[tuple[Path, str]]) -> s
 
 
 def _fit(
+    views: Sequence[SampleView], features: F32, settings: CalibrationSettings, bar: Progress
+) -> dict[str, bytes]:
+    """The tables of each codec."""
+    parts = principal(features)  # of wide tokens this takes a while: once for both
+    return {name: _table(name, views, features, parts, settings, bar) for name in settings.codecs}
+
+
+def _table(
     name: str,
     views: Sequence[SampleView],
     features: F32,
+    parts: Principal,
     settings: CalibrationSettings,
     bar: Progress,
 ) -> bytes:
     if name == "klt":
-        table = fit_klt(features, distortion=settings.distortion, layers=settings.layers)
-        return table.to_bytes()
+        share, layers = settings.distortion, settings.layers
+        return fit_klt(features, distortion=share, layers=layers, parts=parts).to_bytes()
     stages = bar.add_task("rvq stages", total=settings.stages)
     books = fit_rvq(
         features,
@@ -162,6 +199,7 @@ def _fit(
         entries=settings.entries,
         per_layer=settings.stages_per_layer,
         seed=settings.seed,
+        parts=parts,
         done=lambda: bar.advance(stages),
     )
     return fit_usage(books, views).to_bytes()
@@ -170,9 +208,9 @@ def _fit(
 def _add_tables(bundle: Bundle, tables: dict[str, bytes], about: dict[str, Any]) -> Manifest:
     """The manifest with the tables' files, which are derived from the encoder: its licence."""
     fields = json.loads((bundle.folder / MANIFEST).read_text("utf-8"))
-    del fields["digest"]
+    del fields["digest"], fields["token_digest"]
     (bundle.folder / "codec").mkdir(exist_ok=True)
-    licence = bundle.manifest.files[bundle.manifest.encoder.file].license
+    licence = bundle.manifest.files[bundle.manifest.encoder.buckets[0].file].license
     for name, table in tables.items():
         file = f"codec/{name}.bin"
         _replace(bundle.folder / file, table)
@@ -193,11 +231,11 @@ def _points(
 ) -> list[OperatingPoint]:
     """None where there is no question to ask."""
     bundle = Bundle.open(folder)
-    questions = settings.questions or bundle.manifest.language.examples
+    questions = settings.questions or bundle.manifest.questions.examples
     if not questions:
         return []
     runtime = RuntimeSettings(threads=settings.threads)
-    most = bundle.manifest.limits.tokens_per_view
+    most = bundle.manifest.most_tokens
     pipeline = Pipeline(bundle, PipelineSettings(tokens_per_view=most, runtime=runtime))
     chosen = paths[:: max(len(paths) // settings.point_pictures, 1)][: settings.point_pictures]
     frames = [
@@ -217,7 +255,7 @@ def _add_points(folder: Path, found: Sequence[OperatingPoint], agreement: float)
     one from which agreement is flat.
     """
     fields = json.loads((folder / MANIFEST).read_text("utf-8"))
-    del fields["digest"]
+    del fields["digest"], fields["token_digest"]
     enough = [n for n, point in enumerate(found) if point.agreement >= agreement]
     fields["points"] = [asdict(point) for point in found]
     fields["selection"]["point"] = enough[0] if enough else len(found) - 1

@@ -79,6 +79,11 @@ def calibrate(options: argparse.Namespace) -> int:
     calibrated = run(Bundle.open(options.bundle), options.images, settings)
     for _, reason in calibrated.unreadable:
         print(f"left out: {reason}")
+    for name, left in calibrated.left.items():
+        shares = ", ".join(f"{100 * share:.1f}" for share in left)
+        print(f"{name}: {shares} % of the variance left with 1 to {len(left)} layers")
+    for warning in calibrated.warnings:
+        print(f"warning: {warning}")
     manifest = calibrated.manifest
     print(
         f"{options.bundle}: {', '.join(settings.codecs)} fitted to {calibrated.tokens:,} tokens of "

@@ -10,25 +10,30 @@ import numpy.typing as npt
 from saccade.codecs.frequencies import Frequencies
 from saccade.codecs.klt import Klt
 from saccade.codecs.klt_levels import I64, coarser
-from saccade.codecs.klt_table import MAX_REACH, UNIT_BITS, FinerTables, FirstTables, KltTable
+from saccade.codecs.klt_table import MAX_REACH, FinerTables, FirstTables, KltTable
 from saccade.types import F32
+from saccade_calibration.principal import Principal, principal
 
 F64 = npt.NDArray[np.float64]
-_LEAST_SHARE = 1e-9  # of the largest variance: below it a component is rounding error
+_COUNTED = 1 << 25  # numbers that frequencies are counted over: 256 MiB of levels
 
 
-def fit_klt(features: F32, *, distortion: float = 0.1, layers: int = 2) -> KltTable:
+def fit_klt(
+    features: F32, *, distortion: float = 0.1, layers: int = 2, parts: Principal | None = None
+) -> KltTable:
     """``features``: [N, D] float32, what the bundle's edge sends. ``distortion``: the base layer's
     squared error as a share of the variance; each further layer has about a ninth of it.
+    ``parts``: the features' principal components, where they are known.
     """
-    mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
-    variances, basis = _principal(features - mean)
+    parts = parts or principal(features)
+    mean, variances, basis = parts.mean, parts.variances, parts.basis
     level = water_level(variances, distortion)
     # A uniform quantiser of step s errs by s^2 / 12 on average.
     step = math.sqrt(12 * level) / 3 ** (layers - 1)
     bare = Klt(KltTable(step, mean, basis, ()))
     first = [_first_layer(variance, level, layers) for variance in variances.tolist()]
-    tables = _count(bare.levels(features), np.array(first), layers)
+    every = -(-features.size // _COUNTED)
+    tables = _count(bare.levels(features[::every]), np.array(first), layers)
     return KltTable(step, mean, basis, tables)
 
 
@@ -44,17 +49,6 @@ def water_level(variances: F64, distortion: float) -> float:
         else:
             low = middle
     return high
-
-
-def _principal(centred: F32) -> tuple[F64, npt.NDArray[np.int32]]:
-    """Variances [D], largest first, and components [D, D] in units of 2^-20, a row each."""
-    wide = centred.astype(np.float64)
-    variances, columns = np.linalg.eigh(wide.T @ wide / len(wide))
-    rows = columns.T[::-1]
-    largest = np.abs(rows).argmax(axis=1)
-    rows = rows * np.sign(rows[np.arange(len(rows)), largest])[:, None]  # eigh chooses no sign
-    floor = max(float(variances[-1]) * _LEAST_SHARE, np.finfo(np.float64).tiny)
-    return np.maximum(variances[::-1], floor), np.rint(rows * 2.0**UNIT_BITS).astype(np.int32)
 
 
 def _first_layer(variance: float, level: float, layers: int) -> int:

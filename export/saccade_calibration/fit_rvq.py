@@ -10,16 +10,20 @@ import numpy.typing as npt
 
 from saccade.codecs.frequencies import Frequencies
 from saccade.codecs.position_model import PlaceModel
-from saccade.codecs.rvq_table import MAX_ENTRY, RvqTable, Stage
+from saccade.codecs.rvq_table import MAX_ENTRY, Projection, RvqTable, Stage
 from saccade.types import F32, VIEW_KINDS
+from saccade_calibration.clustering import clustered
 from saccade_calibration.fit_klt import frequencies
+from saccade_calibration.principal import Principal, pieces, principal
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
-LLOYD_STEPS = 15
 POINTS_PER_ENTRY = 16
-_SEEDED_ON = 4  # points for each centre, that the first centres are drawn from
 _AT_ONCE = 1 << 24  # distances, so that they take 64 MiB
+# Tokens up to this width are quantised as they are; codebooks of wider ones are of their principal
+# components, two for each bit: by reverse water-filling, a spectrum of 1/i has use for 1.4.
+WIDEST = 256
+COMPONENTS_PER_BIT = 2
 # The largest feature of the calibration has 2^15 units: half of what an entry may have.
 _PEAK_BITS = 15
 
@@ -32,12 +36,14 @@ def fit_rvq(
     entries: int = 256,
     per_layer: int = 1,
     seed: int = 0,
+    parts: Principal | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> RvqTable:
     """``features``: [N, D] float32, tokens in the order in which they are sent; what is known of
     their places and their views, `fit_usage` adds. ``done`` is called after each stage. ``first``:
     entries of the first stage, ``entries`` of the others; fewer where there are not 16 features for
-    each.
+    each. ``parts``: the features' principal components, where they are known; of use for wide
+    tokens only.
 
     One large codebook is worth several small ones where features gather in clusters: on held-out
     tokens of the demo, 8,192 entries leave 0.09 of the variance at 12.8 bits, twice 256 entries
@@ -45,14 +51,33 @@ def fit_rvq(
     """
     peak = max(float(np.abs(features).max()), 2.0**-40)
     shift = _PEAK_BITS - math.ceil(math.log2(peak))
-    left = np.rint(np.ldexp(features.astype(np.float64), shift))
+    projection = None
+    if features.shape[1] > WIDEST:
+        bits = math.log2(first) + (stages - 1) * math.log2(entries)
+        rank = min(math.ceil(COMPONENTS_PER_BIT * bits), WIDEST)
+        projection = _projection(parts or principal(features), rank, shift)
+    left = units(features, shift, projection)
     generator = np.random.default_rng(seed)
     fitted = []
     for number in range(stages):
         stage, left = _stage(left, entries if number else first, number > 0, generator)
         fitted.append(stage)
         done()
-    return RvqTable(tuple(fitted), shift, per_layer, PlaceModel.none())
+    return RvqTable(tuple(fitted), shift, per_layer, PlaceModel.none(), projection)
+
+
+def units(features: F32, shift: int, projection: Projection | None) -> F64:
+    """[N, D] -> [N, P] whole numbers that the first stage is given, as the codec makes them."""
+    found = []
+    for piece in pieces(features):
+        wide = np.rint(np.ldexp(piece.astype(np.float64), shift))
+        found.append(wide if projection is None else projection.components(wide))
+    return np.concatenate(found)
+
+
+def _projection(parts: Principal, rank: int, shift: int) -> Projection:
+    mean = np.rint(np.ldexp(parts.mean.astype(np.float64), shift)).astype(np.int32)
+    return Projection(mean, np.ascontiguousarray(parts.basis[:rank]))
 
 
 def _stage(
@@ -63,12 +88,12 @@ def _stage(
     ``with_zero``: entry 0 changes nothing, so that the stage makes no token worse.
     """
     count = max(min(entries, len(left) // POINTS_PER_ENTRY), 2)
-    centres = k_means(left, count - with_zero, generator)
+    centres = clustered(left, count - with_zero, generator)
     if with_zero:
         centres = np.concatenate([np.zeros_like(centres[:1]), centres])
     book = np.clip(np.rint(centres), -MAX_ENTRY, MAX_ENTRY).astype(np.int32)
     uncounted = Stage(book, _alike(np.zeros(0, np.int64), len(book) + 1))
-    nearest = np.concatenate([uncounted.search(part) for part in parts(left, len(book))])
+    nearest = np.concatenate([uncounted.search(part) for part in chunks(left, len(book))])
     shares = _alike(uncounted.symbols(nearest), len(book) + 1)
     return Stage(book, shares), left - book[nearest]
 
@@ -78,55 +103,7 @@ def _alike(symbols: I64, alphabet: int) -> tuple[Frequencies, ...]:
     return (frequencies(symbols, alphabet),) * len(VIEW_KINDS)
 
 
-def parts(points: F64, centres: int) -> list[F64]:
+def chunks(points: F64, centres: int) -> list[F64]:
     """Few enough at once for all their distances to ``centres`` entries."""
     step = max(_AT_ONCE // centres, 1)
     return [points[start : start + step] for start in range(0, len(points), step)]
-
-
-def k_means(points: F64, count: int, generator: np.random.Generator) -> F64:
-    """[N, D] -> [count, D] centres: k-means++ (Arthur and Vassilvitskii 2007), then Lloyd's steps.
-
-    A centre that lost all its points goes to the point that is farthest from its own.
-    """
-    few = generator.choice(len(points), min(len(points), _SEEDED_ON * count), replace=False)
-    centres = _spread(points[np.sort(few)], count, generator)
-    for _ in range(LLOYD_STEPS):
-        nearest, distances = _assign(points, centres)
-        order = np.argsort(nearest, kind="stable")
-        used, starts = np.unique(nearest[order], return_index=True)
-        sums = np.zeros_like(centres)
-        sums[used] = np.add.reduceat(points[order], starts)
-        sizes = np.bincount(nearest, minlength=count)
-        empty = np.flatnonzero(sizes == 0)
-        sums[empty] = points[np.argsort(-distances, kind="stable")[: len(empty)]]
-        moved = sums / np.maximum(sizes, 1)[:, None]
-        if np.array_equal(moved, centres):
-            break
-        centres = moved
-    return centres
-
-
-def _spread(points: F64, count: int, generator: np.random.Generator) -> F64:
-    """Each next centre is a point, drawn by its squared distance to those before."""
-    centres = [points[generator.integers(len(points))]]
-    distances = ((points - centres[0]) ** 2).sum(axis=1)
-    for _ in range(count - 1):
-        total = distances.sum()
-        shares = distances / total if total > 0 else None
-        centres.append(points[generator.choice(len(points), p=shares)])
-        distances = np.minimum(distances, ((points - centres[-1]) ** 2).sum(axis=1))
-    return np.stack(centres)
-
-
-def _assign(points: F64, centres: F64) -> tuple[I64, F64]:
-    """The nearest centre of each point [N], and its squared distance [N]."""
-    narrow, norms = -2 * centres.T.astype(np.float32), (centres**2).sum(axis=1).astype(np.float32)
-    nearest, best = np.empty(len(points), np.int64), np.empty(len(points))
-    step = max(_AT_ONCE // len(centres), 1)
-    for start in range(0, len(points), step):
-        here = slice(start, start + step)
-        scores = points[here].astype(np.float32) @ narrow + norms
-        nearest[here] = np.argmin(scores, axis=1)
-        best[here] = np.take_along_axis(scores, nearest[here, None], axis=1)[:, 0]
-    return nearest, best + (points**2).sum(axis=1)

@@ -11,7 +11,7 @@ from saccade.codecs.frequencies import TOTAL, Frequencies
 from saccade.codecs.position_model import BUCKETS, PlaceModel, bucket
 from saccade.codecs.rvq_table import RvqTable
 from saccade.types import F32, VIEW_KINDS
-from saccade_calibration.fit_rvq import F64, I64, parts
+from saccade_calibration.fit_rvq import F64, I64, chunks, units
 from saccade_calibration.sample_views import SampleView, budgets
 
 # A kind's own counts, and a share of all kinds' for what it was too rarely seen with.
@@ -70,11 +70,10 @@ def _frequencies(seen: I64) -> tuple[Frequencies, ...]:
 
 def _indexes(table: RvqTable, features: F32) -> list[I64]:
     """[V, M, D] -> for each stage the entries' indexes [V, M]."""
-    wide = features.reshape(-1, table.dim).astype(np.float64)
-    left: F64 = np.rint(np.ldexp(wide, table.shift))
+    left: F64 = units(features.reshape(-1, table.dim), table.shift, table.projection)
     found: list[I64] = []
     for stage in table.stages:
-        nearest = np.concatenate([stage.search(part) for part in parts(left, len(stage.entries))])
+        nearest = np.concatenate([stage.search(part) for part in chunks(left, len(stage.entries))])
         left = np.asarray(left - stage.entries[nearest], np.float64)
         found.append(nearest.reshape(features.shape[:2]))
     return found

@@ -1,27 +1,36 @@
 """Measures a bundle's operating points: what frames cost, and how often the answer stays.
 
-Needs no labels: the answer from all tokens, uncoded, is what others are compared with. The way
-down is greedy. From the finest point, of all single steps (fewer crops, fewer tokens of a kind of
-view, fewer layers) the one is taken that costs the least agreement for a byte.
+Needs no labels: the answer from all tokens, uncoded, is what others are compared with, token by
+token (see `teacher_forcing`). The way down is greedy. From the finest point, of all single steps
+(fewer crops, fewer tokens of a kind of view, fewer layers) the one is taken that costs the least
+agreement for a byte.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from saccade import codecs
 from saccade import packet as packets
 from saccade.bundle import Bundle
+from saccade.errors import NotInFrame
 from saccade.limits import Limits
 from saccade.manifest import OperatingPoint, TokensByKind
+from saccade.turns import asking
 from saccade.types import FrameTokens, TokenSet
+from saccade_calibration.teacher_forcing import Likeness, Reference, TeacherForcing
 from saccade_cloud.answering import Answerer
 from saccade_cloud.assemble import open_answerer, open_engine
+from saccade_cloud.engines.base import Engine, Prompt
+from saccade_cloud.frame_cache import ProjectedFrame
+
+T = TypeVar("T")
 
 # In a question: asked of each crop, or of each crop that has a close-up, by its number.
 CROP, CLOSEUP = "{crop}", "{closeup}"
@@ -36,7 +45,10 @@ _LEAST_SAVED = 0.5  # bytes
 
 @dataclass(frozen=True)
 class Measured:
-    """A way to send frames. ``bytes`` mean of serialised packets, ``agreement`` 0..1."""
+    """A way to send frames. ``bytes``: mean of serialised packets. ``agreement``: share of the
+    answers' tokens that stay the same under teacher forcing, 0..1; ``divergence``: nats a token;
+    ``same``: share of equal answers. Engines that score nothing are judged by equal answers alone.
+    """
 
     crops: int
     tokens: TokensByKind
@@ -44,6 +56,8 @@ class Measured:
     layers: int
     bytes: float = 0.0
     agreement: float = 0.0
+    divergence: float | None = None
+    same: float = 0.0
 
     def point(self) -> OperatingPoint:
         return OperatingPoint(
@@ -66,8 +80,9 @@ class Judge:
         self._frames = frames
         self._questions = [_asked(questions, frame) for frame in frames]
         self._loop = asyncio.new_event_loop()  # an engine lives in one
-        self._answerer = self._loop.run_until_complete(_open(bundle, threads))
-        self._whole = self._answers(frames)
+        self._answerer, engine = self._loop.run_until_complete(_open(bundle, threads))
+        self._judge = TeacherForcing(engine, engine.limits.max_tokens)
+        self._whole = self._run(map(self._references, frames, self._questions))
 
     def close(self) -> None:
         """Ends the engine."""
@@ -82,14 +97,17 @@ class Judge:
     def measure(self, way: Measured) -> Measured:
         """``way`` with its bytes and agreement, over real serialised packets."""
         sent = [self._over_the_wire(reduce(f, way.crops, way.tokens), way) for f in self._frames]
-        answers = self._answers([frame for frame, _ in sent])
-        same = [
-            mine == theirs
-            for a, b in zip(answers, self._whole, strict=True)
-            for mine, theirs in zip(a, b, strict=True)
-        ]
-        size = float(np.mean([size for _, size in sent]))
-        return replace(way, bytes=size, agreement=float(np.mean(same)))
+        coded = [frame for frame, _ in sent]
+        judged = self._run(map(self._likenesses, coded, self._questions, self._whole))
+        alike = [one for frame in judged for one in frame]
+        apart = [one.divergence for one in alike if one.divergence is not None]
+        return replace(
+            way,
+            bytes=float(np.mean([size for _, size in sent])),
+            agreement=float(np.mean([one.agreement for one in alike])),
+            divergence=float(np.mean(apart)) if apart else None,
+            same=float(np.mean([one.same for one in alike])),
+        )
 
     def _over_the_wire(self, frame: FrameTokens, way: Measured) -> tuple[FrameTokens, int]:
         packet = packets.pack(
@@ -105,17 +123,50 @@ class Judge:
         )
         return there, len(data)
 
-    def _answers(self, frames: Sequence[FrameTokens]) -> list[list[str]]:
-        pairs = zip(frames, self._questions, strict=True)
-        return [self._loop.run_until_complete(_ask(self._answerer, f, asked)) for f, asked in pairs]
+    def _run(self, several: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+        """One frame's questions after the other's."""
+        return [self._loop.run_until_complete(one) for one in several]
+
+    async def _references(
+        self, frame: FrameTokens, questions: Sequence[str]
+    ) -> list[Reference | None]:
+        prompts = await self._prompts(frame, questions)
+        return await asyncio.gather(*(_if_asked(self._judge.reference, p) for p in prompts))
+
+    async def _likenesses(
+        self, frame: FrameTokens, questions: Sequence[str], wholes: Sequence[Reference | None]
+    ) -> list[Likeness]:
+        prompts = await self._prompts(frame, questions)
+        return await asyncio.gather(*map(self._likeness, wholes, prompts))
+
+    async def _likeness(self, whole: Reference | None, prompt: Prompt | None) -> Likeness:
+        """No answer on both sides is the same; on one side it is another."""
+        if whole is None or prompt is None:
+            same = whole is None and prompt is None
+            return Likeness(float(same), None, same)
+        return await self._judge.likeness(whole, prompt)
+
+    async def _prompts(self, frame: FrameTokens, questions: Sequence[str]) -> list[Prompt | None]:
+        """None for a question about what the frame does not show."""
+        projected = await self._answerer.project(frame)
+        return [self._prompt(projected, question) for question in questions]
+
+    def _prompt(self, frame: ProjectedFrame, question: str) -> Prompt | None:
+        try:
+            return self._answerer.prepare(asking(question), {0: frame}).prompt
+        except NotInFrame:
+            return None
 
 
-async def _open(bundle: Bundle, threads: int) -> Answerer:
-    return open_answerer(bundle, open_engine(bundle, threads=threads))
+async def _open(bundle: Bundle, threads: int) -> tuple[Answerer, Engine]:
+    engine = open_engine(bundle, threads=threads)
+    return open_answerer(bundle, engine), engine
 
 
-async def _ask(answerer: Answerer, frame: FrameTokens, questions: Sequence[str]) -> list[str]:
-    return await asyncio.gather(*(answerer.text(frame, q) for q in questions))
+async def _if_asked(
+    judged: Callable[[Prompt], Coroutine[Any, Any, Reference]], prompt: Prompt | None
+) -> Reference | None:
+    return None if prompt is None else await judged(prompt)
 
 
 def _asked(questions: Sequence[str], frame: FrameTokens) -> list[str]:
@@ -153,8 +204,8 @@ def search(
     ``done`` is called after each step down, with the agreement there.
     """
     manifest = bundle.manifest
-    most, codec = manifest.limits.tokens_per_view, _coarsest(manifest.codecs)
-    crops, tokens = manifest.encoder.max_crops, TokensByKind.alike(most)
+    most, codec = manifest.most_tokens, _coarsest(manifest.codecs)
+    crops, tokens = manifest.most_crops, TokensByKind.alike(most)
     here = judge.measure(Measured(crops, tokens, codec, judge.layers(codec)))
     others = [name for name in manifest.codecs if name != codec]
     found = [here]

@@ -44,7 +44,7 @@ def of_view(view: ViewTokens) -> SampleView:
 
 def fitted(views: Sequence[SampleView]) -> F32:
     """[N, D]: what codebooks and transforms are fitted to, in the order in which it is sent."""
-    return np.concatenate([view.first(_fitted(len(view.order)))[1] for view in views])
+    return np.concatenate([view.first(expected_tokens(len(view.order)))[1] for view in views])
 
 
 def budgets(places: int) -> list[int]:
@@ -54,5 +54,6 @@ def budgets(places: int) -> list[int]:
     return sorted({max(round(places * share), 1) for share in SHARES})
 
 
-def _fitted(places: int) -> int:
+def expected_tokens(places: int) -> int:
+    """Of a view's tokens those that codecs are fitted to and judged by."""
     return places if places <= FEW else max(round(places * FITTED_SHARE), 1)

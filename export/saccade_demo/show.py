@@ -64,7 +64,7 @@ def show(settings: DemoSettings, console: Console | None = None) -> bool:
     console = console or Console()
     plan = _settle(settings)
     with Pictures(plan.source, settings.fps) as pictures:
-        view_size = plan.bundle.manifest.encoder.view_size
+        view_size = plan.bundle.manifest.encoder.geometry.inputs[0]
         rows = Rows(pictures, plan.truth, view_size, plan.questions)
         album = Album()
         totals, failure = _watch(plan, settings, rows, album, console)

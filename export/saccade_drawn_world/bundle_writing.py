@@ -11,21 +11,22 @@ from tokenizers import Tokenizer
 
 from saccade.bundle import Manifest, write_manifest
 from saccade_drawn_world import view_forms
+from saccade_drawn_world.bundle_specs import (
+    PROMPT_SPEC,
+    QUESTIONS,
+    REGIONS,
+    TEMPLATE,
+    TEMPLATE_FILE,
+    encoder_spec,
+    language_spec,
+)
 from saccade_drawn_world.crossing.scene import KINDS
-from saccade_drawn_world.crossing.scene_questions import EXAMPLES
-from saccade_drawn_world.crossing.words import DOMAIN, QUESTION_WORDS
+from saccade_drawn_world.crossing.words import DOMAIN
 from saccade_drawn_world.tiny import onnx_export
 from saccade_drawn_world.tiny.tiny_language import Language
 from saccade_drawn_world.tiny.tiny_tokenizer import for_questions
 from saccade_drawn_world.training import recipe, train_detector
 from saccade_drawn_world.training.packing import PROMPT
-from saccade_drawn_world.training.shards import (
-    CLOSEUP_MARGIN,
-    CROP_MARGIN,
-    CROP_MIN_PX,
-    MAX_CLOSEUPS,
-    MAX_CROPS,
-)
 from saccade_drawn_world.view_forms import Form
 from saccade_export import onnx_files
 
@@ -107,6 +108,7 @@ def write(
 def _write_graphs(out: Path, form: Form, model: Language, words: Tokenizer) -> None:
     onnx_export.encoder(form.seeing, form.config, out / "edge/encoder.onnx")
     (out / "cloud").mkdir(parents=True, exist_ok=True)
+    (out / TEMPLATE_FILE).write_text(TEMPLATE, "utf-8")
     for_questions(words, PROMPT.removeprefix("{question}")).save(str(out / "cloud/tokenizer.json"))
     projector = out / "cloud/projector.onnx"
     onnx_export.projector(model, form.count, projector, form.first_place)
@@ -116,7 +118,7 @@ def _write_graphs(out: Path, form: Form, model: Language, words: Tokenizer) -> N
 
 def _files(out: Path) -> dict[str, dict[str, str]]:
     """Every file of the bundle with its licence."""
-    paths = sorted(p for p in out.glob("[ce]*/*") if p.suffix in (".onnx", ".json"))
+    paths = sorted(p for p in out.glob("[ce]*/*") if p.suffix in (".onnx", ".json", ".jinja"))
     paths += [out / BOOKS] if (out / BOOKS).exists() else []
     names = [str(p.relative_to(out)) for p in paths]
     return {n: {"license": DETECTOR_LICENSE if n == DETECTOR else APACHE} for n in names}
@@ -129,39 +131,17 @@ def _contents(
         "name": form.name,
         "family": "saccade-tiny",
         "domain": DOMAIN,
-        "encoder": _encoder(form, model.projector.up.in_features),
+        "encoder": encoder_spec(form, model.projector.up.in_features),
+        "regions": REGIONS,
         "detector": _detector() if DETECTOR in files else None,
         "selection": {"method": "cls_ensemble", "tokens_per_view": form.kept},
         "codecs": ["f16", "int8z", *(["rvq"] if BOOKS in files else [])],
         "codec_tables": {"rvq": BOOKS} if BOOKS in files else {},
-        "language": _language(model),
-        "limits": {
-            "views": 1 + MAX_CROPS + MAX_CLOSEUPS,
-            "tokens_per_view": form.count,
-            "question_chars": 200,
-        },
+        "prompt": PROMPT_SPEC,
+        "language": language_spec(model),
+        "questions": QUESTIONS,
+        "clip_of": "crossing",
         "files": files,
-    }
-
-
-def _encoder(form: Form, dim: int) -> dict[str, Any]:
-    return {
-        "file": "edge/encoder.onnx",
-        "input": {
-            "name": "views",
-            "height": form.config.height,
-            "width": form.config.width,
-            "channels": 3,
-            "dtype": "uint8",
-        },
-        "grid": [1, *form.grid],
-        "dim": dim,
-        "outputs": {"features": "features", "saliency": "saliency", "keys": "keys"},
-        "max_crops": MAX_CROPS,
-        "crop_margin": CROP_MARGIN,
-        "crop_min_px": int(CROP_MIN_PX),
-        "max_closeups": MAX_CLOSEUPS,
-        "closeup_margin": CLOSEUP_MARGIN,
     }
 
 
@@ -175,29 +155,6 @@ def _detector() -> dict[str, Any]:
         "iou": 0.5,
         "crops": list(KINDS),
         "closeups": [train_detector.PLATE],
-    }
-
-
-def _language(model: Language) -> dict[str, Any]:
-    config = model.config
-    return {
-        "projector": "cloud/projector.onnx",
-        "embedding": "cloud/embed.onnx",
-        "decoder": "cloud/decoder.onnx",
-        "tokenizer": "cloud/tokenizer.json",
-        "layers": config.layers,
-        "heads": config.heads,
-        "head_dim": config.width // config.heads,
-        "width": config.width,
-        "vocab": config.vocab,
-        "bos": "<bos>",
-        "eos": "<eos>",
-        "max_tokens": 24,
-        "max_context": config.context,
-        "template": ["<bos>", "{visual}", PROMPT],
-        "examples": EXAMPLES,
-        "crop_name": "vehicle {crop}",
-        "words": QUESTION_WORDS,
     }
 
 

@@ -41,14 +41,25 @@ class PixelEncoder(nn.Module):
     """uint8 [B, H, W, 3] -> features [B, T, D] and, where the tower has them, saliency
     [B, L, H, T] and keys [B, T, Dk], all float32.
 
-    ``float32_scores``: attention scores in float32 whatever the weights are.
+    ``float32_scores``: attention scores in float32 whatever the weights are; ``saliency`` and
+    ``keys``: whether they are given where the tower has them.
     """
 
     factor: Tensor
     shift: Tensor
 
-    def __init__(self, tower: nn.Module, normalise: Normalise, *, float32_scores: bool) -> None:
+    def __init__(
+        self,
+        tower: nn.Module,
+        normalise: Normalise,
+        *,
+        float32_scores: bool = True,
+        saliency: bool = True,
+        keys: bool = True,
+    ) -> None:
         super().__init__()
+        wanted = {"features": True, "saliency": saliency, "keys": keys}
+        self.wanted = frozenset(name for name, given in wanted.items() if given)
         self.tower = tower
         self.float32_scores = float32_scores
         std, mean = torch.tensor(normalise.std), torch.tensor(normalise.mean)
@@ -62,7 +73,11 @@ class PixelEncoder(nn.Module):
         with export_attention.recording(float32=self.float32_scores):
             out: TowerOutput = self.tower(pixels.permute(0, 3, 1, 2).to(dtype))
         found = {"features": out.features, "saliency": out.saliency, "keys": out.keys}
-        there = {name: value.float() for name, value in found.items() if value is not None}
+        there = {
+            name: value.float()
+            for name, value in found.items()
+            if value is not None and name in self.wanted
+        }
         self.outputs = tuple(there)
         return tuple(there.values())
 

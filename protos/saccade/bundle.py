@@ -14,11 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from saccade import bounded_json
+from saccade import bounded_json, schema
 from saccade import manifest as manifests
-from saccade.bundle_files import ListedFile, ModelFile, measure, open_inside
+from saccade.bundle_files import MAX_MODEL_BYTES, ListedFile, ModelFile, measure, open_inside
+from saccade.bundle_names import check_names
 from saccade.errors import BundleError, DigestMismatch
 from saccade.manifest import Manifest
+from saccade.onnx_file import external_data
 
 __all__ = ["Bundle", "Manifest", "find", "read_fields", "sample_clip", "write_manifest"]
 
@@ -47,25 +49,24 @@ class Bundle:
         folder = find(path_or_name)
         fields = read_fields(folder)
         manifest = manifests.parse(fields)
-        actual = manifests.digest_of(fields).hex()
-        if actual != manifest.digest:
-            raise DigestMismatch(
-                f"{folder / MANIFEST} states digest {manifest.digest[:16]}, its content has "
-                f"{actual[:16]}: it was changed after export"
-            )
+        _check_digest(folder, "digest", manifest.digest, manifests.digest_of(fields))
+        _check_digest(
+            folder, "token_digest", manifest.token_digest, manifests.token_digest_of(fields)
+        )
         for name in manifest.files:
             _check_name(name)
+        check_names(manifest)
         return cls(folder, manifest)
 
     @property
     def digest(self) -> bytes:
-        """32 bytes that stand for all of it."""
+        """32 bytes over everything, for audits."""
         return bytes.fromhex(self.manifest.digest)
 
     @property
     def token_digest(self) -> bytes:
-        """32 bytes that stand for what a token means; exchanged in the handshake."""
-        return self.digest
+        """32 bytes over what a token means, exchanged in the handshake."""
+        return bytes.fromhex(self.manifest.token_digest)
 
     def listed(self, name: str) -> ListedFile:
         """A file that the manifest lists, not read yet. Raises BundleError if it isn't listed."""
@@ -85,8 +86,14 @@ class Bundle:
             return self.listed(name).mapped(most_bytes)
 
     def model(self, name: str) -> ModelFile:
-        """A listed ONNX model, not read yet. Raises BundleError if it isn't listed."""
-        return ModelFile(self.listed(name), self.manifest.files)
+        """A listed ONNX model, not read yet. Raises BundleError if it isn't listed.
+
+        The encoder's graphs open no file that the token digest does not cover.
+        """
+        encoder, files = self.manifest.encoder, self.manifest.files
+        if name in encoder.files.values():
+            files = {data: files[data] for data in encoder.data}
+        return ModelFile(self.listed(name), files)
 
     def file(self, name: str) -> Path:
         """The path of a listed file that is now the one that was exported. For programs that can
@@ -97,11 +104,19 @@ class Bundle:
             file.check()
         return file.path
 
+    @property
+    def is_edge_half(self) -> bool:
+        """Whether only what an edge opens is there."""
+        edge = self.manifest.edge_files()
+        others = [name for name in self.manifest.files if name not in edge]
+        return bool(others) and not any((self.folder / name).exists() for name in others)
+
     def verify(self) -> None:
-        """Check every file, and all that models open. Raises BundleError that lists all that is
-        wrong.
+        """Check every file, and all that models open; of an edge's half what is there. Raises
+        BundleError that lists all that is wrong.
         """
-        checks = map(self._problem, sorted(self.manifest.files))
+        names = self.manifest.edge_files() if self.is_edge_half else self.manifest.files
+        checks = map(self._problem, sorted(names))
         problems = [problem for problem in checks if problem]
         if problems:
             raise BundleError(f"bundle {self.manifest.name!r}: {'; '.join(problems)}")
@@ -140,13 +155,12 @@ def find(path_or_name: str | Path) -> Path:
 
 
 def sample_clip(bundle: Bundle) -> Path:
-    """The bundle's sample clip, or that of the demo bundle whose world it was trained in.
+    """The bundle's sample clip, or that of the bundle which shows what it was made for.
 
     Raises ``BundleError`` where there is none.
     """
     folders = [bundle.folder]
-    demo = Bundle.open(DEMO)
-    folders += [demo.folder] if demo.manifest.family == bundle.manifest.family else []
+    folders += [find(bundle.manifest.clip_of)] if bundle.manifest.clip_of else []
     for folder in folders:
         if (folder / CLIP).is_file():
             return folder / CLIP
@@ -156,9 +170,11 @@ def sample_clip(bundle: Bundle) -> Path:
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> Manifest:
     """Write `manifest.json` for the exported files in ``folder``; returns what it says.
 
-    ``fields``: the manifest without ``digest``; ``fields["files"]`` maps each file's name to
-    ``{"license": SPDX}``, size and SHA-256 are measured here. Raises BundleError.
+    ``fields``: the manifest without its digests; ``fields["files"]`` maps each file's name to
+    ``{"license": SPDX}``, size and SHA-256 are measured here, and which files the encoder's graphs
+    keep their weights in. Specs can be dataclasses. Raises BundleError.
     """
+    fields = schema.write(fields)
     files = {}
     for name, entry in sorted(fields["files"].items()):
         _check_name(name)
@@ -172,11 +188,41 @@ def write_manifest(folder: Path, fields: Mapping[str, Any]) -> Manifest:
     # What is written is what JSON keeps: tuples become lists before the check.
     text = _to_json({"format": manifests.FORMAT, **fields, "files": files})
     complete = bounded_json.loads(text.encode(), MANIFEST)
+    _note_encoder_data(folder, complete)
+    # The digests are of fields that fit the schema: it is asked with others in their place.
+    manifests.parse({**complete, "digest": "", "token_digest": ""})
+    complete["token_digest"] = manifests.token_digest_of(complete).hex()
     complete["digest"] = manifests.digest_of(complete).hex()
     text = _to_json(complete)
     manifest = manifests.parse(complete)
+    check_names(manifest)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     return manifest
+
+
+def _note_encoder_data(folder: Path, fields: dict[str, Any]) -> None:
+    """Put the names of the encoder's external data into its specification."""
+    encoder = fields.get("encoder")
+    if not isinstance(encoder, dict):
+        return  # the schema says what is wrong
+    buckets = encoder.get("buckets")
+    names = [b.get("file") for b in buckets or () if isinstance(b, dict)]
+    data: set[str] = set()
+    for name in names:
+        if isinstance(name, str) and name in fields["files"]:
+            with open_inside(folder, name) as stream:
+                pieces = external_data(stream.read(MAX_MODEL_BYTES + 1), name)
+            data |= {str(PurePosixPath(name).parent / piece.location) for piece in pieces}
+    if data:
+        encoder["data"] = sorted(data)
+
+
+def _check_digest(folder: Path, name: str, stated: str, actual: bytes) -> None:
+    if actual.hex() != stated:
+        raise DigestMismatch(
+            f"{folder / MANIFEST} states {name} {stated[:16]}, its content has "
+            f"{actual.hex()[:16]}: it was changed after export"
+        )
 
 
 def _to_json(fields: Mapping[str, Any]) -> str:

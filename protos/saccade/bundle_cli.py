@@ -1,21 +1,25 @@
-"""``saccade bundle inspect|verify BUNDLE``, and the commands that other parts bring."""
+"""``saccade bundle inspect|verify|pack BUNDLE``, and the commands that other parts bring."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from saccade.bundle import DEMO, Bundle, read_fields, sample_clip
-from saccade.manifest import DetectorSpec, OperatingPoint
+from saccade.bundle_packing import pack
+from saccade.manifest import DetectorSpec, Manifest, OperatingPoint
+from saccade.paths import expand
+from saccade.spec import EncoderSpec, LanguageSpec
 
 # Entry points whose function(parser) adds arguments and sets `run`; they load no heavy package.
 GROUP = "saccade.bundle_commands"
 SUMMARIES = {"detector": "write a bundle with another detector"}
 
+PACK = "copy a bundle, or the half that an edge needs"
 SAMPLE = "print where a bundle's sample clip lies"
 
 
@@ -23,7 +27,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``saccade bundle``."""
     more = {entry.name: entry for entry in entry_points(group=GROUP)}
     commands = parser.add_subparsers(
-        metavar="|".join(["inspect", "verify", "sample", *sorted(more)]), required=True
+        metavar="|".join(["inspect", "verify", "pack", "sample", *sorted(more)]), required=True
     )
     sample = commands.add_parser("sample", help=SAMPLE, description=SAMPLE)
     sample.add_argument(
@@ -39,6 +43,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         command.set_defaults(run=handler)
         if name == "inspect":
             command.add_argument("--json", action="store_true", help="print the manifest itself")
+    packing = commands.add_parser("pack", help=PACK, description=PACK)
+    packing.add_argument("bundle", help="a folder, or the name of an installed bundle")
+    packing.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="a new folder")
+    packing.add_argument("--edge", action="store_true", help="only what an edge needs")
+    packing.set_defaults(run=pack_bundle)
     for name, entry in sorted(more.items()):
         summary = SUMMARIES.get(name, "")
         entry.load()(commands.add_parser(name, help=summary, description=summary))
@@ -61,12 +70,25 @@ def show_sample(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def pack_bundle(arguments: argparse.Namespace) -> int:
+    """Copy the files, each checked; the last line says what was written."""
+    bundle, out = Bundle.open(arguments.bundle), expand(arguments.out)
+    total = pack(bundle, out, edge=arguments.edge)
+    half = "the edge's half of " if arguments.edge else ""
+    print(f"{out}: {half}{bundle.manifest.name}, {total:,} bytes")
+    return 0
+
+
 def verify(arguments: argparse.Namespace) -> int:
     """Read every file; the first line says ok, or an error lists what isn't."""
     bundle = Bundle.open(arguments.bundle)
     bundle.verify()
-    total = sum(entry.bytes for entry in bundle.manifest.files.values())
-    print(f"ok: {bundle.manifest.name}, {len(bundle.manifest.files)} files, {total:,} bytes")
+    files, half = bundle.manifest.files, ""
+    if bundle.is_edge_half:
+        files = {name: files[name] for name in bundle.manifest.edge_files()}
+        half = " of the edge's half"
+    total = sum(entry.bytes for entry in files.values())
+    print(f"ok: {bundle.manifest.name}, {len(files)} files{half}, {total:,} bytes")
     return 0
 
 
@@ -76,10 +98,9 @@ def _lines(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "domain", manifest.domain
     yield "folder", str(bundle.folder)
     yield "digest", manifest.digest
-    height, width = encoder.view_size
-    grid = " x ".join(map(str, encoder.grid))
-    yield "views", f"1 overview and up to {encoder.max_crops} crops of {width} x {height} pixels"
-    yield "tokens", f"{math.prod(encoder.grid)} per view ({grid}), {encoder.dim} features each"
+    yield "", f"{manifest.token_digest} of what a token means"
+    yield "views", _views(manifest)
+    yield "tokens", _tokens(encoder)
     selection = manifest.selection
     yield "selection", f"{selection.method}, {selection.tokens_per_view} tokens per view"
     yield "codecs", ", ".join(manifest.codecs)
@@ -88,16 +109,41 @@ def _lines(bundle: Bundle) -> Iterator[tuple[str, str]]:
     if selection.point is not None:
         yield "", "* used where nobody chooses a point"
     yield "detector", _detector(manifest.detector) if manifest.detector else "none"
-    language = manifest.language
-    yield "language", f"{language.layers} layers of width {language.width}, {language.vocab} words"
-    if language.words:
-        yield "questions", f"of {len(language.words)} words; capitals and spaces do not count"
-    for example in language.examples:
+    language, questions = manifest.language, manifest.questions
+    yield "language", _language(language)
+    if questions.words:
+        yield "questions", f"of {len(questions.words)} words; capitals and spaces do not count"
+    for example in questions.examples:
         yield "example", _example(example)
     for name, entry in sorted(manifest.files.items()):
         yield "file", f"{name}  {entry.bytes:,} bytes  licence {entry.license}"
     for name, value in _flat(manifest.accuracy):
         yield "accuracy", f"{name}: {value}"
+
+
+def _views(manifest: Manifest) -> str:
+    if manifest.regions is None:
+        return "the whole picture"
+    return f"1 overview and up to {manifest.most_crops} crops"
+
+
+def _tokens(encoder: EncoderSpec) -> str:
+    geometry = encoder.geometry
+    sizes = ", ".join(f"{width} x {height}" for height, width in geometry.inputs)
+    return (
+        f"{geometry.kind} grid, up to {geometry.most_tokens} per view, {encoder.dim} features "
+        f"each; tiles of {sizes} pixels"
+    )
+
+
+def _language(language: LanguageSpec) -> str:
+    forms = []
+    if language.onnx:
+        forms.append(f"ONNX, {language.onnx.layers} layers")
+    if language.checkpoint:
+        forms.append(f"checkpoint of {language.checkpoint.architecture}")
+    what = f"width {language.width}, {language.vocab} words, context {language.max_context}"
+    return f"{' or '.join(forms)}; {what}"
 
 
 def _example(question: str) -> str:

@@ -18,11 +18,13 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from saccade.errors import BundleError, DigestMismatch
+from saccade.known_digests import DIGESTS, Identity
 from saccade.manifest import FileEntry
 from saccade.onnx_file import external_data
 
 # protobuf reads no message beyond it: larger models keep their weights in external data.
 MAX_MODEL_BYTES = (1 << 31) - 1
+MAX_COPIED_BYTES = 1 << 26  # of external data; larger ones are opened where they are
 _CHUNK_BYTES = 1 << 20
 
 
@@ -64,10 +66,21 @@ class ListedFile:
         self._check_digest(sha256(pages).hexdigest())
         return pages
 
-    def check(self) -> None:
-        """Read it for nothing but its hash."""
-        for _ in self._checked():
-            pass
+    def check(self) -> Identity:
+        """Read it for nothing but its hash, or know that already; which file it was."""
+        try:
+            with open_inside(self.folder, self.name) as stream:
+                identity = Identity.of(os.fstat(stream.fileno()))
+                self._check_size(identity.size)
+                known = DIGESTS.get(identity)
+                actual = known or file_digest(stream)
+                if Identity.of(os.fstat(stream.fileno())) != identity:
+                    raise DigestMismatch(f"{self.name} was changed while it was read")
+        except OSError as error:
+            raise BundleError(f"{self.name} cannot be read: {error}") from error
+        self._check_digest(actual)
+        DIGESTS.put(identity, actual)
+        return identity
 
     def copy(self, target: Path) -> None:
         """Write the checked content to ``target``, a new file, in folders that are made."""
@@ -151,12 +164,20 @@ class ModelFile:
 
     @contextmanager
     def opened(self) -> Iterator[bytes | str]:
-        """What to give to ONNX Runtime, inside the ``with`` alone: the model's bytes, or the path
-        of a private copy where the model has external data.
+        """What to give to ONNX Runtime, inside the ``with`` alone: the model's bytes, or a path
+        where the model has external data. That is the path of a private copy, or, where the data
+        are large, the path in the bundle: then they are mapped, and the same files must be there
+        when the ``with`` ends.
         """
         content, beside = self.read()
         if not beside:
             yield content
+            return
+        if sum(file.entry.bytes for file in beside) > MAX_COPIED_BYTES:
+            before = self._identities(beside)
+            yield str(self.file.path)
+            if self._identities(beside) != before:
+                raise DigestMismatch(f"{self.name} was changed while it was opened")
             return
         with tempfile.TemporaryDirectory(prefix="saccade-model-") as private:
             for file in beside:
@@ -165,6 +186,10 @@ class ModelFile:
             model.parent.mkdir(parents=True, exist_ok=True)
             model.write_bytes(content)
             yield str(model)
+
+    def _identities(self, beside: tuple[ListedFile, ...]) -> list[Identity]:
+        """Of the model and its data, which are what the manifest says."""
+        return [file.check() for file in (self.file, *beside)]
 
 
 def unlisted_model(path: Path) -> ModelFile:
@@ -175,12 +200,17 @@ def unlisted_model(path: Path) -> ModelFile:
 
 def measure(folder: Path, name: str) -> FileEntry:
     """What a manifest says of a file but its licence. Raises ``BundleError``, ``OSError``."""
-    digest, size = sha256(), 0
     with open_inside(folder, name) as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-    return FileEntry(digest.hexdigest(), size, "unknown")
+        digest = file_digest(stream)
+        return FileEntry(digest, stream.tell(), "unknown")
+
+
+def file_digest(stream: BinaryIO) -> str:
+    """SHA-256 of what is left of it, 64 hex digits."""
+    digest = sha256()
+    while chunk := stream.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def open_inside(folder: Path, name: str) -> BinaryIO:

@@ -40,11 +40,14 @@ def check_address(cloud: str, *, plain: bool, insecure: bool) -> None:
         )
 
 
+RECEIVED_BYTES = 1 << 20  # a cloud's messages are text and numbers
+
+
 def channel_options(cloud: str, message_bytes: int) -> Options:
-    """For a channel to ``cloud`` whose messages have at most ``message_bytes``."""
+    """For a channel to ``cloud``, to which messages of at most ``message_bytes`` are sent."""
     return [
         ("grpc.max_send_message_length", message_bytes),
-        ("grpc.max_receive_message_length", message_bytes),
+        ("grpc.max_receive_message_length", RECEIVED_BYTES),
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
         # Without it gRPC waits a minute for a ping, whatever the line above says; and without the

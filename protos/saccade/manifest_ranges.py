@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # Beyond it a number fits neither the wire nor a tensor's shape.
 MOST = (1 << 31) - 1
 MAX_SIDE_PX = 1 << 14
+ASPECTS = ("tile", "free")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -29,27 +30,22 @@ def violations(manifest: Manifest) -> Iterator[str]:
             yield f"files[{shown(name)}].sha256 is {shown(entry.sha256)}, not 64 hex digits"
         if entry.bytes < 0:
             yield f"files[{shown(name)}].bytes is {entry.bytes}"
+    if manifest.regions is not None and manifest.regions.aspect not in ASPECTS:
+        known = ", ".join(ASPECTS)
+        yield f"regions.aspect {shown(manifest.regions.aspect)} is unknown, known are: {known}"
     if manifest.detector is not None:
         yield from detector_violations(manifest.detector)
 
 
 def _bounds(manifest: Manifest) -> Iterator[tuple[str, float, float, float]]:
     """(field, its value, the least and the most that are possible)."""
-    encoder, limits, language = manifest.encoder, manifest.limits, manifest.language
-    yield "encoder.input.height", encoder.input.height, 1, MAX_SIDE_PX
-    yield "encoder.input.width", encoder.input.width, 1, MAX_SIDE_PX
-    yield "encoder.dim", encoder.dim, 1, MOST
-    for axis, side in enumerate(encoder.grid):
-        yield f"encoder.grid[{axis}]", side, 1, MOST
-    yield "encoder.max_crops", encoder.max_crops, 0, MOST
-    yield "encoder.max_closeups", encoder.max_closeups, 0, MOST
-    yield "encoder.crop_margin", encoder.crop_margin, 0, 100
-    yield "encoder.closeup_margin", encoder.closeup_margin, 0, 100
-    yield "encoder.crop_min_px", encoder.crop_min_px, 0, MAX_SIDE_PX
-    for name in ("views", "tokens_per_view", "question_chars"):
-        yield f"limits.{name}", getattr(limits, name), 1, MOST
-    for name in ("layers", "heads", "head_dim", "width", "vocab", "max_tokens", "max_context"):
-        yield f"language.{name}", getattr(language, name), 1, MOST
+    if manifest.regions is not None:
+        yield "regions.max_crops", manifest.regions.max_crops, 0, MOST
+        yield "regions.max_closeups", manifest.regions.max_closeups, 0, MOST
+        yield "regions.crop_margin", manifest.regions.crop_margin, 0, 100
+        yield "regions.closeup_margin", manifest.regions.closeup_margin, 0, 100
+        yield "regions.crop_min_px", manifest.regions.crop_min_px, 0, MAX_SIDE_PX
+    yield "questions.chars", manifest.questions.chars, 1, MOST
     for number, point in enumerate(manifest.points):
         yield f"points[{number}].bytes", point.bytes, 0, MOST
         yield f"points[{number}].agreement", point.agreement, 0, 1

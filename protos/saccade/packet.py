@@ -1,8 +1,9 @@
 """A frame's tokens to a protobuf packet and back.
 
 The packet carries what the receiver can't know: when, which camera, how many tokens of which
-places, their features, and where tokens were merged, into which. The grid and the token width are
-the bundle's and not repeated. What stays behind: labels and scores of regions, capture time below a
+places, their features, and where tokens were merged, into which. The token width is the bundle's,
+and a view's grid follows from its size in pixels by the bundle's geometry: they are not repeated.
+What stays behind: scores of regions, their labels where no prompt names them, capture time below a
 millisecond; windows are rounded to 1/255 of the frame.
 
 Each layer ends with its CRC32C: a link's or a disk's flipped bit is told from a codec's error, and
@@ -12,6 +13,7 @@ used, and the frame names it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -31,6 +33,7 @@ from saccade.views_header import ViewsHeader
 NS_PER_MS = 1_000_000
 MAX_UNIX_MS = (1 << 63) // NS_PER_MS - 1  # nanoseconds stay within 64 bits, until the year 2262
 CRC_BYTES = 4
+MAX_IMAGES = 1024  # of a prompt
 
 M = TypeVar("M", bound=Message)
 
@@ -43,26 +46,27 @@ def pack(
     camera_index: int = 0,
     codecs: Codecs = PLAIN,
     layers: int | None = None,
+    labels: Sequence[str] = (),
 ) -> pb.FramePacket:
     """``epoch_unix_ms`` and ``camera_index`` are the session's Hello's, ``codecs`` the bundle's;
-    ``layers``: the most to send, all where it is None.
+    ``layers``: the most to send, all where it is None; ``labels``: the detector's, where prompts
+    name them.
 
-    Raises PacketError for views out of order or of several grids, CodecError for an unknown codec
-    or values that it can't write.
+    Raises PacketError for views out of order, CodecError for an unknown codec or values that it
+    can't write.
     """
     slots = [view.slot for view in frame.views]
-    if not slots or slots != list(range(len(slots))):
-        raise PacketError(f"views go in slots 0, 1, 2, ..., not {slots}")
+    first = slots[0] if slots else 0
+    if first not in (0, 1) or not slots or slots != list(range(first, first + len(slots))):
+        raise PacketError(f"views go in slots 0, 1, 2, ... or 1, 2, ..., not {slots}")
     sets = [view.tokens for view in frame.views]
-    grids = {tokens.grid for tokens in sets}
-    if len(grids) != 1:
-        raise PacketError(f"one frame's views have one grid, not {sorted(grids)}")
     chosen = codecs.get(codec)
     header = ViewsHeader(
         size=frame.size,
         counts=tuple(len(tokens.ids) for tokens in sets),
         windows=tuple(view.window for view in frame.views),
         closeups=_closeups(frame.views),
+        overview=first == 0,
     )
     owners = encode_owners(sets)
     return pb.FramePacket(
@@ -73,6 +77,8 @@ def pack(
         layers=[_seal(layer) for layer in chosen.encode(sets, layers, header.kinds)],
         camera=camera_index,
         owners=_seal(owners) if owners else b"",
+        images=frame.images if frame.images != len(frame.views) else 0,
+        labels=_label_numbers(frame.views, labels),
     )
 
 
@@ -92,27 +98,28 @@ def unpack(
     """
     check("bytes in a packet", packet.ByteSize(), limits.message_bytes)
     header = ViewsHeader.from_bytes(packet.views, limits)
-    shapes = [
-        SetShape(count, limits.dim, limits.grid, kind)
-        for count, kind in zip(header.counts, header.kinds, strict=True)
-    ]
+    check("images of a packet", packet.images, MAX_IMAGES)
+    shapes = _shapes(header, limits, packet.images or len(header.counts))
     codec = codecs.by_wire_id(packet.codec)
     if codec.name not in limits.codecs:
         raise PacketError(f"codec {codec.name!r} was not agreed, only {', '.join(limits.codecs)}")
     layers, damaged = _layers(packet, codec)
     sets = _owned(packet.owners, codec.decode(layers, shapes), shapes)
-    whole = (None,) * (1 + header.crops)
-    seen = zip(header.windows, sets, (*whole, *header.closeups), strict=True)
+    whole = (None,) * (header.overview + header.crops)
+    names = _labels(packet.labels, len(sets) - header.overview, limits.labels)
+    names = ("",) * header.overview + names
+    seen = zip(header.windows, sets, (*whole, *header.closeups), names, strict=True)
     return FrameTokens(
         sequence=packet.sequence,
         camera=_camera(packet.camera, cameras),
         captured_ns=_captured_ms(packet, epoch_unix_ms) * NS_PER_MS,
         size=header.size,
         views=tuple(
-            ViewTokens(slot, window, tokens, closeup_of=crop)
-            for slot, (window, tokens, crop) in enumerate(seen)
+            ViewTokens(slot, window, tokens, label, closeup_of=crop)
+            for slot, (window, tokens, crop, label) in enumerate(seen, 1 - header.overview)
         ),
         damaged=damaged,
+        images=packet.images,
     )
 
 
@@ -137,6 +144,37 @@ def known_copy(message: M) -> M:
     copy.CopyFrom(message)
     copy.DiscardUnknownFields()  # type: ignore[attr-defined] # the stubs leave it out
     return type(message).FromString(copy.SerializeToString())
+
+
+def _shapes(header: ViewsHeader, limits: Limits, images: int) -> list[SetShape]:
+    """Of each view's token set. Raises LimitExceeded for more tokens than its grid has."""
+    shapes = []
+    views = zip(header.counts, header.windows, header.kinds, strict=True)
+    for view, (count, window, kind) in enumerate(views):
+        grid = limits.layout(header.size, window, images).grid
+        check(f"tokens in view {view}", count, math.prod(grid))
+        shapes.append(SetShape(count, limits.dim, grid, kind))
+    return shapes
+
+
+def _label_numbers(views: Sequence[ViewTokens], labels: Sequence[str]) -> list[int]:
+    """1 + the index of each region's label, 0 for one that is not among ``labels``."""
+    if not labels:
+        return []
+    numbers = {label: number for number, label in enumerate(labels, 1)}
+    return [numbers.get(view.label, 0) for view in views if view.slot]
+
+
+def _labels(numbers: Sequence[int], regions: int, labels: Sequence[str]) -> tuple[str, ...]:
+    """The label of each region. Raises PacketError for numbers that are none."""
+    if not numbers:
+        return ("",) * regions
+    if len(numbers) != regions:
+        raise PacketError(f"{len(numbers)} labels for {regions} regions")
+    wrong = [number for number in numbers if number > len(labels)]
+    if wrong:
+        raise PacketError(f"label {wrong[0]} of {len(labels)}")
+    return tuple(labels[number - 1] if number else "" for number in numbers)
 
 
 def _owned(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from saccade.errors import NotInFrame, QuestionError, UnknownWords
-from saccade.manifest import CROP, LanguageSpec, Manifest
+from saccade.manifest import CROP, Manifest
 from saccade.turns import Question, as_question
 from saccade.types import ViewTokens
 
@@ -30,25 +30,26 @@ _MAX_WORD_CHARS = 40  # in a message
 @dataclass(frozen=True)
 class QuestionRules:
     """What a bundle's manifest says about questions. ``chars``: the most that one's texts may have;
-    ``crop_name`` and ``words``: see `saccade.manifest.LanguageSpec`.
+    ``frames``, ``crop_name`` and ``words``: see `saccade.manifest.QuestionSpec`.
     """
 
     chars: int
     crop_name: str = ""
     words: tuple[str, ...] = ()
+    frames: int = 0
 
     @classmethod
     def of(cls, manifest: Manifest) -> QuestionRules:
         """A bundle's."""
-        language: LanguageSpec = manifest.language
-        return cls(manifest.limits.question_chars, language.crop_name, language.words)
+        questions = manifest.questions
+        return cls(questions.chars, questions.crop_name, questions.words, questions.frames)
 
     def check(self, question: Question | str) -> None:
         """Raises ``QuestionError`` for what is no question, whatever the frames show,
         ``UnknownWords`` for one with words that the model does not know, ``LimitExceeded``.
         """
         asked = as_question(question)
-        asked.check(chars=self.chars)
+        asked.check(chars=self.chars, frames=self.frames or None)
         for turn in asked.turns if self.words else ():
             self._check_words(turn.text)
 

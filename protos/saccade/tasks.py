@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
+import time
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
@@ -33,6 +35,18 @@ async def within(limit_s: float, work: Awaitable[T]) -> T:
     if not done:
         raise asyncio.TimeoutError
     return task.result()
+
+
+async def until(ends_s: float, work: Awaitable[T]) -> T:
+    """The result of ``work``, in this task: for what is waited for often. Raises
+    ``asyncio.TimeoutError`` when it is not there at ``ends_s``, of ``time.monotonic``.
+
+    Python 3.11 has a timeout that loses no cancellation; before it, `within` starts a task.
+    """
+    if sys.version_info < (3, 11):
+        return await within(ends_s - time.monotonic(), work)
+    async with asyncio.timeout_at(asyncio.get_running_loop().time() + ends_s - time.monotonic()):
+        return await work
 
 
 async def first_done(*tasks: asyncio.Future[Any]) -> None:

@@ -11,10 +11,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from saccade.spec import ViewLayout
 
 Box = tuple[float, float, float, float]
 Grid = tuple[int, int, int]  # (t, h, w): frames, rows, columns of patches
@@ -22,11 +25,11 @@ ViewKind = Literal["overview", "crop", "closeup"]
 VIEW_KINDS: tuple[ViewKind, ...] = ("overview", "crop", "closeup")
 
 
-def view_kinds(crops: int, closeups: int) -> tuple[ViewKind, ...]:
+def view_kinds(crops: int, closeups: int, *, overview: bool = True) -> tuple[ViewKind, ...]:
     """Of a frame's views, in their order."""
     return tuple(
         kind
-        for kind, count in zip(VIEW_KINDS, (1, crops, closeups), strict=True)
+        for kind, count in zip(VIEW_KINDS, (int(overview), crops, closeups), strict=True)
         for _ in range(count)
     )
 
@@ -96,27 +99,37 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the encoder sees: a window of the frame at the encoder's input size.
+    """What the encoder sees: a window of the frame as tiles of the encoder's input size.
 
-    ``window`` in pixels of the frame; ``picture``: uint8 [h, w, 3] RGB;
+    ``window`` in pixels of the frame; ``tiles``: uint8 [t, h, w, 3] RGB, in the order of the
+    ``layout`` that the edge and the cloud agree on;
     ``region``: the region a view was planned for, None for the overview;
     ``closeup_of``: the slot of the crop in which a close-up's region lies, None for other views.
     """
 
     kind: ViewKind
     window: Box
-    picture: U8
+    tiles: U8
+    layout: ViewLayout
     region: Region | None = None
     closeup_of: int | None = None
+
+    @property
+    def picture(self) -> U8:
+        """What it shows, uint8 [h, w, 3]: the tile of the whole view where there is one."""
+        whole = [i for i, tile in enumerate(self.layout.tiles) if tile.overview]
+        picture: U8 = self.tiles[whole[0] if whole else 0]
+        return picture
 
 
 @dataclass(frozen=True, slots=True)
 class TokenGrid:
     """The encoder's output for one view.
 
-    ``features``: [T, D] float32, raster order. ``saliency``: [L, H, T] float32, softmax
-    attention of CLS to each patch for L exported layers and H heads.
-    ``keys``: [T, Dk] float32, head-mean keys. ``grid``: (t, h, w) with t*h*w == T.
+    ``features``: [T, D] float32, raster order. ``grid``: (t, h, w) with t*h*w == T.
+    ``saliency``: [L, H, T] float32, softmax attention to each patch, of CLS or of a sample of
+    patches, for L exported layers and H heads; ``keys``: [T, Dk] float32, head-mean keys. Where the
+    encoder has none they are empty: [0, 0, T] and [T, 0].
     """
 
     features: F32
@@ -183,8 +196,8 @@ class ViewTokens:
     """A token set and where its view was looking.
 
     ``window`` is normalised to 0..1 of the frame's width and height (the wire rounds it to
-    1/255). Slot 0 is the overview, slot i the i-th crop; close-ups follow the crops, and
-    ``closeup_of`` is the slot of the crop that they look into.
+    1/255). Slot 0 is the overview, if there is one, slot i the i-th crop; close-ups follow the
+    crops, and ``closeup_of`` is the slot of the crop that they look into.
     """
 
     slot: int
@@ -206,7 +219,8 @@ class FrameTokens:
     """All that the edge says about one frame.
 
     ``damaged``: layers whose bytes were damaged on their way, by index; the tokens are those of the
-    layers before the first of them.
+    layers before the first of them. ``images``: how many images the views were laid out for, 0:
+    as many as there are views.
     """
 
     sequence: int
@@ -215,6 +229,12 @@ class FrameTokens:
     size: tuple[int, int]  # (height, width) of the frame, pixels
     views: tuple[ViewTokens, ...]
     damaged: tuple[int, ...] = ()
+    images: int = 0
+
+    @property
+    def laid_out_for(self) -> int:
+        """How many images of a prompt the views' layouts are for."""
+        return self.images or len(self.views)
 
     @property
     def kept(self) -> int:

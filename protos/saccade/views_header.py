@@ -2,20 +2,20 @@
 
 Layout, all integers unsigned LEB128 varints unless said otherwise:
 
-- crops * 4 + near * 2 + usual; if ``usual`` is 0, the forms: eighths * 4 + square * 2 + by kind;
-  a usual header has all three;
+- crops * 4 + near * 2 + usual; if ``usual`` is 0, the forms: no overview * 8 + eighths * 4 +
+  square * 2 + by kind; a usual header has the last three, and an overview;
 - height and width, in eighths of their pixels where both allow it;
 - if ``near`` is 1, the crops that have a close-up, as a mask: bit 0 is slot 1;
 - tokens: one count for the overview, for all crops and for all close-ups (of those that there
   are) where they agree by kind, else one per view;
-- the windows of all views but the first as one number of mixed radix, first window lowest,
+- the windows of all views but the overview as one number of mixed radix, first window lowest,
   little-endian, in as many bytes as its largest value needs. Sides lie on whole 1/255 of the
   frame. Windows are *square* where each is as large a part of the frame's width as of its height
   (an encoder's input that has the frame's aspect): one of 5,559,680; else one of 32,640 intervals
   each way.
 
-The first view is the overview, whose window is the whole frame; crops come next, close-ups last,
-in the order of their crops, at most one of each.
+The first view is the overview, if there is one, whose window is the whole frame; crops come next,
+close-ups last, in the order of their crops, at most one of each.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _BLOCK_PX = 8  # sides of pictures are mostly multiples of it
 _MASK_BITS = 28  # of the crops that may have close-ups: a varint of 4 bytes
 _USUAL = 7
-_BY_KIND, _SQUARE, _EIGHTHS = 1, 2, 4
+_BY_KIND, _SQUARE, _EIGHTHS, _NO_OVERVIEW = 1, 2, 4, 8
 # How many squares are smaller than 1, 2, 3, ... steps; how many intervals there are.
 _SMALLER = tuple(accumulate(((STEPS + 1 - side) ** 2 for side in range(1, STEPS + 1)), initial=0))
 _INTERVALS = STEPS * (STEPS + 1) // 2
@@ -47,22 +47,24 @@ Steps = tuple[int, int, int, int]  # x0, y0, x1, y1
 @dataclass(frozen=True, slots=True)
 class ViewsHeader:
     """``size``: (height, width) of the frame in pixels; one count and one window per view;
-    ``closeups``: of the last views, the slot of the crop that each looks into, ascending.
+    ``closeups``: of the last views, the slot of the crop that each looks into, ascending;
+    ``overview``: whether the first view is one.
     """
 
     size: tuple[int, int]
     counts: tuple[int, ...]
     windows: tuple[Box, ...]
     closeups: tuple[int, ...] = ()
+    overview: bool = True
 
     @property
     def crops(self) -> int:
-        return len(self.counts) - 1 - len(self.closeups)
+        return len(self.counts) - self.overview - len(self.closeups)
 
     @property
     def kinds(self) -> tuple[ViewKind, ...]:
         """Of each view."""
-        return view_kinds(self.crops, len(self.closeups))
+        return view_kinds(self.crops, len(self.closeups), overview=self.overview)
 
     def to_bytes(self) -> bytes:
         """Raises PacketError for a size, a count or a window that the layout can't hold."""
@@ -71,7 +73,7 @@ class ViewsHeader:
         for side in self.size:
             _check_side(side)
         self._check_closeups()
-        windows = [window_steps(window) for window in self.windows[1:]]
+        windows = [window_steps(window) for window in self.windows[self.overview :]]
         forms = self._forms(windows)
         near = bool(self.closeups)
         numbers = [self.crops * 4 + near * 2 + (forms == _USUAL)]
@@ -90,37 +92,42 @@ class ViewsHeader:
         near, usual = divmod(flags, 2)
         forms = _USUAL if usual else reader.forms()
         size = reader.size(_BLOCK_PX if forms & _EIGHTHS else 1)
-        check("views", 1 + crops, limits.views)
+        overview = not forms & _NO_OVERVIEW
+        check("views", overview + crops, limits.views)
         check("crops", crops, limits.crops)
         closeups = reader.closeups(crops) if near else ()
-        views = 1 + crops + len(closeups)
+        views = overview + crops + len(closeups)
+        if not views:
+            raise PacketError("the views header has no view")
         check("views", views, limits.views)
         check("close-ups", len(closeups), limits.closeups)
+        kinds = (int(overview), crops, len(closeups))  # how many there are of each
         if forms & _BY_KIND:
-            stated = [reader.varint() for _ in range(1 + bool(crops) + bool(closeups))]
-            counts = (stated[0], *stated[1:2] * crops, *stated[2:] * len(closeups))
+            counts = tuple(n for times in filter(None, kinds) for n in (reader.varint(),) * times)
         else:
             counts = tuple(reader.varint() for _ in range(views))
         for view, count in enumerate(counts):
             check(f"tokens in view {view}", count, limits.tokens_per_view)
-            check(f"tokens in view {view}", count, limits.grid_tokens)
-        windows = reader.windows(views - 1, square=bool(forms & _SQUARE))
-        return cls(size, counts, (WHOLE, *windows), closeups)
+        windows = reader.windows(views - overview, square=bool(forms & _SQUARE))
+        return cls(size, counts, (*(WHOLE,) * overview, *windows), closeups, overview)
 
     def _forms(self, windows: Sequence[Steps]) -> int:
         """What of the usual is true here, as bits."""
-        counts = self._by_kind()
-        by_kind = self.counts == (
-            counts[0], *counts[1:2] * self.crops, *counts[2:] * len(self.closeups)
-        )  # fmt: skip
+        kinds = filter(None, (int(self.overview), self.crops, len(self.closeups)))
+        stated = zip(self._by_kind(), kinds, strict=True)
+        by_kind = self.counts == tuple(n for count, times in stated for n in (count,) * times)
         square = all(x1 - x0 == y1 - y0 for x0, y0, x1, y1 in windows)
         eighths = all(side % _BLOCK_PX == 0 for side in self.size)
-        return _BY_KIND * by_kind + _SQUARE * square + _EIGHTHS * eighths
+        usual = _BY_KIND * by_kind + _SQUARE * square + _EIGHTHS * eighths
+        return usual + _NO_OVERVIEW * (not self.overview)
 
     def _by_kind(self) -> tuple[int, ...]:
         """The count of the first view of each kind."""
-        first = (0, *(1,) * bool(self.crops), *(1 + self.crops,) * bool(self.closeups))
-        return tuple(self.counts[view] for view in first)
+        kinds = (int(self.overview), self.crops, len(self.closeups))
+        starts = accumulate(kinds, initial=0)
+        return tuple(
+            self.counts[start] for start, count in zip(starts, kinds, strict=False) if count
+        )
 
     def _check_closeups(self) -> None:
         if list(self.closeups) != sorted({s for s in self.closeups if 1 <= s <= self.crops}):
@@ -261,8 +268,8 @@ class _Reader:
 
     def forms(self) -> int:
         forms = self.varint()
-        if forms >= _USUAL:
-            raise PacketError(f"the views header has forms {forms}, 0..{_USUAL - 1} are possible")
+        if forms == _USUAL or forms >= 2 * _NO_OVERVIEW:
+            raise PacketError(f"the views header has forms {forms}, which are none")
         return forms
 
     def size(self, unit_px: int) -> tuple[int, int]:

@@ -242,7 +242,7 @@ def test_watchers_see_every_answer_of_their_camera(bundle: Bundle) -> None:
         edge = await connected(served, bundle, "kerb", 0, 1)
         everything = served.fleet.Watch(pb.WatchRequest())
         south = served.fleet.Watch(pb.WatchRequest(camera="south"))
-        await until(lambda: served.cloud.board.watchers == 2)
+        await until(lambda: served.cloud.broadcast.subscribers == 2)
         await edge.say(question=question(1, sequence=1))
         expected, _ = await edge.answer(1)
         await ask(served, "south")
@@ -255,7 +255,7 @@ def test_watchers_see_every_answer_of_their_camera(bundle: Bundle) -> None:
             assert 0 < reply.least_probability <= reply.probability <= 1
             assert abs(reply.answered_unix_ms - time.time_ns() // 10**6) < 60_000
         south.cancel()
-        await until(lambda: served.cloud.board.watchers == 1)
+        await until(lambda: served.cloud.broadcast.subscribers == 1)
 
     run(bundle, work)
 
@@ -271,7 +271,7 @@ def test_watching_a_camera_that_is_not_there_is_refused(bundle: Bundle) -> None:
 def test_watchers_are_told_when_the_server_stops(bundle: Bundle) -> None:
     async def work(served: Served) -> None:
         watch = served.fleet.Watch(pb.WatchRequest())
-        await until(lambda: served.cloud.board.watchers == 1)
+        await until(lambda: served.cloud.broadcast.subscribers == 1)
         await served.server.stop()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await watch.read()

@@ -19,9 +19,9 @@ from saccade_edge.budget.cloud_bound import CloudBound
 from saccade_testing.cloud_server import QUICK, EdgeEnd, HeldEngine, packet, question, serving
 
 
-def lets_in(pledge: FrameRateLimit, sequence: int, now_s: float) -> bool:
+def lets_in(limit: FrameRateLimit, sequence: int, now_s: float) -> bool:
     with suppress(LimitExceeded):
-        pledge.check(sequence, now_s)
+        limit.check(sequence, now_s)
         return True
     return False
 
@@ -29,10 +29,10 @@ def lets_in(pledge: FrameRateLimit, sequence: int, now_s: float) -> bool:
 @pytest.mark.parametrize("bounds", [[60], [500, 20], [1], [30, 0, 30, 12, 0, 6]])
 def test_an_edge_that_obeys_is_never_refused(bounds: list[int]) -> None:
     """It hears of a bound a little later, and some of its frames are under way by then."""
-    pledge, edge, dice = FrameRateLimit(), CloudBound(), random.Random(1)
+    limit, edge, dice = FrameRateLimit(), CloudBound(), random.Random(1)
     now_s, sequence = 0.0, 0
     for bound in bounds:
-        pledge.tell(bound, now_s)
+        limit.set(bound, now_s)
         hears_s, heard = now_s + 0.3, False
         ends_s = now_s + 90
         while now_s < ends_s:
@@ -44,35 +44,35 @@ def test_an_edge_that_obeys_is_never_refused(bounds: list[int]) -> None:
                 edge.sent(now_s)
                 sequence += 1
                 for _ in range(3):
-                    pledge.check(sequence, now_s)
+                    limit.check(sequence, now_s)
 
 
 def test_one_that_does_not_is_held_to_its_bound() -> None:
-    pledge = FrameRateLimit()
-    pledge.tell(60, 0.0)
+    limit = FrameRateLimit()
+    limit.set(60, 0.0)
     let_in = 0
     for sequence in range(1, 6001):  # ten a second, for ten minutes
-        let_in += lets_in(pledge, sequence, sequence / 10)
+        let_in += lets_in(limit, sequence, sequence / 10)
     assert 600 <= let_in <= 1.25 * 600 + UNDER_WAY + 1
 
 
 def test_a_lower_bound_gives_no_second_start() -> None:
-    pledge = FrameRateLimit()
+    limit = FrameRateLimit()
     for step, bound in enumerate((60, 50, 40, 30)):
-        pledge.tell(bound, step / 10)
-        let_in = sum(lets_in(pledge, 1000 * step + frame, step / 10) for frame in range(1, 100))
+        limit.set(bound, step / 10)
+        let_in = sum(lets_in(limit, 1000 * step + frame, step / 10) for frame in range(1, 100))
         assert let_in <= (1 if step else UNDER_WAY)
 
 
 def test_questions_about_a_frame_that_was_let_in_are_free() -> None:
-    pledge = FrameRateLimit()
-    pledge.tell(1, 0.0)
+    limit = FrameRateLimit()
+    limit.set(1, 0.0)
     for sequence in range(1, UNDER_WAY + 1):
-        pledge.check(sequence, 0.0)
+        limit.check(sequence, 0.0)
     for sequence in range(1, UNDER_WAY + 1):
-        pledge.check(sequence, 0.0)
+        limit.check(sequence, 0.0)
     with pytest.raises(LimitExceeded):
-        pledge.check(UNDER_WAY + 1, 0.0)
+        limit.check(UNDER_WAY + 1, 0.0)
 
 
 def test_who_ignores_its_bound_hears_it_for_each_question_and_its_stream_goes_on(

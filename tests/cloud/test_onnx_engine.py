@@ -8,7 +8,7 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import BundleError, EngineError
-from saccade_cloud.assemble import open_engine
+from saccade_cloud.assemble import decoder_shape, onnx_language, open_engine
 from saccade_cloud.engines.base import Engine, EngineLimits, text_prompt
 from saccade_cloud.engines.decoder import Decoder, DecoderShape
 from saccade_cloud.engines.onnx import OnnxEngine, OnnxFiles
@@ -31,8 +31,8 @@ class _OnnxContract(EngineContract):
         language = self.bundle.manifest.language
         return OnnxEngine(
             files_of(self.bundle),
-            DecoderShape(language.layers, language.heads, language.head_dim, language.width),
-            stop=[language.eos],
+            decoder_shape(language),
+            stop=self.bundle.manifest.prompt.stop,
             limits=limits,
             prefix_bytes=self.prefix_bytes,
         )
@@ -54,7 +54,7 @@ class TestAnswers:
     def test_probabilities_are_the_softmax_of_the_models_scores(self, bundle: Bundle) -> None:
         """Decoded once more by hand, without cache and batch, in float64."""
         language = bundle.manifest.language
-        shape = DecoderShape(language.layers, language.heads, language.head_dim, language.width)
+        shape = decoder_shape(language)
         files = files_of(bundle)
         decoder = Decoder(files.embedding, files.decoder, shape, threads=1)
         contract = TestOnnxEngine()
@@ -67,7 +67,7 @@ class TestAnswers:
                 scores = logits[0].astype(np.float64)
                 best = int(scores.argmax())
                 logs.append(-np.log(np.exp(scores - scores.max()).sum()))
-                if best == files.tokenizer.token_to_id(language.eos):
+                if best == files.tokenizer.token_to_id(bundle.manifest.prompt.stop[0]):
                     break
                 prompt = joined((1,), prompt.spans[0].embeds, [*prompt.ids[prompt.shared :], best])
             probability = chunks[-1].probability
@@ -151,7 +151,7 @@ class TestOpening:
 def files_of(bundle: Bundle) -> OnnxFiles:
     language = bundle.manifest.language
     return OnnxFiles(
-        bundle.model(language.embedding),
-        bundle.model(language.decoder),
+        bundle.model(onnx_language(language).embedding),
+        bundle.model(onnx_language(language).decoder),
         open_tokenizer(bundle),
     )

@@ -10,9 +10,10 @@ import pytest
 
 from saccade.bundle import Bundle
 from saccade.errors import EngineError, SaccadeError
+from saccade_cloud.assemble import decoder_shape, onnx_language
 from saccade_cloud.engines.base import EngineLimits, GenerateParams, Prompt, TokenChunk
 from saccade_cloud.engines.batch import Batch
-from saccade_cloud.engines.decoder import Decoder, DecoderShape
+from saccade_cloud.engines.decoder import Decoder
 from saccade_cloud.engines.kv import Cache
 from saccade_cloud.engines.prefixes import PrefixCaches
 from saccade_cloud.engines.request import Request
@@ -54,8 +55,8 @@ def prompt(width: int) -> Prompt:
 @pytest.fixture
 def batch(bundle: Bundle) -> Failing:
     language = bundle.manifest.language
-    shape = DecoderShape(language.layers, language.heads, language.head_dim, language.width)
-    embedding, decoder = bundle.model(language.embedding), bundle.model(language.decoder)
+    onnx, shape = onnx_language(language), decoder_shape(language)
+    embedding, decoder = (bundle.model(name) for name in (onnx.embedding, onnx.decoder))
     return Failing(Decoder(embedding, decoder, shape, 1), PrefixCaches(0))
 
 

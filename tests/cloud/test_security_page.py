@@ -40,6 +40,12 @@ def limits_table() -> str:
             "the oldest go, of the device that holds most",
         ),
         (
+            "the same, decoded for questions",
+            f"{settings.decoded_bytes >> 20} MiB (`--decoded-bytes`); "
+            f"{settings.device_decoded_bytes >> 20} MiB (`--device-decoded-bytes`)",
+            "the least recently used are decoded anew",
+        ),
+        (
             "stored packets and observations",
             "`--keep-bytes`",
             "the oldest go, of the device that holds most",

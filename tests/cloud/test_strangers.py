@@ -178,9 +178,9 @@ class TestHeldCalls:
         async def work(served: Served) -> None:
             async with AsyncExitStack() as stack:
                 await hold(stack, served.address, None, watch_answers, 20, 20)
-                await until(lambda: served.cloud.board.watchers >= 20)
+                await until(lambda: served.cloud.broadcast.subscribers >= 20)
                 await check_a_new_device_is_served(served, bundle)
-                assert served.cloud.board.watchers <= 64
+                assert served.cloud.broadcast.subscribers <= 64
                 async with channel_to(served.address, None) as channel:
                     fleet: Any = FleetStub(channel)
                     assert await fleet.ListCameras(fleet_pb2.ListCamerasRequest())
@@ -200,7 +200,7 @@ class TestHeldCalls:
             refused = [call for call in held if call.done()]
             assert {await call.code() for call in refused} == {EXHAUSTED}
             other = watch(fleet_pb2.WatchRequest(), metadata=second)
-            await until(lambda: served.cloud.board.watchers == 4)
+            await until(lambda: served.cloud.broadcast.subscribers == 4)
             for call in (*held, other):
                 call.cancel()
 

@@ -153,7 +153,7 @@ class TestMoments:
         (moment,) = policy.moments
         assert (moment.now_s, moment.interval_s, moment.deadline_s) == (NOW_S + 0.1, 0.4, 1.5)
         assert moment.allowed == tuple(range(len(POINTS)))
-        assert moment.flight.wire_bytes == 1100
+        assert moment.unacknowledged.wire_bytes == 1100
         assert (decision.number, decision.point, decision.policy) == (3, POINTS[3], "scripted")
         assert (decision.backlog_bytes, decision.room_bytes) == (1.0, 2.0)
 

@@ -37,10 +37,10 @@ def packet(sequence: int, sent_s: float, wire_bytes: int = 1000) -> Sent:
 
 def moment(now_s: float, backlog: int, allowed: tuple[int, ...]) -> Moment:
     """With one packet of so many bytes that has been under way for half a second."""
-    flight = Unacknowledged()
+    unacknowledged = Unacknowledged()
     if backlog:
-        flight.add(packet(1, now_s - 0.5, backlog))
-    return Moment(now_s, 0.5, 2.0, 0.01, flight, Ladder(MANIFEST, 100), allowed)
+        unacknowledged.add(packet(1, now_s - 0.5, backlog))
+    return Moment(now_s, 0.5, 2.0, 0.01, unacknowledged, Ladder(MANIFEST, 100), allowed)
 
 
 def test_the_rate_is_the_harmonic_mean_lowered_by_the_largest_recent_error() -> None:
@@ -133,29 +133,29 @@ def test_a_ladder_learns_fast_what_is_dear_and_slowly_what_is_cheap_within_bound
 
 
 def test_a_flight_is_bounded_and_counts_its_bytes() -> None:
-    flight = Unacknowledged()
+    unacknowledged = Unacknowledged()
     for number in range(MOST_PACKETS + 10):
-        flight.add(packet(number, float(number)))
-    assert len(flight) == MOST_PACKETS
-    assert flight.wire_bytes == MOST_PACKETS * 1000
-    oldest = flight.oldest()
+        unacknowledged.add(packet(number, float(number)))
+    assert len(unacknowledged) == MOST_PACKETS
+    assert unacknowledged.wire_bytes == MOST_PACKETS * 1000
+    oldest = unacknowledged.oldest()
     assert oldest is not None
     assert oldest.sequence == 10
-    flight.add(packet(10, 9999.0, 500))  # said again
-    assert flight.newest() == packet(10, 9999.0, 500)
-    assert len(flight) == MOST_PACKETS
-    flight.forget_before(1000.0)
-    assert flight.bytes_before(1000.0) == 1000
-    assert flight.take(12) is None
-    flight.clear()
-    assert (len(flight), flight.wire_bytes, flight.oldest()) == (0, 0, None)
+    unacknowledged.add(packet(10, 9999.0, 500))  # said again
+    assert unacknowledged.newest() == packet(10, 9999.0, 500)
+    assert len(unacknowledged) == MOST_PACKETS
+    unacknowledged.forget_before(1000.0)
+    assert unacknowledged.bytes_before(1000.0) == 1000
+    assert unacknowledged.take(12) is None
+    unacknowledged.clear()
+    assert (len(unacknowledged), unacknowledged.wire_bytes, unacknowledged.oldest()) == (0, 0, None)
 
 
 def test_what_cannot_be_acknowledged_yet_is_a_backlog_only_beyond_what_the_link_carries() -> None:
-    flight = Unacknowledged()
-    flight.add(packet(1, 9.0, 1000))  # overdue
-    flight.add(packet(2, 9.8, 4000))
-    it = Moment(10.0, 0.5, 2.0, 0.6, flight, Ladder(MANIFEST, 100), (0,))
+    unacknowledged = Unacknowledged()
+    unacknowledged.add(packet(1, 9.0, 1000))  # overdue
+    unacknowledged.add(packet(2, 9.8, 4000))
+    it = Moment(10.0, 0.5, 2.0, 0.6, unacknowledged, Ladder(MANIFEST, 100), (0,))
     assert it.overdue_bytes() == 1000
     assert it.backlog_bytes(5000.0) == pytest.approx(1000 + 4000 - 3000)
     assert it.backlog_bytes(50_000.0) == 1000

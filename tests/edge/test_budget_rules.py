@@ -40,10 +40,10 @@ def moment(
     interval_s: float = 1.0,
 ) -> Moment:
     """``backlog``: bytes of one packet that is overdue."""
-    flight = Unacknowledged()
+    unacknowledged = Unacknowledged()
     if backlog:
-        flight.add(Sent(1, backlog, backlog, now_s - 0.5, None))
-    return Moment(now_s, interval_s, 2.0, 0.0, flight, ladder(), allowed)
+        unacknowledged.add(Sent(1, backlog, backlog, now_s - 0.5, None))
+    return Moment(now_s, interval_s, 2.0, 0.0, unacknowledged, ladder(), allowed)
 
 
 def delivery(
@@ -434,26 +434,26 @@ class TestParts:
         assert pace.interval_s == 0.01
 
     def test_a_flight_is_ordered_by_sending_and_settles_by_sequence(self) -> None:
-        flight = Unacknowledged()
+        unacknowledged = Unacknowledged()
         for sequence, sent_s in ((5, 1.0), (3, 2.0), (9, 3.0)):
-            flight.add(Sent(sequence, 90, 100, sent_s, None))
-        oldest, newest = flight.oldest(), flight.newest()
+            unacknowledged.add(Sent(sequence, 90, 100, sent_s, None))
+        oldest, newest = unacknowledged.oldest(), unacknowledged.newest()
         assert (oldest and oldest.sequence, newest and newest.sequence) == (5, 9)
-        assert (flight.bytes_before(1.99), flight.bytes_before(2.0)) == (100, 200)
-        flight.forget_before(2.0)
-        assert (len(flight), flight.wire_bytes) == (2, 200)
-        assert flight.take(5) is None
-        taken = flight.take(3)
+        assert (unacknowledged.bytes_before(1.99), unacknowledged.bytes_before(2.0)) == (100, 200)
+        unacknowledged.forget_before(2.0)
+        assert (len(unacknowledged), unacknowledged.wire_bytes) == (2, 200)
+        assert unacknowledged.take(5) is None
+        taken = unacknowledged.take(3)
         assert taken == Sent(3, 90, 100, 2.0, None)
-        assert flight.wire_bytes == 100
+        assert unacknowledged.wire_bytes == 100
 
     def test_a_backlog_is_what_is_overdue_and_what_of_the_rest_a_round_trip_cannot_carry(
         self,
     ) -> None:
-        flight = Unacknowledged()
-        flight.add(Sent(1, 0, 1000, 8.0, None))
-        flight.add(Sent(2, 0, 500, 9.5, None))
-        it = Moment(10.0, 1.0, 2.0, 1.0, flight, ladder(), (0,))
+        unacknowledged = Unacknowledged()
+        unacknowledged.add(Sent(1, 0, 1000, 8.0, None))
+        unacknowledged.add(Sent(2, 0, 500, 9.5, None))
+        it = Moment(10.0, 1.0, 2.0, 1.0, unacknowledged, ladder(), (0,))
         assert (it.overdue_bytes(), it.overdue_bytes(1.0), it.overdue_bytes(1.01)) == (
             1000,
             1000,

@@ -175,7 +175,7 @@ def test_bytes_that_are_no_packet_end_as_damaged(tmp_path: Path) -> None:
     async def test(edge: Edge) -> None:
         sequence = edge.spool.next_sequence()
         await edge.spool.put(
-            Entry(sequence, 0, time.time_ns() // 1_000_000, 0, b"\xff" * 9), saying=False
+            Entry(sequence, 0, time.time_ns() // 1_000_000, 0, b"\xff" * 9), sending=False
         )
         edge.spool.release(sequence)
         await edge.outbox.rewind([])
@@ -311,14 +311,14 @@ def test_what_may_be_said_is_written_down_before_it_is(tmp_path: Path) -> None:
     async def test(edge: Edge) -> None:
         await edge.add()
         await edge.add()
-        assert edge.spool.said_until == 0
+        assert edge.spool.sent_until == 0
         await edge.outbox.rewind([])
-        assert edge.spool.said_until == 2
+        assert edge.spool.sent_until == 2
         await edge.add()
-        assert edge.spool.said_until == 3
+        assert edge.spool.sent_until == 3
         edge.outbox.suspend()
         await edge.add()
-        assert edge.spool.said_until == 3
+        assert edge.spool.sent_until == 3
 
     play(tmp_path, test)
 
@@ -331,8 +331,8 @@ def test_what_memory_alone_has_is_counted_by_the_disks_fault_at_the_end(tmp_path
         await edge.outbox.settle(3)
         for queued in packets[:2]:
             edge.spool.forget(queued.sequence)
-        packets[0].unkept = Fate.DISK_FULL
-        packets[1].unkept = Fate.STALLED
+        packets[0].disk_fault = Fate.DISK_FULL
+        packets[1].disk_fault = Fate.STALLED
         packets[1].settled = True
         edge.outbox.abandon()
         await edge.counts(handed=3, delivered=2, disk_full=1)

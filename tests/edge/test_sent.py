@@ -177,15 +177,15 @@ def look(sequence: int, picture: np.ndarray[Any, np.dtype[np.uint8]] | None = No
 
 def test_a_frame_that_waits_for_the_link_keeps_its_regions_and_not_its_picture() -> None:
     events: list[Event] = []
-    ledger = FrameTracker(events.append, 0)
-    ledger.sending(look(1), 100, 0.0, None)
-    ledger.heard(PacketDeferred(1, on_disk=True, late=False))
-    ledger.heard(PacketSent(1, 100, live=True))
+    tracker = FrameTracker(events.append, 0)
+    tracker.sending(look(1), 100, 0.0, None)
+    tracker.on_event(PacketDeferred(1, on_disk=True, late=False))
+    tracker.on_event(PacketSent(1, 100, live=True))
     (spooled,), (sent,) = kinds(events, FrameSpooled), kinds(events, FrameSent)
     assert int(spooled.result.frame.picture.max()) == 7
     assert (sent.result.frame.size, int(sent.result.frame.picture.max())) == ((16, 24), 0)
     assert sent.result.frame.picture.strides == (0, 0, 0)  # it takes no memory
-    assert (ledger.summary(complete=True, spool=None).spooled, sent.result.packet) == (1, None)
+    assert (tracker.summary(complete=True, spool=None).spooled, sent.result.packet) == (1, None)
 
 
 @pytest.mark.parametrize(
@@ -194,11 +194,11 @@ def test_a_frame_that_waits_for_the_link_keeps_its_regions_and_not_its_picture()
 )
 def test_a_frame_that_fell_behind_says_why_once(on_disk: bool, reason: str) -> None:
     events: list[Event] = []
-    ledger = FrameTracker(events.append, 0)
-    ledger.sending(look(1), 100, 0.0, None)
+    tracker = FrameTracker(events.append, 0)
+    tracker.sending(look(1), 100, 0.0, None)
     for _ in range(2):
-        ledger.heard(PacketDeferred(1, on_disk=on_disk, late=True))
-    ledger.heard(PacketSent(1, 100, live=False, size=(16, 24), captured_ns=10**9))
+        tracker.on_event(PacketDeferred(1, on_disk=on_disk, late=True))
+    tracker.on_event(PacketSent(1, 100, live=False, size=(16, 24), captured_ns=10**9))
     (spooled,), (late,) = kinds(events, FrameSpooled), kinds(events, LateFrameSent)
     assert reason in spooled.reason
     assert late == LateFrameSent(1, 10**9, (16, 24), 100, "1.png")
@@ -208,13 +208,13 @@ def test_a_frame_that_fell_behind_says_why_once(on_disk: bool, reason: str) -> N
 @pytest.mark.parametrize("spooled", [True, False])
 def test_frames_that_never_went_are_counted_at_the_end(spooled: bool) -> None:
     events: list[Event] = []
-    ledger = FrameTracker(events.append, 0)
+    tracker = FrameTracker(events.append, 0)
     for sequence in (1, 2):
-        ledger.sending(look(sequence), 100, 0.0, None)
-    ledger.heard(PacketSent(1, 100, live=True))
-    ledger.ended(spooled=spooled)
-    ledger.ended(spooled=spooled)
-    summary = ledger.summary(complete=False, spool=None, owed=Outstanding(1, 0))
+        tracker.sending(look(sequence), 100, 0.0, None)
+    tracker.on_event(PacketSent(1, 100, live=True))
+    tracker.ended(spooled=spooled)
+    tracker.ended(spooled=spooled)
+    summary = tracker.summary(complete=False, spool=None, outstanding=Outstanding(1, 0))
     assert (summary.frames, summary.sent, summary.unacknowledged) == (2, 1, 1)
     assert (summary.spooled, summary.unsent) == ((1, 0) if spooled else (0, 1))
     assert [e.result.frame.sequence for e in kinds(events, FrameSpooled)] == [2] * spooled
@@ -224,9 +224,9 @@ def test_frames_that_never_went_are_counted_at_the_end(spooled: bool) -> None:
 
 
 def test_what_is_known_of_sent_packets_is_bounded() -> None:
-    ledger = FrameTracker(lambda event: None, 0)
+    tracker = FrameTracker(lambda event: None, 0)
     for sequence in range(MOST_SENT + 10):
-        ledger.heard(PacketSent(sequence, 1, live=True))
-    assert len(ledger._sent_live) == MOST_SENT
-    ledger.heard(PacketSent(MOST_SENT + 9, 1, live=True))
-    assert ledger.summary(complete=True, spool=None).sent == MOST_SENT + 10
+        tracker.on_event(PacketSent(sequence, 1, live=True))
+    assert len(tracker._sent_live) == MOST_SENT
+    tracker.on_event(PacketSent(MOST_SENT + 9, 1, live=True))
+    assert tracker.summary(complete=True, spool=None).sent == MOST_SENT + 10

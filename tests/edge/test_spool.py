@@ -75,12 +75,12 @@ def test_what_is_put_is_there_after_a_restart_until_it_is_settled(tmp_path: Path
         asked = entry(1, "what is it?")
         async with opened(path) as first:
             assert first.spool.next_sequence() == 1
-            assert await first.spool.put(asked, saying=True) is None
+            assert await first.spool.put(asked, sending=True) is None
             identity = first.spool.identity
         async with opened(path) as second:
             assert second.spool.identity == identity
             assert second.spool.next_sequence() == 2
-            assert second.spool.said_until == 1
+            assert second.spool.sent_until == 1
             assert await second.spool.page(8, 1 << 20) == [asked]
             assert await second.spool.page(8, 1 << 20) == []  # it is in memory now
             second.spool.settle(1, DELIVERED)
@@ -97,7 +97,7 @@ def test_writes_that_wait_together_share_a_commit(tmp_path: Path) -> None:
         async with opened(tmp_path / "spool") as it:
             statements: list[str] = []
             it.database.trace(statements.append)
-            puts = (it.spool.put(entry(n), saying=False) for n in range(1, 101))
+            puts = (it.spool.put(entry(n), sending=False) for n in range(1, 101))
             assert await asyncio.gather(*puts) == [None] * 100
             assert 1 <= statements.count("COMMIT") <= 20
             assert it.spool.report().packets == 100
@@ -119,7 +119,7 @@ def test_the_event_loop_goes_on_while_the_disk_is_busy(tmp_path: Path) -> None:
 
             watching = asyncio.create_task(watch())
             with holding_the_lock(tmp_path / "spool"):
-                assert await it.spool.put(entry(1), saying=False) is Fate.LOCKED
+                assert await it.spool.put(entry(1), sending=False) is Fate.LOCKED
             done.set()
             await watching
             assert statistics.median(gaps) < 0.01  # the put took half a second
@@ -141,9 +141,9 @@ def holding_the_lock(path: Path) -> Iterator[None]:
 def test_a_locked_database_is_told_and_passes(tmp_path: Path) -> None:
     async def test() -> None:
         async with opened(tmp_path / "spool") as it:
-            assert await it.spool.put(entry(1), saying=True) is None
+            assert await it.spool.put(entry(1), sending=True) is None
             with holding_the_lock(tmp_path / "spool"):
-                assert await it.spool.put(entry(2), saying=True) is Fate.LOCKED
+                assert await it.spool.put(entry(2), sending=True) is Fate.LOCKED
                 assert isinstance(await it.told(SpoolTroubled), SpoolTroubled)
                 assert it.spool.report().trouble == "locked"
                 it.spool.settle(1, DELIVERED)  # must be done some time
@@ -151,7 +151,7 @@ def test_a_locked_database_is_told_and_passes(tmp_path: Path) -> None:
                 assert await it.spool.page(8, 1 << 20) == []
             await it.told(SpoolMended)
             await until(lambda: it.spool.report().packets == 0)
-            assert await it.spool.put(entry(3), saying=True) is None
+            assert await it.spool.put(entry(3), sending=True) is None
         report, _ = look_into(tmp_path / "spool")
         assert report.counts == {"handed": 3, DELIVERED: 1, Fate.LOCKED.value: 1}
         assert accounted(it.spool)
@@ -182,7 +182,7 @@ def test_a_corrupt_file_is_moved_aside_and_a_new_boot_begins(tmp_path: Path) -> 
     async def test() -> None:
         path = tmp_path / "spool"
         async with opened(path) as first:
-            assert await first.spool.put(entry(1), saying=True) is None
+            assert await first.spool.put(entry(1), sending=True) is None
             boot = first.spool.identity.boot
         path.write_bytes(b"no database" * 1000)
         async with opened(path) as second:
@@ -193,7 +193,7 @@ def test_a_corrupt_file_is_moved_aside_and_a_new_boot_begins(tmp_path: Path) -> 
             assert aside.read_bytes().startswith(b"no database")
             assert second.spool.identity.boot != boot
             assert second.spool.report().counts == {"corrupt_files": 1}
-            assert await second.spool.put(entry(1), saying=True) is None
+            assert await second.spool.put(entry(1), sending=True) is None
 
     play(test)
 
@@ -203,10 +203,10 @@ def test_a_file_that_becomes_corrupt_costs_what_is_only_there(tmp_path: Path) ->
         path = tmp_path / "spool"
         async with opened(path) as it:
             for sequence in range(1, 41):
-                assert await it.spool.put(entry(sequence, size=4000), saying=True) is None
+                assert await it.spool.put(entry(sequence, size=4000), sending=True) is None
             for sequence in range(1, 31):
                 it.spool.release(sequence)  # 31 to 40 are also in memory
-            await it.spool.saying(40)  # by then that is done
+            await it.spool.mark_sent(40)  # by then that is done
             boot = it.spool.identity.boot
             it.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             pages = path.stat().st_size // 4096
@@ -216,7 +216,7 @@ def test_a_file_that_becomes_corrupt_costs_what_is_only_there(tmp_path: Path) ->
                     raw.write(os.urandom(4096))
             it.database.execute("PRAGMA cache_size = 0")
             it.database.execute("PRAGMA shrink_memory")
-            assert await it.spool.put(entry(41), saying=True) is None
+            assert await it.spool.put(entry(41), sending=True) is None
             event = await it.told(SpoolReborn)
             assert isinstance(event, SpoolReborn)
             assert event.lost == 30
@@ -239,7 +239,7 @@ def test_a_hanging_disk_holds_nobody_up_and_its_write_is_not_counted_twice(tmp_p
             hang = threading.Event()
             it.spool._owe(lambda file: hang.wait(20))
             began = time.monotonic()
-            assert await it.spool.put(entry(1), saying=True) is Fate.STALLED
+            assert await it.spool.put(entry(1), sending=True) is Fate.STALLED
             assert time.monotonic() - began < 8
             it.spool.count(DELIVERED)  # it went from memory
             hang.set()
@@ -255,7 +255,7 @@ def test_a_cancelled_put_is_kept_or_counted(tmp_path: Path) -> None:
         async with opened(tmp_path / "spool") as it:
             hang = threading.Event()
             it.spool._owe(lambda file: hang.wait(20))
-            putting = asyncio.create_task(it.spool.put(entry(1), saying=True))
+            putting = asyncio.create_task(it.spool.put(entry(1), sending=True))
             await asyncio.sleep(0.05)
             putting.cancel()
             await asyncio.wait({putting})
@@ -271,8 +271,8 @@ def test_old_packets_expire(tmp_path: Path) -> None:
         now_ms = time.time_ns() // 1_000_000
         async with opened(tmp_path / "spool") as it:
             old = entry(1, captured_unix_ms=now_ms - 2 * 3_600_000)
-            assert await it.spool.put(old, saying=False) is None
-            assert await it.spool.put(entry(2), saying=False) is None
+            assert await it.spool.put(old, sending=False) is None
+            assert await it.spool.put(entry(2), sending=False) is None
         async with opened(tmp_path / "spool", keep_hours=1) as it:
             await until(lambda: it.spool.report().packets == 1)
             assert it.spool.report().counts == {"handed": 2, Fate.EXPIRED.value: 1}
@@ -284,15 +284,15 @@ def test_a_new_boot_is_written_down(tmp_path: Path) -> None:
     async def test() -> None:
         async with opened(tmp_path / "spool") as it:
             before = it.spool.identity
-            assert await it.spool.put(entry(1), saying=True) is None
+            assert await it.spool.put(entry(1), sending=True) is None
             it.spool.reborn("a test")
             after = it.spool.identity
             assert after.boot != before.boot
             assert after.epoch_unix_ms == before.epoch_unix_ms
-            assert it.spool.said_until == 0
+            assert it.spool.sent_until == 0
         async with opened(tmp_path / "spool") as it:
             assert it.spool.identity == after
-            assert it.spool.said_until == 0
+            assert it.spool.sent_until == 0
             assert it.spool.report().counts == {"handed": 1, "reborn": 1}
             assert it.spool.report().packets == 1
 
@@ -306,7 +306,7 @@ def test_when_the_numbers_run_out_a_new_boot_begins(tmp_path: Path) -> None:
         async with opened(tmp_path / "spool") as it:
             boot = it.spool.identity.boot
             it.spool._sequences.given = int(it.spool._sequences.reserved) + 1
-            assert await it.spool.put(entry(1), saying=True) is None
+            assert await it.spool.put(entry(1), sending=True) is None
             assert it.spool.identity.boot != boot
 
     play(test)
@@ -345,16 +345,16 @@ from saccade_testing.spools import *
 
 async def main():
     async with opened(Path(sys.argv[1])) as it:
-        assert await it.spool.put(entry(1), saying=True) is None
+        assert await it.spool.put(entry(1), sending=True) is None
         size = Path(sys.argv[1]).stat().st_size + 200_000
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-        fates = [await it.spool.put(entry(n, size=9000), saying=True) for n in range(2, 60)]
+        fates = [await it.spool.put(entry(n, size=9000), sending=True) for n in range(2, 60)]
         lost = [fate.value for fate in fates if fate]
         for fate in lost:
             it.spool.count(fate)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
         await it.told(SpoolMended)
-        again = await it.spool.put(entry(60), saying=True)
+        again = await it.spool.put(entry(60), sending=True)
         packets = it.spool.report().packets
         print(json.dumps([sorted(set(lost)), again, accounted(it.spool), packets]))
 
@@ -379,7 +379,7 @@ def test_a_full_disk_is_told_and_the_spool_goes_on_after_it(tmp_path: Path) -> N
     async def test(disk: Path) -> None:
         async with opened(disk / "spool") as it:
             (disk / "others").write_bytes(bytes(2_000_000))
-            fates = [await it.spool.put(entry(n, size=9000), saying=True) for n in range(1, 200)]
+            fates = [await it.spool.put(entry(n, size=9000), sending=True) for n in range(1, 200)]
             lost = [fate for fate in fates if fate is not None]
             assert set(lost) == {Fate.DISK_FULL}
             assert fates[:10] == [None] * 10
@@ -387,7 +387,7 @@ def test_a_full_disk_is_told_and_the_spool_goes_on_after_it(tmp_path: Path) -> N
                 it.spool.count(fate.value)
             (disk / "others").unlink()
             await it.told(SpoolMended)
-            assert await it.spool.put(entry(200), saying=True) is None
+            assert await it.spool.put(entry(200), sending=True) is None
             assert accounted(it.spool)
             kept = it.spool.report().packets
         async with opened(disk / "spool") as it:
@@ -404,7 +404,7 @@ def test_on_its_own_full_disk_the_spool_keeps_the_newest(tmp_path: Path) -> None
     async def test(disk: Path) -> None:
         async with opened(disk / "spool", reserve_bytes=2_000_000) as it:
             for sequence in range(1, 601):
-                assert await it.spool.put(entry(sequence, size=9000), saying=True) is None
+                assert await it.spool.put(entry(sequence, size=9000), sending=True) is None
                 it.spool.release(sequence)
             counts = it.spool.report().counts
             assert counts[Fate.DISK_FULL.value] > 100
@@ -421,7 +421,7 @@ def test_on_its_own_full_disk_the_spool_keeps_the_newest(tmp_path: Path) -> None
 def test_a_disk_that_becomes_read_only_is_told_and_passes(tmp_path: Path) -> None:
     async def test(disk: Path) -> None:
         async with opened(disk / "spool") as it:
-            assert await it.spool.put(entry(1), saying=True) is None
+            assert await it.spool.put(entry(1), sending=True) is None
         remount(disk, "ro")
         try:
             with pytest.raises(SpoolFault) as fault:
@@ -443,13 +443,13 @@ def test_a_database_that_may_not_be_written_is_told(tmp_path: Path) -> None:
     async def test() -> None:
         async with opened(tmp_path / "spool") as it:
             it.database.execute("PRAGMA query_only = ON")
-            assert await it.spool.put(entry(1), saying=True) is Fate.READ_ONLY
+            assert await it.spool.put(entry(1), sending=True) is Fate.READ_ONLY
             event = await it.told(SpoolTroubled)
             assert isinstance(event, SpoolTroubled)
             assert event.fate is Fate.READ_ONLY
             it.database.execute("PRAGMA query_only = OFF")
             await it.told(SpoolMended)
-            assert await it.spool.put(entry(2), saying=True) is None
+            assert await it.spool.put(entry(2), sending=True) is None
 
     play(test)
 
@@ -462,12 +462,12 @@ from saccade_testing.spools import *
 
 async def main():
     async with opened(Path(sys.argv[1])) as it:
-        fates = [await it.spool.put(entry(n), saying=True) for n in range(1, 40)]
+        fates = [await it.spool.put(entry(n), sending=True) for n in range(1, 40)]
         lost = [fate.value for fate in fates if fate]
         for fate in lost:
             it.spool.count(fate)
         await it.told(SpoolMended)
-        again = await it.spool.put(entry(40), saying=True)
+        again = await it.spool.put(entry(40), sending=True)
         kept = [n for n, fate in enumerate(fates, 1) if fate is None] + [40]
         print(json.dumps([sorted(set(lost)), again, accounted(it.spool), kept]))
 

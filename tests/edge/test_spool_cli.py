@@ -50,10 +50,10 @@ def test_a_spool_is_shown_while_it_is_in_use(tmp_path: Path) -> None:
         path = tmp_path / "spool"
         async with opened(path, quota_bytes=100_000) as it:
             for sequence in range(1, 6):
-                assert await it.spool.put(entry(sequence), saying=True) is None
+                assert await it.spool.put(entry(sequence), sending=True) is None
             it.spool.settle(1, "delivered")
             it.spool.settle(2, "refused:packet")
-            assert await it.spool.put(entry(6), saying=True) is None  # all before it is done
+            assert await it.spool.put(entry(6), sending=True) is None  # all before it is done
             shown = await asyncio.to_thread(run, "edge", "spool", str(path))
             assert (shown.returncode, shown.stderr) == (0, "")
             lines = shown.stdout.splitlines()

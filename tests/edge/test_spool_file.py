@@ -107,7 +107,7 @@ class SpoolMachine(RuleBasedStateMachine):
             size=size,
             captured_unix_ms=NOW_MS - age_ms,
         )
-        self.step(lambda f: f.put(new, saying=False), lambda m: m.put(new))
+        self.step(lambda f: f.put(new, sending=False), lambda m: m.put(new))
 
     @precondition(lambda self: self.given)
     @rule(data=st.data(), counter=st.sampled_from([DELIVERED, "refused:limit"]))
@@ -149,7 +149,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
         def all_of_it() -> None:
             with self.file.transaction():
-                self.file.put(new, saying=True)
+                self.file.put(new, sending=True)
                 for sequence in list(self.model.rows):
                     self.file.settle(sequence, DELIVERED)
                 raise PowerCut
@@ -206,7 +206,7 @@ def file(tmp_path: Path) -> SpoolFile:
 def test_a_page_ends_at_its_bytes_and_has_at_least_one(file: SpoolFile) -> None:
     with file.transaction():
         for sequence in range(1, 5):
-            file.put(entry(sequence, size=1000), saying=False)
+            file.put(entry(sequence, size=1000), sending=False)
             file.release(sequence)
         assert [e.sequence for e in file.page(10, 2500)] == [1, 2]
         assert [e.sequence for e in file.page(10, 1)] == [3]
@@ -214,21 +214,21 @@ def test_a_page_ends_at_its_bytes_and_has_at_least_one(file: SpoolFile) -> None:
 
 def test_what_may_have_been_said_is_written_down(file: SpoolFile, tmp_path: Path) -> None:
     with file.transaction():
-        file.put(entry(1), saying=True)
-        file.put(entry(2), saying=False)
-        file.put(entry(3), saying=False)
+        file.put(entry(1), sending=True)
+        file.put(entry(2), sending=False)
+        file.put(entry(3), sending=False)
         file.release(2)
-    assert file.said_until == 1
+    assert file.sent_until == 1
     with file.transaction():
         assert [e.sequence for e in file.page(8, 1 << 20)] == [2]
     file.close()
-    assert open_file(tmp_path / "spool").said_until == 2
+    assert open_file(tmp_path / "spool").sent_until == 2
 
 
 def test_a_damaged_row_is_counted_and_the_others_come(file: SpoolFile) -> None:
     with file.transaction():
         for sequence in (1, 2, 3):
-            file.put(entry(sequence, "what is it?"), saying=False)
+            file.put(entry(sequence, "what is it?"), sending=False)
             file.release(sequence)
     file.connection.execute("UPDATE packet SET packet = zeroblob(100) WHERE sequence = 1")
     file.connection.execute("UPDATE packet SET questions = '[]' WHERE sequence = 2")
@@ -240,7 +240,7 @@ def test_a_damaged_row_is_counted_and_the_others_come(file: SpoolFile) -> None:
 
 def test_packets_of_another_bundle_wait_for_theirs(file: SpoolFile, tmp_path: Path) -> None:
     with file.transaction():
-        file.put(entry(1), saying=False)
+        file.put(entry(1), sending=False)
     file.close()
     other = SpoolFile.open(settings(tmp_path / "spool"), bytes(32), FRESH)
     with other.transaction():
@@ -306,7 +306,7 @@ def test_a_full_file_takes_deletes_and_then_packets_again(file: SpoolFile) -> No
 
     def put(sequence: int) -> None:
         with file.transaction():
-            file.put(entry(sequence, size=3000), saying=False)
+            file.put(entry(sequence, size=3000), sending=False)
 
     kept = next(n for n in range(1000) if fails(partial(put, n + 1)) is Fate.DISK_FULL)
     assert 5 < kept < 100
@@ -315,7 +315,7 @@ def test_a_full_file_takes_deletes_and_then_packets_again(file: SpoolFile) -> No
         with file.transaction():
             file.settle(sequence, DELIVERED)
     with file.transaction():
-        assert file.put(entry(kept + 1, size=3000), saying=False) is None
+        assert file.put(entry(kept + 1, size=3000), sending=False) is None
 
 
 def test_on_a_short_disk_the_oldest_makes_room(tmp_path: Path) -> None:
@@ -323,17 +323,17 @@ def test_on_a_short_disk_the_oldest_makes_room(tmp_path: Path) -> None:
     short = SpoolSettings(tmp_path / "spool", reserve_bytes=1 << 60)
     file = SpoolFile.open(short, DIGEST, FRESH)
     with file.transaction():
-        assert file.put(entry(1), saying=False) is Fate.DISK_FULL
+        assert file.put(entry(1), sending=False) is Fate.DISK_FULL
     file.close()
     file = open_file(tmp_path / "spool")
     with file.transaction():
         for sequence in range(1, 9):
-            file.put(entry(sequence), saying=False)
+            file.put(entry(sequence), sending=False)
             file.release(sequence)
     file.close()
     file = SpoolFile.open(short, DIGEST, FRESH)
     with file.transaction():
-        assert file.put(entry(9), saying=False) is None
+        assert file.put(entry(9), sending=False) is None
     assert file.counts[Fate.DISK_FULL.value] == 1
     held = [row[0] for row in file.connection.execute("SELECT sequence FROM packet")]
     assert held == [2, 3, 4, 5, 6, 7, 8, 9]

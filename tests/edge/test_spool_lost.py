@@ -37,10 +37,10 @@ async def until(condition: Callable[[], bool]) -> None:
 async def filled(it: Opened, path: Path, packets: int = 40) -> None:
     """Packets that nobody holds in memory, and all of them in the file itself."""
     for sequence in range(1, packets + 1):
-        assert await it.spool.put(entry(sequence, size=1000), saying=False) is None
+        assert await it.spool.put(entry(sequence, size=1000), sending=False) is None
         it.spool.release(sequence)
     it.database.execute("PRAGMA wal_checkpoint(FULL)")
-    assert await it.spool.put(entry(packets + 1), saying=False) is None
+    assert await it.spool.put(entry(packets + 1), sending=False) is None
 
 
 def deleted(path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_file_that_is_lost_is_noticed_and_a_new_one_takes_its_place(
             assert isinstance(reborn, SpoolReborn)
             assert "the spool's file was lost while in use" in reborn.reason
             assert it.spool.identity.boot != boot
-            assert await it.spool.put(entry(200), saying=False) is None
+            assert await it.spool.put(entry(200), sending=False) is None
         report, _ = look_into(path)
         assert report.packets == 1, "what is said to be kept is there"
         assert report.handed == 42 == report.ended + report.packets
@@ -100,7 +100,7 @@ def test_what_is_put_right_after_the_loss_is_on_disk(tmp_path: Path) -> None:
             await filled(it, path, 3)
             deleted(path)
             for sequence in range(100, 110):
-                assert await it.spool.put(entry(sequence), saying=False) is None
+                assert await it.spool.put(entry(sequence), sending=False) is None
         report, _ = look_into(path)
         assert report.packets == 10
 
@@ -123,13 +123,13 @@ def test_another_file_in_its_place_is_left_alone_and_memory_goes_on(tmp_path: Pa
             assert isinstance(troubled, SpoolTroubled)
             assert troubled.fate is Fate.LOST
             assert "was replaced by another file while it is in use" in troubled.detail
-            assert await it.spool.put(entry(100), saying=False) is Fate.LOST
+            assert await it.spool.put(entry(100), sending=False) is Fate.LOST
             assert it.spool.report().trouble == "lost"
             assert path.read_bytes() == before
             path.unlink()
             (tmp_path / "away").rename(path)
             await it.told(SpoolMended)
-            assert await it.spool.put(entry(101), saying=False) is None
+            assert await it.spool.put(entry(101), sending=False) is None
         report, _ = look_into(path)
         assert report.packets == 5
 
@@ -145,12 +145,12 @@ def test_under_a_disk_that_was_unmounted_no_new_file_is_made(tmp_path: Path) -> 
             folder.rename(tmp_path / "pulled")
             folder.mkdir()
             await it.told(SpoolTroubled)
-            assert await it.spool.put(entry(100), saying=False) is Fate.LOST
+            assert await it.spool.put(entry(100), sending=False) is Fate.LOST
             assert list(folder.iterdir()) == []
             folder.rmdir()
             (tmp_path / "pulled").rename(folder)
             await it.told(SpoolMended)
-            assert await it.spool.put(entry(101), saying=False) is None
+            assert await it.spool.put(entry(101), sending=False) is None
 
     play(test)
 
@@ -168,7 +168,7 @@ def test_a_page_that_is_garbled_is_found_although_the_writer_has_it_in_its_cache
             reborn = await it.told(SpoolReborn)
             assert isinstance(reborn, SpoolReborn)
             assert "the spool is corrupt and was moved to" in reborn.reason
-            assert await it.spool.put(entry(200), saying=False) is None
+            assert await it.spool.put(entry(200), sending=False) is None
         assert look_into(path)[0].packets == 1
 
     play(test)
@@ -224,7 +224,7 @@ def test_a_lock_that_is_deleted_is_taken_anew_before_anybody_else_gets_in(
             with second(path) as other:
                 said, _ = await asyncio.to_thread(other.communicate)
             assert "is in use by another process" in said
-            assert await it.spool.put(entry(1), saying=False) is None
+            assert await it.spool.put(entry(1), sending=False) is None
         assert "was deleted or replaced while in use: it was locked anew" in caplog.text
 
     play(test)
@@ -234,7 +234,7 @@ def test_where_another_process_got_in_the_first_keeps_its_hands_off(tmp_path: Pa
     async def test() -> None:
         path = tmp_path / "spool"
         async with opened(path) as it:
-            assert await it.spool.put(entry(1), saying=False) is None
+            assert await it.spool.put(entry(1), sending=False) is None
             # As a second process leaves it that was quicker than our once a second.
             taken = tmp_path / "taken.lock"
             with second(tmp_path / "taken") as other:
@@ -244,10 +244,10 @@ def test_where_another_process_got_in_the_first_keeps_its_hands_off(tmp_path: Pa
                 troubled = await it.told(SpoolTroubled)
                 assert isinstance(troubled, SpoolTroubled)
                 assert "is in use by another process" in troubled.detail
-                assert await it.spool.put(entry(2), saying=False) is Fate.LOST
+                assert await it.spool.put(entry(2), sending=False) is Fate.LOST
                 other.communicate()
             await it.told(SpoolMended)
-            assert await it.spool.put(entry(3), saying=False) is None
+            assert await it.spool.put(entry(3), sending=False) is None
 
     play(test)
 

@@ -34,7 +34,7 @@ def sequences(file: SpoolFile) -> list[int]:
 
 def put(file: SpoolFile, *entries: Entry, hold: bool = False) -> list[Fate | None]:
     with file.transaction():
-        fates = [file.put(each, saying=False) for each in entries]
+        fates = [file.put(each, sending=False) for each in entries]
         for each in entries:
             if not hold:
                 file.release(each.sequence)
@@ -256,27 +256,27 @@ class TestEnds:
     ) -> None:
         file = open_file(tmp_path / "spool")
         with file.transaction():
-            file.put(entry(1), saying=False)
-            assert file.put(entry(1), saying=False, again=True) is None
-            assert file.put(entry(2), saying=False, again=True) is None
+            file.put(entry(1), sending=False)
+            assert file.put(entry(1), sending=False, again=True) is None
+            assert file.put(entry(2), sending=False, again=True) is None
         assert (sequences(file), file.counts["handed"]) == ([1, 2], 1)
 
     def test_a_new_boot_has_said_nothing(self, tmp_path: Path) -> None:
         file = open_file(tmp_path / "spool")
         with file.transaction():
-            file.put(entry(4), saying=True)
+            file.put(entry(4), sending=True)
             file.reborn(77)
-        assert (file.said_until, file.identity.boot, file.counts["reborn"]) == (0, 77, 1)
+        assert (file.sent_until, file.identity.boot, file.counts["reborn"]) == (0, 77, 1)
         file.close()
         again = open_file(tmp_path / "spool")
-        assert (again.said_until, again.identity.boot) == (0, 77)
+        assert (again.sent_until, again.identity.boot) == (0, 77)
 
     def test_what_was_said_never_goes_back(self, tmp_path: Path) -> None:
         file = open_file(tmp_path / "spool")
         with file.transaction():
-            file.saying(5)
-            file.saying(3)
-        assert file.said_until == 5
+            file.mark_sent(5)
+            file.mark_sent(3)
+        assert file.sent_until == 5
 
     def test_in_a_corrupt_ones_place_what_is_in_memory_is_counted_when_it_ends(
         self, tmp_path: Path

@@ -307,7 +307,7 @@ def test_a_spool_that_was_rolled_back_takes_a_new_boot(bundle: Bundle, tmp_path:
                 await edge.end(retire=True)
             async with spooled_edge(cloud.address, bundle, path) as edge:
                 assert await edge.end()
-                assert "the cloud has packet 4, the spool has said 1" in (
+                assert "the cloud has packet 4, the spool has noted 1" in (
                     edge.told(SpoolReborn)[0].reason
                 )
                 assert edge.spool.identity.boot != old_boot
@@ -338,16 +338,16 @@ def test_what_is_added_while_a_stream_begins_is_said_only_once_that_is_written_d
             scripted_cloud(bundle, dies, knows) as cloud,
             spooled_edge(cloud.address, bundle, tmp_path / "spool") as edge,
         ):
-            saying = edge.spool.saying
+            mark_sent = edge.spool.mark_sent
 
             async def added_meanwhile(sequence: int) -> None:
-                await saying(sequence)
+                await mark_sent(sequence)
                 if edge.spool.report().handed == 0:
                     await edge.send()
 
-            edge.spool.saying = added_meanwhile  # type: ignore[method-assign]
+            edge.spool.mark_sent = added_meanwhile  # type: ignore[method-assign]
             await edge.until(lambda: edge.told(ConnectionLost) != [])
-            assert edge.spool._worker.file.said_until == 1
+            assert edge.spool._worker.file.sent_until == 1
             assert await edge.end()
             assert edge.told(SpoolReborn) == []
 

@@ -84,13 +84,13 @@ def edge_record(**fields: object) -> dict[str, Any]:
     """What an edge says of itself, as its own `StatusReport` makes it."""
     about = {"device": "kerb", "camera": "gate", "source": "rtsp://10.0.0.5/1", "cloud": "c:7860"}
     manifest = Bundle.open("crossing").manifest
-    allowance = WatchBudget(manifest, PipelineSettings(), "gate", BudgetSettings())
+    watch_budget = WatchBudget(manifest, PipelineSettings(), "gate", BudgetSettings())
     summary = FrameTracker(lambda event: None, 0).summary(complete=False, spool=None)
     camera = fields.pop("state", None)
     assert camera is None or isinstance(camera, CameraState)
     standing = StatusReport({**about, **fields}, lambda: camera)
     link = LinkState(False, 0, 0, 0.0, 0, 0)
-    return standing.record(allowance, link, summary, running=True)
+    return standing.record(watch_budget, link, summary, running=True)
 
 
 def write_edge(path: Path, *, age_s: float = 0.0, **record: object) -> None:

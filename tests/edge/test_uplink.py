@@ -385,7 +385,7 @@ def test_finishing_does_not_wait_for_a_cloud_that_is_not_there(bundle: Bundle) -
         edge = Edge("127.0.0.1:9", bundle, connect_timeout_s=20, patience_s=60)
         await asyncio.sleep(0.1)
         began = time.monotonic()
-        assert await edge.end()  # nothing was owed
+        assert await edge.end()  # nothing was outstanding
         assert time.monotonic() - began < 2
 
     play(test)

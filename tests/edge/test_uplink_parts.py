@@ -1,4 +1,4 @@
-"""What an uplink is made of: pacing, queues, what is under way, retries. Exact order and bounds."""
+"""What an uplink is made of: pacing, queues, what is in flight, retries. Exact order."""
 
 from __future__ import annotations
 
@@ -117,61 +117,61 @@ class TestBackoff:
 
 class TestUnderWay:
     def test_bytes_and_count_are_of_what_is_not_settled(self) -> None:
-        way = InFlight()
-        way.said(1, 100)
-        way.said(2, 50)
-        assert (len(way), way.bytes) == (2, 150)
-        way.said(1, 70)  # again: it counts once
-        assert (len(way), way.bytes) == (2, 120)
-        way.settled(1)
-        way.settled(9)
-        assert (len(way), way.bytes) == (1, 50)
+        in_flight = InFlight()
+        in_flight.sent(1, 100)
+        in_flight.sent(2, 50)
+        assert (len(in_flight), in_flight.bytes) == (2, 150)
+        in_flight.sent(1, 70)  # again: it counts once
+        assert (len(in_flight), in_flight.bytes) == (2, 120)
+        in_flight.settled(1)
+        in_flight.settled(9)
+        assert (len(in_flight), in_flight.bytes) == (1, 50)
 
     def test_the_age_is_that_of_the_oldest(self) -> None:
-        way = InFlight()
-        assert way.oldest_s == 0.0
-        way.said(1, 1)
+        in_flight = InFlight()
+        assert in_flight.oldest_s == 0.0
+        in_flight.sent(1, 1)
         time.sleep(0.05)
-        way.said(2, 1)
-        assert way.oldest_s >= 0.05
-        way.settled(1)
-        assert way.oldest_s < 0.05
+        in_flight.sent(2, 1)
+        assert in_flight.oldest_s >= 0.05
+        in_flight.settled(1)
+        assert in_flight.oldest_s < 0.05
 
     def test_what_fills_the_bound_exactly_fits_and_a_larger_one_goes_alone(self) -> None:
-        way = InFlight()
-        assert way.fits(1000, 10)
-        way.said(1, 60)
-        assert way.fits(40, 100)
-        assert not way.fits(41, 100)
+        in_flight = InFlight()
+        assert in_flight.fits(1000, 10)
+        in_flight.sent(1, 60)
+        assert in_flight.fits(40, 100)
+        assert not in_flight.fits(41, 100)
 
     def test_what_was_under_way_when_the_stream_broke_is_in_doubt_in_its_order(self) -> None:
-        way = InFlight()
-        way.said(5, 1)
-        way.said(3, 1)
-        way.break_off()
-        assert (list(way.doubts), len(way)) == ([5, 3], 0)
-        way.said(9, 1)
-        way.break_off()
-        assert list(way.doubts) == [5, 3, 9]
-        way.settled(3)
-        assert list(way.doubts) == [5, 9]
-        way.begin()
-        assert list(way.doubts) == [5, 9]
-        way.forget_doubts()
-        assert list(way.doubts) == []
+        in_flight = InFlight()
+        in_flight.sent(5, 1)
+        in_flight.sent(3, 1)
+        in_flight.break_off()
+        assert (list(in_flight.doubts), len(in_flight)) == ([5, 3], 0)
+        in_flight.sent(9, 1)
+        in_flight.break_off()
+        assert list(in_flight.doubts) == [5, 3, 9]
+        in_flight.settled(3)
+        assert list(in_flight.doubts) == [5, 9]
+        in_flight.begin()
+        assert list(in_flight.doubts) == [5, 9]
+        in_flight.forget_doubts()
+        assert list(in_flight.doubts) == []
 
     def test_a_new_stream_has_nothing_under_way(self) -> None:
-        way = InFlight()
-        way.said(1, 10)
-        way.begin()
-        assert (len(way), way.bytes, list(way.doubts)) == (0, 0, [])
+        in_flight = InFlight()
+        in_flight.sent(1, 10)
+        in_flight.begin()
+        assert (len(in_flight), in_flight.bytes, list(in_flight.doubts)) == (0, 0, [])
 
     def test_of_too_many_doubts_the_oldest_are_forgotten(self) -> None:
-        way = InFlight()
+        in_flight = InFlight()
         for sequence in range(MOST_DOUBTS + 2):
-            way.said(sequence, 1)
-        way.break_off()
-        assert list(way.doubts) == list(range(2, MOST_DOUBTS + 2))
+            in_flight.sent(sequence, 1)
+        in_flight.break_off()
+        assert list(in_flight.doubts) == list(range(2, MOST_DOUBTS + 2))
 
 
 class TestBounds:
@@ -199,7 +199,7 @@ class TestQueues:
         for each in (one, two):
             queues.add(each)
             queues.live.append(each)
-            queues.said(each)
+            queues.sent(each)
         queues.behind.append(one)
         queues.remove(one)
         assert list(queues.packets) == [2]
@@ -220,8 +220,8 @@ class TestQueues:
         queues = Queues()
         for each in (queued(3, 1, 2), queued(1, live=False), queued(2)):
             queues.add(each)
-            queues.said(each)
-        assert queues.say_all_again() == 4
+            queues.sent(each)
+        assert queues.send_all_again() == 4
         assert [p.sequence for p in queues.live] == [3, 2]
         assert [p.sequence for p in queues.behind] == [1]
         assert not queues.asking
@@ -248,8 +248,8 @@ class TestQueues:
         two.settled = True
         queues.behind.append(four)
         one.entry = Entry(1, 0, 0, 0, b"", ())
-        three.entry, three.unkept = one.entry, Fate.DISK_FULL
-        assert (queues.unsettled, queues.owing, queues.kept) == (1, 1, 1)
+        three.entry, three.disk_fault = one.entry, Fate.DISK_FULL
+        assert (queues.unsettled, queues.owing, queues.on_disk) == (1, 1, 1)
 
 
 def test_a_packet_from_the_spool_is_late_and_has_its_questions() -> None:
@@ -257,7 +257,7 @@ def test_a_packet_from_the_spool_is_late_and_has_its_questions() -> None:
     raw = packet.SerializeToString()
     entry = Entry(7, 0, 0, 0, raw, (Asked(4, asking("who?")), Asked(3, asking("what?"))))
     it = QueuedPacket.of(entry)
-    assert (it.sequence, it.size, it.live, it.kept) == (7, len(raw), False, True)
+    assert (it.sequence, it.size, it.live, it.on_disk) == (7, len(raw), False, True)
     assert it.deadline_s == -math.inf
     assert [(q.id, q.sequence, q.text) for q in it.questions.values()] == [
         (4, 7, "who?"),
@@ -412,13 +412,13 @@ class Heard:
 
     def __init__(self, outbox: Outbox) -> None:
         self.told: list[object] = []
-        self.hearing = CloudMessageHandler(
+        self.handler = CloudMessageHandler(
             outbox, self.told.append, ("north", "south"), epoch_unix_ms=0
         )
 
     async def __call__(self, **kind: object) -> list[object]:
         self.told.clear()
-        await self.hearing.hear(pb.CloudMessage(**kind))  # type: ignore[arg-type]
+        await self.handler.handle(pb.CloudMessage(**kind))  # type: ignore[arg-type]
         return list(self.told)
 
 
@@ -428,7 +428,7 @@ class TestHearing:
             outbox = await streaming()
             hear = Heard(outbox)
             await outbox.add(queued(1))
-            hear.hearing.said_s[1] = time.monotonic() - 2.0
+            hear.handler.sent_s[1] = time.monotonic() - 2.0
             ack = pb.Acknowledgement(sequence=1, bytes=77, stored=True, received_unix_ms=5)
             (told,) = await hear(ack=ack)
             assert isinstance(told, Acknowledged)

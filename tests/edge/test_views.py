@@ -4,12 +4,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from saccade.manifest import RegionSpec
 from saccade.types import Box, Frame, Region
 from saccade_edge.views import Closeup, Cutter, holder, plan_window, resample
+from saccade_testing.tiny_bundle import encoder_spec
 
 FRAME, VIEW = (384, 640), (96, 160)
 ASPECT = VIEW[1] / VIEW[0]
-CUTTER = Cutter(VIEW, crop_margin=0.1, closeup_margin=0.25, min_px=32)
+REGIONS = RegionSpec(8, crop_margin=0.1, closeup_margin=0.25, crop_min_px=32, aspect="tile")
+CUTTER = Cutter(encoder_spec(), REGIONS)
 
 
 @st.composite

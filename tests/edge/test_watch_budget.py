@@ -26,7 +26,7 @@ def manifest() -> Manifest:
     return Bundle.open(SHIPPED).manifest
 
 
-def allowance(
+def watch_budget(
     manifest: Manifest,
     *,
     asked: bool = False,
@@ -38,17 +38,17 @@ def allowance(
 
 
 def test_each_point_has_its_plan(manifest: Manifest) -> None:
-    it = allowance(manifest, policy="fixed", point=3)
-    terms = it.terms()
-    assert terms.decision is not None
-    assert terms.plan is not None
+    it = watch_budget(manifest, policy="fixed", point=3)
+    planned = it.plan_frame()
+    assert planned.decision is not None
+    assert planned.plan is not None
     point = manifest.points[3]
-    assert (terms.plan.tokens, terms.plan.codec, terms.plan.layers) == (
+    assert (planned.plan.tokens, planned.plan.codec, planned.plan.layers) == (
         point.tokens,
         point.codec,
         point.layers,
     )
-    assert (terms.decision.number, it.last) == (3, terms.decision)
+    assert (planned.decision.number, it.last) == (3, planned.decision)
 
 
 @pytest.mark.parametrize(
@@ -56,56 +56,56 @@ def test_each_point_has_its_plan(manifest: Manifest) -> None:
 )
 def test_what_the_user_fixes_leaves_no_budget(manifest: Manifest, given: dict[str, object]) -> None:
     pipeline = PipelineSettings(**given)  # type: ignore[arg-type]
-    it = allowance(manifest, pipeline=pipeline)
-    it.heard(CloudBudget(40, "load"))
-    terms = it.terms()
-    assert (terms.decision, terms.plan) == (None, None)
+    it = watch_budget(manifest, pipeline=pipeline)
+    it.on_event(CloudBudget(40, "load"))
+    planned = it.plan_frame()
+    assert (planned.decision, planned.plan) == (None, None)
     assert (it.spent(), it.bytes_today, it.rate_bytes_per_s) == ("", 0, None)
     with pytest.raises(ConfigError, match="there is no budget to keep"):
-        allowance(manifest, asked=True, pipeline=pipeline)
+        watch_budget(manifest, asked=True, pipeline=pipeline)
 
 
 def test_a_bundle_without_points_has_no_budget(manifest: Manifest) -> None:
     bare = replace(manifest, points=())
-    assert allowance(bare).terms().decision is None
+    assert watch_budget(bare).plan_frame().decision is None
     with pytest.raises(ConfigError, match="has no operating points"):
-        allowance(bare, asked=True)
+        watch_budget(bare, asked=True)
 
 
 def test_what_the_uplink_tells_decides(manifest: Manifest) -> None:
-    it = allowance(manifest)
+    it = watch_budget(manifest)
 
     def bound() -> str | None:
-        decision = it.terms().decision
+        decision = it.plan_frame().decision
         return decision.bound if decision else None
 
-    it.heard(Connected("cloud", 0))
+    it.on_event(Connected("cloud", 0))
     assert bound() == "start"
-    it.heard(PacketSent(1, 200, live=True, point=5))
-    it.heard(Acknowledged(1, 200, True, 10.0, 0, live=True))
-    it.heard(ConnectionLost(Unreachable("gone"), 1.0))
+    it.on_event(PacketSent(1, 200, live=True, point=5))
+    it.on_event(Acknowledged(1, 200, True, 10.0, 0, live=True))
+    it.on_event(ConnectionLost(Unreachable("gone"), 1.0))
     assert (bound(), it.backlog_bytes_per_s()) == ("connection", 0)
-    it.heard(Connected("cloud", 0))
-    it.heard(CloudBudget(60, "load"))
-    it.heard(PacketSent(2, 200, live=True, point=5))
+    it.on_event(Connected("cloud", 0))
+    it.on_event(CloudBudget(60, "load"))
+    it.on_event(PacketSent(2, 200, live=True, point=5))
     assert (bound(), it.backlog_bytes_per_s()) == ("cloud", 0)
-    it.heard(Refused(Unreachable("no"), 2))
+    it.on_event(Refused(Unreachable("no"), 2))
     assert (it.points[5], it.bytes_today) == (2, 600)
 
 
 def test_the_days_bytes_are_counted_on_after_a_restart(manifest: Manifest) -> None:
-    first = allowance(manifest, bytes_per_day=1000)
-    first.heard(PacketSent(1, 900, live=False))
-    second = allowance(manifest, bytes_per_day=1000)
+    first = watch_budget(manifest, bytes_per_day=1000)
+    first.on_event(PacketSent(1, 900, live=False))
+    second = watch_budget(manifest, bytes_per_day=1000)
     second.resume(first.spent())
-    decision = second.terms().decision
+    decision = second.plan_frame().decision
     assert decision is not None
     assert (second.bytes_today, decision.bound, decision.live) == (1000, "cap", False)
 
 
 @pytest.mark.parametrize("text", ["", "x", "1", "-1 5", "1 2 3", "9" * 40 + " 1", "1 " + "9" * 40])
 def test_a_count_that_cannot_be_read_counts_as_nothing(manifest: Manifest, text: str) -> None:
-    it = allowance(manifest)
+    it = watch_budget(manifest)
     it.resume(text)
     assert it.bytes_today == 0
 

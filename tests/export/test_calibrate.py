@@ -17,9 +17,12 @@ from saccade.errors import ConfigError, SourceError
 from saccade.limits import Limits
 from saccade.packet import unpack
 from saccade.types import U8, Frame
-from saccade_calibration.calibrate import CalibrationSettings, calibrate
+from saccade_calibration.calibrate import CalibrationSettings, calibrate, held_out
+from saccade_calibration.clustering import k_means, mini_batch
+from saccade_calibration.distortion import shares_left, warnings
 from saccade_calibration.fit_klt import fit_klt, water_level
-from saccade_calibration.fit_rvq import fit_rvq, k_means
+from saccade_calibration.fit_rvq import fit_rvq
+from saccade_calibration.sample_views import SampleView
 from saccade_drawn_world.crossing.render import render
 from saccade_edge.gate import GateSettings
 from saccade_edge.pipeline import Pipeline
@@ -51,6 +54,8 @@ class TestCalibrate:
     def test_both_ends_use_the_new_tables(self, bundle: Bundle, pictures: Path) -> None:
         outcome = calibrate(bundle, [pictures], QUICK)
         assert (outcome.pictures, outcome.unreadable) == (6, ())
+        assert list(outcome.left) == ["klt", "rvq"]
+        assert all(np.all(np.diff(left) <= 0) for left in outcome.left.values())
         fresh = Bundle.open(bundle.folder)
         fresh.verify()
         assert fresh.manifest.codecs == ("f16", "int8z", "klt", "rvq")
@@ -186,6 +191,43 @@ class TestFits:
         points = np.repeat(heaps, 50, axis=0) + np.random.default_rng(0).normal(size=(400, 1))
         centres = k_means(points, 8, np.random.default_rng(1))
         np.testing.assert_allclose(np.sort(centres[:, 0]), heaps[:, 0], atol=1)
+
+    def test_batches_find_what_whole_steps_find(self) -> None:
+        """Within a few per cent of the distortion."""
+        generator = np.random.default_rng(3)
+        heaps = generator.normal(size=(40, 6)) * [30, 20, 10, 5, 5, 5]
+        points = np.repeat(heaps, 100, axis=0) + generator.normal(size=(4000, 6))
+        left = [
+            float(
+                ((points[:, None] - fit(points, 40, np.random.default_rng(1))) ** 2)
+                .sum(2)
+                .min(1)
+                .mean()
+            )
+            for fit in (k_means, mini_batch)
+        ]
+        assert left[1] < 1.25 * left[0]
+
+    def test_wide_tokens_are_quantised_by_their_components(self) -> None:
+        generator = np.random.default_rng(3)
+        parts = generator.normal(size=(3000, 12)) @ generator.normal(size=(12, 300))
+        features = np.asarray(parts + 0.01 * generator.normal(size=(3000, 300)), np.float32)
+        table = fit_rvq(features, stages=4, first=128, entries=64)
+        assert (table.dim, table.rank) == (300, 50)
+        codec = Rvq.from_bytes(table.to_bytes())
+        view = SampleView("overview", np.arange(64, dtype=np.int32), features[:64])
+        left = shares_left(codec, [view])
+        assert left[3] < 0.2 < left[0]
+        assert warnings({"rvq": left}) == ()
+        assert warnings({"rvq": (0.9, 0.712)})[0].startswith("rvq leaves 71 % of the tokens'")
+
+    def test_every_tenth_picture_is_held_out(self) -> None:
+        view = SampleView("crop", np.zeros(1, np.int32), np.zeros((1, 1), np.float32))
+        fit, held = held_out([[view], [view, view]] * 10)
+        assert (len(fit), len(held)) == (28, 2)
+        fit, held = held_out([[view], [view, view]])
+        assert fit == held
+        assert len(fit) == 3
 
     @pytest.mark.parametrize(("count", "entries"), [(2, [2, 2]), (5, [2, 2]), (160, [10, 4])])
     def test_few_tokens_get_few_entries(self, count: int, entries: list[int]) -> None:

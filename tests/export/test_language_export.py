@@ -268,6 +268,9 @@ class TestRefusals:
         kinds = ["full_attention", "linear_attention", "full_attention"]
         self.refused("'linear_attention' cannot", "qwen3", layer_types=kinds)
 
+    def test_of_a_model_that_looks_ahead_in_a_decoder_that_cannot(self) -> None:
+        self.refused("'gemma' model looks", "gemma", use_bidirectional_attention=True)
+
     def test_of_a_tensor_that_is_missing_or_has_another_shape(self, tmp_path: Path) -> None:
         model = tiny_languages.make("llama")
         tensors = model.state_dict()

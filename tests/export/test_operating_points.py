@@ -107,11 +107,16 @@ def test_nothing_lost_agrees_with_itself(calibrated: Bundle, whole: FrameTokens)
     judge = Judge(calibrated, [whole], QUESTIONS, 1)
     try:
         way = judge.measure(Measured(4, TokensByKind.alike(64), "f16", 1))
-        coarse = judge.measure(Measured(0, TokensByKind.alike(1), "rvq", 1))
+        coarse = judge.measure(Measured(4, TokensByKind.alike(1), "rvq", 1))
     finally:
         judge.close()
-    assert way.agreement == 1.0
+    assert (way.agreement, way.same) == (1.0, 1.0)
+    assert way.divergence is not None
+    assert way.divergence < 1e-3
     assert coarse.agreement < 1.0
+    assert coarse.same <= coarse.agreement
+    assert coarse.divergence is not None
+    assert coarse.divergence > 0.1
     assert coarse.bytes < way.bytes / 20
 
 

@@ -25,6 +25,7 @@ from saccade_export.graph_weights import WeightsFile
 from saccade_testing import gemma_checkpoints, grid_checkpoints, tensorrt_parser
 from saccade_testing.checkpoint_parts import edit_json
 from saccade_testing.checkpoints import make
+from saccade_testing.hub_form import published
 
 GRIDS, SQUARES = tuple(grid_checkpoints.FAMILIES), tuple(gemma_checkpoints.FAMILIES)
 FAMILIES = GRIDS + SQUARES
@@ -74,9 +75,13 @@ def grid_family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 def opened(name: str, folders: pytest.TempPathFactory) -> Family:
     if name not in _opened:
         checkpoint = Checkpoint(make(name, folders.mktemp(name)))
-        whole: Any = checkpoint.whole()
-        _opened[name] = Family(checkpoint, base.adapter(checkpoint), whole.model, {})
+        _opened[name] = Family(checkpoint, base.adapter(checkpoint), whole(checkpoint), {})
     return _opened[name]
+
+
+def whole(checkpoint: Checkpoint) -> Any:
+    model: Any = checkpoint.whole()
+    return model.model
 
 
 _opened: dict[str, Family] = {}  # for both fixtures
@@ -202,6 +207,15 @@ def test_specs_say_what_the_families_need(family: Family) -> None:
     assert tokens.deepstack == (2 if name == "qwen3-vl" else 0)
     stops = {"gemma-3": ("<eos>", "<end_of_turn>"), "paligemma": ("<eos>",)}
     assert prompt.stop == stops.get(name, ("<|im_end|>", "<|endoftext|>"))
+
+
+def test_a_checkpoint_in_its_published_form_is_the_same(family: Family, tmp_path: Path) -> None:
+    older = Checkpoint(published(family.checkpoint.folder, tmp_path / "published"))
+    adapter: Any = base.adapter(older)
+    for what in ("geometry", "preprocess", "tokens", "prompt", "template", "buckets"):
+        assert getattr(adapter, what)() == getattr(family.adapter, what)()
+    expected, found = family.model.state_dict(), whole(older).state_dict()
+    assert all(torch.equal(found[name], values) for name, values in expected.items())
 
 
 def test_a_processor_that_does_not_fit_the_encoder_is_refused(tmp_path: Path) -> None:

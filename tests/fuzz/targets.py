@@ -119,7 +119,7 @@ def _unpack(received: pb.FramePacket) -> None:
         assert tokens.features.shape == (len(tokens.ids), 4)
         assert np.all(np.isfinite(tokens.features))
         assert sorted(tokens.order.tolist()) == list(range(len(tokens.ids)))
-        assert tokens.owners is None or len(tokens.owners) == LIMITS.grid_tokens
+        assert tokens.owners is None or len(tokens.owners) == LIMITS.tokens_per_view
 
 
 def _table(read: Callable[[bytes], Klt | Rvq], data: bytes) -> None:

@@ -10,6 +10,16 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from saccade.bundle import Bundle, write_manifest
+from saccade.manifest import QuestionSpec, RegionSpec
+from saccade.spec import (
+    EncoderSpec,
+    ImageSpec,
+    LanguageSpec,
+    OnnxLanguage,
+    ProjectorSpec,
+    PromptSpec,
+)
+from saccade_testing.tiny_bundle import encoder_spec
 from saccade_testing.tiny_graphs import EMPTY_MODEL, Graph
 from saccade_testing.tokens import DIM, GRID
 
@@ -17,13 +27,22 @@ HEIGHT, WIDTH = 96, 160
 LAYERS, HEADS, KEYS = 2, 4, 8
 DETECTOR_SIZE = (384, 640)
 LABELS = ("person", "car", "van")
-CLOUD_FILES = ("projector.onnx", "embed.onnx", "decoder.onnx", "tokenizer.json")
+CLOUD_FILES = (
+    *("projector.onnx", "embed.onnx", "decoder.onnx", "tokenizer.json"),
+    "chat_template.jinja",
+)
+REGIONS = RegionSpec(4, crop_margin=0.1, crop_min_px=32, aspect="tile")
 
 
 def write_edge_bundle(
-    folder: Path, *, detector: bool = True, faults: bool = False, **encoder: Any
+    folder: Path,
+    *,
+    detector: bool = True,
+    faults: bool = False,
+    encoder: EncoderSpec | None = None,
+    regions: RegionSpec | None = REGIONS,
 ) -> Bundle:
-    """``encoder``: fields of the manifest's encoder that shall lie; ``faults``: see
+    """``encoder``: what the manifest says of it, if that shall lie; ``faults``: see
     `write_encoder`.
     """
     (folder / "cloud").mkdir(parents=True, exist_ok=True)
@@ -34,7 +53,7 @@ def write_edge_bundle(
     if detector:
         write_red_detector(folder / "edge/detector.onnx")
         files.append("edge/detector.onnx")
-    write_manifest(folder, _fields(files, detector, encoder))
+    write_manifest(folder, _fields(files, detector, encoder or encoder_spec(), regions))
     return Bundle.open(folder)
 
 
@@ -124,25 +143,28 @@ def _cast(g: Graph, value: str, kind: int) -> str:
     return output
 
 
-def _fields(files: list[str], detector: bool, encoder: dict[str, Any]) -> dict[str, Any]:
+def _fields(
+    files: list[str], detector: bool, encoder: EncoderSpec, regions: RegionSpec | None
+) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "name": "tiny",
         "family": "saccade-tiny",
         "domain": "random tokens",
-        "encoder": {
-            "file": "edge/encoder.onnx",
-            "input": {"name": "views", "height": HEIGHT, "width": WIDTH},
-            "grid": list(GRID),
-            "dim": DIM,
-            "max_crops": 4,
-            "crop_margin": 0.1,
-            "crop_min_px": 32,
-            **encoder,
-        },
+        "encoder": encoder,
+        "regions": regions,
         "selection": {"method": "cls_ensemble", "tokens_per_view": 16},
         "codecs": ["f16", "int8z"],
-        "language": _language(),
-        "limits": {"views": 5, "tokens_per_view": 64, "question_chars": 200},
+        "prompt": PromptSpec("cloud/chat_template.jinja", ImageSpec("<pad>"), ("<eos>",)),
+        "language": LanguageSpec(
+            width=16,
+            vocab=16,
+            max_tokens=16,
+            max_context=16,
+            tokenizer="cloud/tokenizer.json",
+            projector=ProjectorSpec("cloud/projector.onnx"),
+            onnx=OnnxLanguage("cloud/embed.onnx", "cloud/decoder.onnx", 16, 16, 16, 16),
+        ),
+        "questions": QuestionSpec(200),
         "files": {name: {"license": "Apache-2.0"} for name in files},
     }
     if detector:
@@ -155,17 +177,3 @@ def _fields(files: list[str], detector: bool, encoder: dict[str, Any]) -> dict[s
             "iou": 0.5,
         }
     return fields
-
-
-def _language() -> dict[str, Any]:
-    numbers = ("layers", "heads", "head_dim", "width", "vocab", "max_tokens", "max_context")
-    return {
-        "projector": "cloud/projector.onnx",
-        "embedding": "cloud/embed.onnx",
-        "decoder": "cloud/decoder.onnx",
-        "tokenizer": "cloud/tokenizer.json",
-        **dict.fromkeys(numbers, 16),
-        "bos": "<bos>",
-        "eos": "<eos>",
-        "template": ["<bos>", "{visual}", "question : {question} answer :"],
-    }

@@ -6,6 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from saccade.bundle import Bundle, write_manifest
+from saccade.manifest import QuestionSpec, RegionSpec
+from saccade.spec import (
+    EncoderBucket,
+    EncoderOutputs,
+    EncoderSpec,
+    FixedGrid,
+    ImageSpec,
+    LanguageSpec,
+    OnnxLanguage,
+    Preprocess,
+    ProjectorSpec,
+    PromptSpec,
+    TokenPart,
+    TokenSpec,
+)
 
 
 def model(name: bytes) -> bytes:
@@ -20,46 +35,38 @@ FILES = {
     "cloud/embed.onnx": model(b"embed"),
     "cloud/decoder.onnx": model(b"decoder"),
     "cloud/tokenizer.json": b"{}",
+    "cloud/chat_template.jinja": b"<bos><pad>",
 }
 
 
 def fields() -> dict[str, Any]:
     """What an exporter knows before files are measured."""
     return {
-        "format": 1,
         "name": "paper",
         "family": "saccade-tiny",
         "domain": "random tokens",
-        "encoder": {
-            "file": "edge/encoder.onnx",
-            "input": {"name": "views", "height": 96, "width": 160, "channels": 3, "dtype": "uint8"},
-            "grid": [1, 8, 8],
-            "dim": 32,
-            "outputs": {"features": "features", "saliency": "saliency", "keys": "keys"},
-            "max_crops": 4,
-            "crop_margin": 0.12,
-            "crop_min_px": 32,
-        },
+        "encoder": EncoderSpec(
+            buckets=(EncoderBucket("edge/encoder.onnx", (96, 160)),),
+            geometry=FixedGrid((96, 160), (8, 8)),
+            preprocess=Preprocess("area"),
+            tokens=TokenSpec((TokenPart("main", 32),)),
+            outputs=EncoderOutputs(saliency="saliency", keys="keys"),
+        ),
+        "regions": RegionSpec(4, crop_margin=0.12, aspect="tile"),
         "detector": None,
         "selection": {"method": "cls_ensemble", "tokens_per_view": 16},
         "codecs": ["f16", "int8z"],
-        "language": {
-            "projector": "cloud/projector.onnx",
-            "embedding": "cloud/embed.onnx",
-            "decoder": "cloud/decoder.onnx",
-            "tokenizer": "cloud/tokenizer.json",
-            "layers": 5,
-            "heads": 4,
-            "head_dim": 32,
-            "width": 128,
-            "vocab": 300,
-            "bos": "<bos>",
-            "eos": "<eos>",
-            "max_tokens": 24,
-            "max_context": 1024,
-            "template": ["<bos>", "{visual}", "question : {question} answer :"],
-        },
-        "limits": {"views": 5, "tokens_per_view": 64, "question_chars": 200},
+        "prompt": PromptSpec("cloud/chat_template.jinja", ImageSpec("<pad>"), ("<eos>",)),
+        "language": LanguageSpec(
+            width=128,
+            vocab=300,
+            max_tokens=24,
+            max_context=1024,
+            tokenizer="cloud/tokenizer.json",
+            projector=ProjectorSpec("cloud/projector.onnx"),
+            onnx=OnnxLanguage("cloud/embed.onnx", "cloud/decoder.onnx", 5, 4, 4, 32),
+        ),
+        "questions": QuestionSpec(200),
         "files": {name: {"license": "Apache-2.0"} for name in FILES},
     }
 

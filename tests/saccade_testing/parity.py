@@ -18,11 +18,23 @@ from tokenizers import Tokenizer
 from saccade.turns import FrameReference, Role, Turn
 from saccade.types import F32
 from saccade_cloud.engines.base import EngineLimits, GenerateParams, Prompt
+from saccade_cloud.engines.batched import BatchedEngine
+from saccade_cloud.engines.decoder import DecoderShape
+from saccade_cloud.engines.onnx import OnnxEngine, OnnxFiles
 from saccade_cloud.engines.transformers_engine.engine import CheckpointModel, TransformersEngine
+from saccade_export.checkpoint import Checkpoint
+from saccade_export.language_export import (
+    DecoderOptions,
+    FileTensors,
+    LanguageFiles,
+    export_language,
+)
 from saccade_testing import checkpoints
-from saccade_testing.reference_model import Picture, ReferenceModel
+from saccade_testing.exported_files import model_files
+from saccade_testing.reference_model import Asked, Picture, ReferenceModel
 
 STEPS = 32
+QUESTION = "How many people are there? Grüße, 猫が二匹います。"
 # Which families' visual tokens attend to each other, or prompts to the whole of them.
 ATTENTION = {"gemma3": "bidirectional", "paligemma": "prefix"}
 FAMILIES = tuple(checkpoints.FAMILIES)
@@ -38,6 +50,7 @@ class Families:
     folder: Path
     _references: dict[tuple[str, torch.dtype], ReferenceModel] = field(default_factory=dict)
     _engines: dict[tuple[str, torch.dtype], CheckpointModel] = field(default_factory=dict)
+    _exported: dict[str, LanguageFiles] = field(default_factory=dict)
 
     def checkpoint(self, family: str, dtype: torch.dtype = torch.float32) -> Path:
         folder = self.folder / f"{family}-{str(dtype).removeprefix('torch.')}"
@@ -52,6 +65,28 @@ class Families:
             reference = ReferenceModel(self.checkpoint(family, dtype), attention, dtype)
             self._references[family, dtype] = reference
         return self._references[family, dtype]
+
+    def onnx(self, family: str) -> OnnxEngine:
+        """A new ``onnx`` engine on the language model, which is exported once."""
+        folder = self.checkpoint(family)
+        if family not in self._exported:
+            checkpoint = Checkpoint(folder)
+            config = checkpoint.model_config
+            rows = getattr(config.vision_config, "deepstack_visual_indexes", ())
+            options = DecoderOptions(family in ATTENTION, len(rows))
+            text, tensors = config.get_text_config(), FileTensors(checkpoint.files)
+            self._exported[family] = export_language(
+                text, tensors, self.folder / f"{family}-onnx", "f32", options
+            )
+        files = self._exported[family]
+        embedding, decoder = model_files(files)
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        return OnnxEngine(
+            OnnxFiles(embedding, decoder, tokenizer),
+            DecoderShape(files.layers, files.kv_heads, files.head_dim, files.width),
+            stop=(),
+            limits=EngineLimits(max_tokens=2 * STEPS, max_context=4096),
+        )
 
     def engine(self, family: str, dtype: torch.dtype = torch.float32) -> TransformersEngine:
         """A new engine, for one event loop. One at a time may run of a family."""
@@ -75,7 +110,7 @@ class Told:
 
 
 def run(
-    engine: TransformersEngine,
+    engine: BatchedEngine,
     prompts: Sequence[Prompt],
     continuations: Sequence[list[int]],
     steps: int = STEPS,
@@ -150,3 +185,29 @@ def picture(height: int, width: int, seed: int = 0) -> Picture:
 def turn(role: Role, *parts: str | Picture) -> Turn:
     """With frames where pictures are."""
     return Turn(role, tuple(p if isinstance(p, str) else FrameReference() for p in parts))
+
+
+def usual(reference: ReferenceModel) -> list[Asked]:
+    """Several sizes, two turns, a system prompt, several questions about one picture."""
+    small, wide, tall = picture(40, 50), picture(60, 190), picture(170, 70)
+    return [
+        reference.ask([turn("user", small, QUESTION)], [small]),
+        reference.ask([turn("user", wide, QUESTION)], [wide]),
+        reference.ask([turn("user", wide, "what is in region 1?")], [wide]),
+        reference.ask([turn("user", tall, "red or blue?")], [tall]),
+        reference.ask(
+            [
+                turn("system", "answer in one word"),
+                turn("user", wide, "what is it?"),
+                turn("assistant", "a red car"),
+                turn("user", "and how many?"),
+            ],
+            [wide],
+        ),
+    ]
+
+
+def regions() -> tuple[list[Turn], list[Picture]]:
+    images = [picture(90, 120), picture(60, 60, 1), picture(130, 50, 2)]
+    told = ("Whole picture:", images[0], "Region 1, car, lower left:", images[1])
+    return [turn("user", *told, "Region 2, bus, top:", images[2], QUESTION)], images

@@ -14,6 +14,22 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from saccade.bundle import Bundle, write_manifest
+from saccade.manifest import QuestionSpec, RegionSpec
+from saccade.spec import (
+    EncoderBucket,
+    EncoderOutputs,
+    EncoderSpec,
+    FixedGrid,
+    ImageSpec,
+    LanguageSpec,
+    OnnxLanguage,
+    Preprocess,
+    ProjectorSpec,
+    PromptSpec,
+    TokenPart,
+    TokenSpec,
+)
+from saccade.spec.language import INPUTS
 from saccade_testing import tiny_graphs as graphs
 from saccade_testing.tables import klt_table, rvq_table
 from saccade_testing.tokens import DIM, GRID
@@ -26,7 +42,18 @@ WORDS = (
 )
 EOS = "<eos>"
 SPECIALS = ["<pad>", "<bos>", EOS, "<unk>"]
-CLOUD_FILES = ("projector.onnx", "embed.onnx", "decoder.onnx", "tokenizer.json")
+TEMPLATE_FILE = "cloud/chat_template.jinja"
+CLOUD_FILES = (
+    *("projector.onnx", "embed.onnx", "decoder.onnx", "tokenizer.json"),
+    "chat_template.jinja",
+)
+TEMPLATE = (
+    "{% if messages | length > 1 %}{{ raise_exception('one turn') }}{% endif %}<bos>"
+    "{% for part in messages[0].content if part.type == 'image' %}<pad>{% endfor %}question : "
+    "{% for part in messages[0].content if part.type == 'text' %}{{ part.text }}{% endfor %}"
+    " answer :"
+)
+PROMPT = PromptSpec(TEMPLATE_FILE, ImageSpec("<pad>"), (EOS,), pruned_positions="compact")
 
 
 def write_tokenizer(path: Path) -> int:
@@ -53,6 +80,7 @@ def write_bundle(
     """
     rng = np.random.default_rng(seed)
     vocab = write_tokenizer(folder / "cloud/tokenizer.json")
+    (folder / TEMPLATE_FILE).write_text(TEMPLATE)
     graphs.write_projector(folder / "cloud/projector.onnx", rng, DIM, math.prod(GRID), VIEWS)
     graphs.write_embedding(folder / "cloud/embed.onnx", rng, vocab)
     graphs.write_decoder(folder / "cloud/decoder.onnx", rng, vocab, eos=SPECIALS.index(EOS))
@@ -69,19 +97,13 @@ def _fields(vocab: int, max_tokens: int) -> dict[str, Any]:
         "name": "tiny",
         "family": "saccade-tiny",
         "domain": "random tokens",
-        "encoder": {
-            "file": "edge/encoder.onnx",
-            "input": {"name": "views", "height": 96, "width": 160},
-            "grid": list(GRID),
-            "dim": DIM,
-            "max_crops": VIEWS - 1,
-            "crop_margin": 0.1,
-            "crop_min_px": 32,
-        },
+        "encoder": encoder_spec(),
+        "regions": RegionSpec(VIEWS - 1, crop_margin=0.1, crop_min_px=32, aspect="tile"),
         "selection": {"method": "cls_ensemble", "tokens_per_view": 16},
         "codecs": ["f16", "int8z"],
+        "prompt": PROMPT,
         "language": _language(vocab, max_tokens),
-        "limits": {"views": VIEWS, "tokens_per_view": 64, "question_chars": 200},
+        "questions": QuestionSpec(200, 1, crop_name="vehicle {crop}"),
         "files": {name: {"license": "Apache-2.0"} for name in files},
     }
 
@@ -96,21 +118,31 @@ def _with_tables(folder: Path, fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "codecs": [*fields["codecs"], *tables], "codec_tables": names}
 
 
-def _language(vocab: int, max_tokens: int) -> dict[str, Any]:
-    return {
-        "projector": "cloud/projector.onnx",
-        "embedding": "cloud/embed.onnx",
-        "decoder": "cloud/decoder.onnx",
-        "tokenizer": "cloud/tokenizer.json",
-        "layers": graphs.LAYERS,
-        "heads": graphs.HEADS,
-        "head_dim": graphs.HEAD_DIM,
-        "width": graphs.WIDTH,
-        "vocab": vocab,
-        "bos": "<bos>",
-        "eos": EOS,
-        "max_tokens": max_tokens,
-        "max_context": graphs.CONTEXT,
-        "template": ["<bos>", "{visual}", "question : {question} answer :"],
-        "crop_name": "vehicle {crop}",
-    }
+def encoder_spec(file: str = "edge/encoder.onnx") -> EncoderSpec:
+    """An encoder for the tokens of ``saccade_testing.tokens``."""
+    return EncoderSpec(
+        buckets=(EncoderBucket(file, (96, 160)),),
+        geometry=FixedGrid((96, 160), GRID[1:]),
+        preprocess=Preprocess("area"),
+        tokens=TokenSpec((TokenPart("main", DIM),)),
+        outputs=EncoderOutputs(saliency="saliency", keys="keys"),
+    )
+
+
+def _language(vocab: int, max_tokens: int) -> LanguageSpec:
+    return LanguageSpec(
+        width=graphs.WIDTH,
+        vocab=vocab,
+        max_tokens=max_tokens,
+        max_context=graphs.CONTEXT,
+        tokenizer="cloud/tokenizer.json",
+        projector=ProjectorSpec("cloud/projector.onnx", INPUTS),
+        onnx=OnnxLanguage(
+            embedding="cloud/embed.onnx",
+            decoder="cloud/decoder.onnx",
+            layers=graphs.LAYERS,
+            heads=graphs.HEADS,
+            kv_heads=graphs.HEADS,
+            head_dim=graphs.HEAD_DIM,
+        ),
+    )

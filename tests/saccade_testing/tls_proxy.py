@@ -37,6 +37,11 @@ class _Proxy(VisionServicer):
             finally:
                 await end(upwards)
 
+    async def Infer(  # type: ignore[override]  # noqa: N802 - as above
+        self, request: pb.InferRequest, context: Context
+    ) -> None:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "edges do not call this")
+
     async def _up(self, messages: AsyncIterator[pb.EdgeMessage], call: Any) -> None:
         async for message in messages:
             self._change(message)

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from saccade.limits import Limits
+from saccade.spec import AnyGrid, FixedGrid, TiledGrid
 from saccade.types import I32, Box, FrameTokens, Grid, TokenGrid, TokenSet, ViewTokens
 from saccade.views_header import WHOLE
 
@@ -58,13 +59,21 @@ def usual_frame(views: int = 5, kept: int = 16) -> FrameTokens:
     return frame_tokens([token_set(ids, seed) for seed, ids in enumerate(places)])
 
 
+def geometry_of(grid: Grid) -> AnyGrid:
+    """One in which every view has ``grid``."""
+    tiles, *one = grid
+    if tiles == 1:
+        return FixedGrid((96, 160), (one[0], one[1]))
+    return TiledGrid((96, 160), (one[0], one[1]), "closest-ratio", ((1, tiles),), "none")
+
+
 def limits_of(frame: FrameTokens, codecs: tuple[str, ...] = ("f16", "int8z")) -> Limits:
     """Limits that just let ``frame`` pass."""
     first = frame.views[0].tokens
     return Limits(
         views=len(frame.views),
         tokens_per_view=max(1, *(len(view.tokens.ids) for view in frame.views)),
-        grid=first.grid,
+        geometry=geometry_of(first.grid),
         dim=first.features.shape[1],
         codecs=codecs,
     )

@@ -39,8 +39,8 @@ def still_serving(cloud: str, bundle: Bundle, picture: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def good(bundle: Bundle, picture: Path) -> pb.InferRequest:
-    seen = PacketEncoder(bundle, saccade.EncodeOptions()).see(picture)
-    return infer_request(bundle, seen, QUESTION, 0)
+    encoded = PacketEncoder(bundle, saccade.EncodeOptions()).encode(picture)
+    return infer_request(bundle, encoded, QUESTION, 0)
 
 
 def refusal(cloud: str, request: pb.InferRequest) -> SaccadeError:

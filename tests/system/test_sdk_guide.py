@@ -58,7 +58,7 @@ def test_every_error_that_the_guide_names_is_one() -> None:
 
 
 def test_the_guides_number_of_words_is_the_bundles(bundle: Bundle) -> None:
-    assert f"knows only {len(bundle.manifest.language.words)} words" in GUIDE.read_text()
+    assert f"knows only {len(bundle.manifest.questions.words)} words" in GUIDE.read_text()
 
 
 def test_a_command_prints_where_the_sample_clip_lies(bundle: Bundle) -> None:

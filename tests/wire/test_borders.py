@@ -18,7 +18,8 @@ for blocked in {blocked!r}:
     sys.modules[blocked] = None  # importing it is an ImportError
 package = importlib.import_module({package!r})
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    if not module.name.endswith("__main__"):
+    # The transformers engine is what torch is for.
+    if not module.name.endswith("__main__") and ".transformers_engine" not in module.name:
         importlib.import_module(module.name)
 """
 

@@ -118,10 +118,14 @@ class TestManifests:
     @pytest.mark.parametrize(
         ("where", "value", "says"),
         [
-            (("limits", "views"), 1 << 40, r"limits.views is 1099511627776, at most 2147483647"),
-            (("language", "layers"), 0, "language.layers is 0, at least 1"),
-            (("encoder", "max_crops"), -1, "encoder.max_crops is -1, at least 0"),
-            (("encoder", "crop_margin"), -0.1, "encoder.crop_margin is -0.1, at least 0"),
+            (
+                ("questions", "chars"),
+                1 << 40,
+                "chars is 1099511627776, at most 2147483647",
+            ),
+            (("language", "onnx", "layers"), 0, r"language.onnx.layers is 0, 1..2147483647"),
+            (("regions", "max_crops"), -1, "regions.max_crops is -1, at least 0"),
+            (("regions", "crop_margin"), -0.1, "regions.crop_margin is -0.1, at least 0"),
             (("files", "cloud/embed.onnx", "sha256"), "x", "not 64 hex digits"),
             (("files", "cloud/embed.onnx", "bytes"), -1, "bytes is -1"),
         ],

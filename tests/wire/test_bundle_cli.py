@@ -50,7 +50,7 @@ def test_inspect_prints_the_manifest_for_programs(
 
 def test_verify_names_what_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bundle", "verify", str(folder)]) == 0
-    assert capsys.readouterr().out.startswith("ok: paper, 5 files")
+    assert capsys.readouterr().out.startswith("ok: paper, 6 files")
     (folder / "cloud/embed.onnx").write_bytes(b"cut")
     assert main(["bundle", "verify", str(folder)]) == 1
     assert "cloud/embed.onnx has 3 bytes" in capsys.readouterr().err
@@ -62,7 +62,7 @@ def test_the_shipped_bundles_state_every_files_licence(
 ) -> None:
     assert main(["bundle", "inspect", name]) == 0
     files = [line for line in capsys.readouterr().out.splitlines() if line.startswith("file ")]
-    assert len(files) == 8
+    assert len(files) == 9
     for line in files:
         licence = "AGPL-3.0-only" if "edge/detector.onnx" in line else "Apache-2.0"
         assert line.endswith(f"  licence {licence}")

@@ -34,7 +34,7 @@ def test_all_that_is_there_is_frozen() -> None:
         ("1", "repeated uint64 sequence", "and is repeated uint64 sequence"),
         ("4", "uint32 coding", "4 was uint32 codec, and is uint32 coding"),
         ("8", None, "bytes tag = 8 is gone, and its number is not reserved"),
-        ("9", "bytes more", None),
+        ("99", "bytes more", None),
         ("8", breaking.RESERVED, None),
     ],
 )

@@ -119,7 +119,7 @@ def test_closeups_are_a_mask_and_have_a_count_of_their_own() -> None:
 
 
 def test_numbers_from_128_take_a_second_byte() -> None:
-    limits = Limits(views=64, tokens_per_view=1 << 20, grid=(1, 1024, 1024))
+    limits = Limits(views=64, tokens_per_view=1 << 20)
     for count, tail in ((127, [127]), (128, [0x80, 1]), (16_384, [0x80, 0x80, 1])):
         data = header(counts=(count,)).to_bytes()
         assert list(data) == [1, 48, 80, *tail]
@@ -163,13 +163,24 @@ def test_a_closeup_of_crop_28_is_written_and_of_29_is_not() -> None:
                 near.to_bytes()
 
 
-def test_a_view_holds_as_many_tokens_as_was_agreed_and_as_the_grid_has() -> None:
+def test_a_view_holds_as_many_tokens_as_was_agreed() -> None:
     data = header(SMALL, counts=(4, 5)).to_bytes()
-    for limits in (Limits(tokens_per_view=5), Limits(grid=(1, 1, 5))):
-        assert ViewsHeader.from_bytes(data, limits).counts == (4, 5)
-    for limits in (Limits(tokens_per_view=4), Limits(grid=(1, 2, 2))):
-        with pytest.raises(LimitExceeded, match="received 5 tokens in view 1, the limit is 4"):
-            ViewsHeader.from_bytes(data, limits)
+    assert ViewsHeader.from_bytes(data, Limits(tokens_per_view=5)).counts == (4, 5)
+    with pytest.raises(LimitExceeded, match="received 5 tokens in view 1, the limit is 4"):
+        ViewsHeader.from_bytes(data, Limits(tokens_per_view=4))
+
+
+def test_a_frame_without_an_overview_says_so_in_its_forms() -> None:
+    crops = ViewsHeader((384, 640), (4, 4), (SMALL, SMALL), overview=False)
+    data = crops.to_bytes()
+    assert list(data[:5]) == [2 * 4, 8 + 7, 48, 80, 4]
+    assert ViewsHeader.from_bytes(data, Limits()) == crops
+    assert crops.kinds == ("crop", "crop")
+
+
+def test_a_frame_without_any_view_is_refused() -> None:
+    with pytest.raises(PacketError, match="the views header has no view"):
+        ViewsHeader.from_bytes(bytes([0, 8 + 7, 48, 80]), Limits())
 
 
 class TestSteps:

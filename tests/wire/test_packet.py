@@ -32,6 +32,7 @@ from saccade_testing.tokens import (
     DIM,
     EPOCH_UNIX_MS,
     frame_tokens,
+    geometry_of,
     limits_of,
     token_set,
     token_sets,
@@ -248,7 +249,8 @@ class TestHostile:
     @pytest.mark.parametrize("codec", ["klt", "rvq"])
     def test_many_tokens_in_no_bytes_cost_no_more_than_the_tokens(self, codec: str) -> None:
         """All places of a large grid, each of the symbols that a stream of nothing stands for."""
-        limits = dataclasses.replace(LIMITS, views=8, tokens_per_view=4096, grid=(1, 64, 64))
+        limits = dataclasses.replace(LIMITS, views=8, tokens_per_view=4096)
+        limits = dataclasses.replace(limits, geometry=geometry_of((1, 64, 64)))
         header = ViewsHeader((384, 640), (4096,) * 8, (WHOLE,) * 8)
         wire_id = CODECS.get(codec).wire_id
         packet = pb.FramePacket(views=header.to_bytes(), codec=wire_id, layers=[sealed(bytes(2))])
@@ -322,7 +324,8 @@ class TestHostile:
             opened(packet)
 
     def test_a_header_of_many_tokens_costs_no_memory(self) -> None:
-        limits = Limits(views=1000, tokens_per_view=1 << 20, grid=(1, 1024, 1024), dim=4096)
+        geometry = geometry_of((1, 1024, 1024))
+        limits = Limits(views=1000, tokens_per_view=1 << 20, geometry=geometry, dim=4096)
         header = ViewsHeader((384, 640), (1 << 20,) * 1000, (WHOLE,) * 1000)
         packet = pb.FramePacket(views=header.to_bytes(), layers=[sealed(bytes(125))])
         tracemalloc.start()
@@ -401,10 +404,10 @@ class TestPackRefuses:
         with pytest.raises(PacketError, match=r"not \[\]"):
             packed(dataclasses.replace(usual_frame(), views=()))
 
-    def test_views_of_several_grids(self) -> None:
-        sets = [token_set([1]), token_set([1], grid=(1, 4, 4))]
-        with pytest.raises(PacketError, match="one frame's views have one grid"):
-            packed(frame_tokens(sets))
+    def test_slots_that_begin_after_the_first_crop(self) -> None:
+        views = usual_frame().views[2:]
+        with pytest.raises(PacketError, match=r"not \[2, 3, 4\]"):
+            packed(dataclasses.replace(usual_frame(), views=views))
 
     def test_an_unknown_codec(self) -> None:
         with pytest.raises(CodecError, match="unknown codec 'png'"):

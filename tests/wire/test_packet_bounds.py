@@ -9,19 +9,31 @@ import pytest
 from saccade.errors import CodecError, LimitExceeded, PacketError
 from saccade.limits import Limits
 from saccade.packet import CRC_BYTES, MAX_UNIX_MS, pack, unpack
+from saccade.spec import TiledGrid
 from saccade.types import FrameTokens, ViewKind
 from saccade.v1 import tokens_pb2 as pb
 from saccade_testing.tables import every_codec
-from saccade_testing.tokens import CAMERAS, EPOCH_UNIX_MS, limits_of, usual_frame
+from saccade_testing.tokens import (
+    CAMERAS,
+    EPOCH_UNIX_MS,
+    frame_tokens,
+    limits_of,
+    token_set,
+    usual_frame,
+)
 
 CODECS = every_codec()
 NS_PER_MS = 1_000_000
 
 
 def packed(
-    frame: FrameTokens | None = None, codec: str = "f16", epoch: int = EPOCH_UNIX_MS
+    frame: FrameTokens | None = None,
+    codec: str = "f16",
+    epoch: int = EPOCH_UNIX_MS,
+    labels: tuple[str, ...] = (),
 ) -> pb.FramePacket:
-    return pack(frame or usual_frame(), codec, epoch_unix_ms=epoch, codecs=CODECS)
+    frame = frame or usual_frame()
+    return pack(frame, codec, epoch_unix_ms=epoch, codecs=CODECS, labels=labels)
 
 
 def opened(
@@ -118,9 +130,68 @@ def test_the_last_named_camera_is_known_and_the_next_is_not() -> None:
         opened(packet)
 
 
-def test_several_grids_are_named_in_the_refusal() -> None:
+def test_a_view_has_the_grid_of_its_own_size() -> None:
+    """A wide frame is two tiles side by side, its tall crop two on each other and an overview."""
+    tall = (0.0, 0.0, 51 / 255, 1.0)
+    geometry = TiledGrid((64, 64), (4, 4), "closest-ratio", ((1, 2), (2, 1)), "none")
+    limits = Limits(geometry=geometry, codecs=CODECS.names, tokens_per_view=32)
     frame = usual_frame(views=2)
-    small = replace(frame.views[1].tokens, grid=(1, 4, 16))
-    views = (frame.views[0], replace(frame.views[1], tokens=small))
-    with pytest.raises(PacketError, match=r"one grid, not \[\(1, 4, 16\), \(1, 8, 8\)\]"):
-        packed(replace(frame, views=views))
+    wide, high = token_set([0, 17, 31], 1, (2, 4, 4)), token_set([3, 30], 2, (2, 4, 4))
+    views = (
+        replace(frame.views[0], tokens=wide), replace(frame.views[1], tokens=high, window=tall),
+    )  # fmt: skip
+    frame = replace(frame, views=views)
+    received = opened(packed(frame), limits)
+    assert [view.tokens.ids.tolist() for view in received.views] == [[0, 17, 31], [3, 30]]
+    assert {view.tokens.grid for view in received.views} == {(2, 4, 4)}
+
+
+def test_images_say_how_a_single_picture_is_cut() -> None:
+    """Alone it is an overview and two tiles; among others only the overview."""
+    geometry = TiledGrid(
+        (64, 64), (4, 4), "best-resolution", ((1, 2),), "first", alone=True
+    )  # fmt: skip
+    limits = Limits(geometry=geometry, codecs=CODECS.names, tokens_per_view=48)
+    alone = frame_tokens([token_set([0, 40], grid=(3, 4, 4))])
+    assert opened(packed(alone), limits).views[0].tokens.grid == (3, 4, 4)
+    among = replace(frame_tokens([token_set([0, 15], grid=(1, 4, 4))]), images=3)
+    packet = packed(among)
+    assert packet.images == 3
+    assert opened(packet, limits).views[0].tokens.grid == (1, 4, 4)
+    packet.images = 5000
+    with pytest.raises(LimitExceeded, match="5000 images of a packet, the limit is 1024"):
+        opened(packet, limits)
+
+
+def test_more_tokens_than_a_views_own_grid_has_are_refused() -> None:
+    geometry = TiledGrid((64, 64), (2, 2), "closest-ratio", ((1, 1), (4, 4)), "none")
+    limits = Limits(geometry=geometry, codecs=CODECS.names)
+    packet = packed(frame_tokens([token_set(list(range(5)), grid=(16, 2, 2))]))
+    assert geometry.layout((384, 640)).grid == (1, 2, 2)
+    with pytest.raises(LimitExceeded, match="5 tokens in view 0, the limit is 4"):
+        opened(packet, limits)
+
+
+def test_labels_travel_by_number() -> None:
+    frame, labels = usual_frame(views=3), ("car", "bus")
+    overview, first, second = frame.views
+    views = (overview, replace(first, label="bus"), replace(second, label="dog"))
+    frame = replace(frame, views=views)
+    packet = packed(frame, labels=labels)
+    assert list(packet.labels) == [2, 0]
+    limits = Limits(codecs=CODECS.names, labels=labels)
+    assert [view.label for view in opened(packet, limits).views] == ["", "bus", ""]
+    for wrong, said in (([3, 0], "label 3 of 2"), ([1], "1 labels for 2 regions")):
+        del packet.labels[:]
+        packet.labels.extend(wrong)
+        with pytest.raises(PacketError, match=said):
+            opened(packet, limits)
+
+
+def test_a_frame_of_crops_alone_comes_back() -> None:
+    frame = usual_frame()
+    crops = replace(frame, views=frame.views[1:])
+    received = opened(packed(crops))
+    assert [view.slot for view in received.views] == [1, 2, 3, 4]
+    assert [view.kind for view in received.views] == ["crop"] * 4
+    assert [view.window for view in received.views] == [view.window for view in crops.views]

@@ -32,6 +32,8 @@ PACKET = tokens_pb2.FramePacket(
     layers=[b"base layer", b"second"],
     camera=1,
     owners=b"owners",
+    images=2,
+    labels=[0, 3],
 )
 
 
@@ -42,7 +44,7 @@ def signed(packet: tokens_pb2.FramePacket) -> tokens_pb2.FramePacket:
 
 
 def test_the_tag_is_the_same_for_ever() -> None:
-    assert tag_of(PACKET, SESSION, KEY).hex() == "7f4401020280e5aa"
+    assert tag_of(PACKET, SESSION, KEY).hex() == "6dfc5be8062ca370"
 
 
 def test_a_signed_packet_is_the_device_s_and_takes_ten_bytes_more() -> None:
@@ -57,8 +59,8 @@ def test_every_field_of_a_packet_is_signed() -> None:
         if field.name == "tag":
             continue
         changed = signed(PACKET)
-        if field.type == FieldDescriptor.TYPE_BYTES and field.name == "layers":
-            changed.layers[1] = b"secoNd"
+        if field.name in ("layers", "labels"):
+            getattr(changed, field.name)[1] = b"secoNd" if field.name == "layers" else 9
         elif field.type == FieldDescriptor.TYPE_BYTES:
             setattr(changed, field.name, getattr(changed, field.name) + b"x")
         else:

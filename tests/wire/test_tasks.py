@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
-from saccade.tasks import within
+from saccade.tasks import until, within
 
 
 @pytest.mark.parametrize("ticks", range(8))
@@ -50,3 +51,38 @@ def test_an_error_of_the_work_is_the_error_of_the_wait() -> None:
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(within(1, work()))
+
+
+def test_until_gives_the_result_or_ends_the_work() -> None:
+    ended: list[str] = []
+
+    async def slow() -> str:
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            ended.append("slow")
+            raise
+        return "late"
+
+    async def main() -> None:
+        assert await until(time.monotonic() + 5, asyncio.sleep(0, "soon")) == "soon"
+        began_s = time.monotonic()
+        with pytest.raises(asyncio.TimeoutError):
+            await until(began_s + 0.05, slow())
+        assert time.monotonic() - began_s < 5
+        assert ended == ["slow"]
+        with pytest.raises(asyncio.TimeoutError):
+            await until(began_s - 1, slow())
+
+    asyncio.run(main())
+
+
+def test_a_task_that_is_cancelled_in_until_stays_cancelled() -> None:
+    async def main() -> None:
+        task = asyncio.ensure_future(until(time.monotonic() + 5, asyncio.sleep(10)))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())

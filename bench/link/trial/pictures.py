@@ -48,12 +48,14 @@ def measured_points(bundle: Bundle, name: str, frames: Sequence[Frame]) -> list[
     ``agreement`` is accuracy over that of uncompressed pixels.
     """
     codec, manifest = live_codec(name), bundle.manifest
-    eye = Pipeline(bundle, PipelineSettings())
-    seen = [(frame, eye.find(frame, Stopwatch(), eye.plan, _no_overview)[1]) for frame in frames]
-    whole = TokensByKind.alike(manifest.limits.tokens_per_view)
+    finder = Pipeline(bundle, PipelineSettings())
+    seen = [
+        (frame, finder.find(frame, Stopwatch(), finder.plan, _no_overview)[1]) for frame in frames
+    ]
+    whole = TokensByKind.alike(manifest.most_tokens)
     return [
         OperatingPoint(
-            crops=manifest.encoder.max_crops,
+            crops=manifest.most_crops,
             tokens=whole,
             codec=manifest.codecs[-1],
             layers=number,
@@ -128,17 +130,18 @@ def tokens_of(
     Raises ``PacketError`` and ``LimitExceeded`` for what `PicturePipeline` does not write.
     """
     check("bytes in a packet", packet.ByteSize(), limits.message_bytes)
-    header = ViewsHeader.from_bytes(packet.views, limits)
+    header, geometry = ViewsHeader.from_bytes(packet.views, limits), limits.geometry
     if len(packet.layers) != 1:
         raise PacketError(f"one picture, not {len(packet.layers)} layers")
     sheet = decode(packet.layers[0])
-    pictures = cut(sheet, len(header.counts), encoder.view_size)
-    if any(picture.shape[:2] != encoder.view_size for picture in pictures):
+    (size,) = geometry.inputs
+    pictures = cut(sheet, len(header.counts), size)
+    if any(picture.shape[:2] != size for picture in pictures):
         raise PacketError(f"a picture of {sheet.shape} does not hold {len(header.counts)} views")
-    crops = header.crops
+    layout, crops = geometry.layout(size), header.crops
     nears = (*(None,) * (1 + crops), *header.closeups)
     views = [
-        View(kind, window, picture, closeup_of=near)
+        View(kind, window, picture[None], layout, closeup_of=near)
         for kind, window, picture, near in zip(
             header.kinds, header.windows, pictures, nears, strict=True
         )

@@ -17,8 +17,11 @@ class OnnxFactory:
     def capabilities(self, bundle: Bundle) -> Capabilities | None:
         """As the inputs of the bundle's decoder say."""
         language = bundle.manifest.language
-        content, _ = bundle.model(language.decoder).read()
-        return graph_capabilities(graph_inputs(content, language.decoder), language.max_context)
+        if language.onnx is None:
+            return None
+        content, _ = bundle.model(language.onnx.decoder).read()
+        inputs = graph_inputs(content, language.onnx.decoder)
+        return graph_capabilities(inputs, language.max_context)
 
     def open(self, bundle: Bundle, options: EngineOptions) -> Engine:
         """See ``EngineFactory``."""

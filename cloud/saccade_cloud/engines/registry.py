@@ -65,13 +65,20 @@ def open_engine(name: str, bundle: Bundle, needs: Needs, options: EngineOptions)
             f"the bundle {bundle.manifest.name!r} has no language model for the engine {name!r}; "
             f"{_instead(bundle, needs, name)}"
         )
+    check_needs(bundle, needs, able, name)
+    return factory.open(bundle, options)
+
+
+def check_needs(bundle: Bundle, needs: Needs, able: Capabilities, name: str) -> None:
+    """Raises ``BundleError`` where the engine ``name`` is not ``able`` to do what is needed, with
+    the names of engines that are.
+    """
     missing = able.missing(needs)
     if missing:
         raise BundleError(
             f"the bundle {bundle.manifest.name!r} needs {', '.join(missing)}, "
             f"which the engine {name!r} cannot do; {_instead(bundle, needs, name)}"
         )
-    return factory.open(bundle, options)
 
 
 def engines_for(bundle: Bundle, needs: Needs) -> tuple[str, ...]:

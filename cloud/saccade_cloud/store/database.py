@@ -108,8 +108,8 @@ def _translated(database: Database) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        said = scrub(" ".join(str(error.orig).split()))
-        raise StorageError(f"{database.place}: {said}") from error
+        text = scrub(" ".join(str(error.orig).split()))
+        raise StorageError(f"{database.place}: {text}") from error
 
 
 @contextmanager

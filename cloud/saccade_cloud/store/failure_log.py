@@ -18,27 +18,27 @@ class FailureLog:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._guard = threading.Lock()
-        self._said = ""
-        self._said_s = 0.0
-        self._unsaid = 0
+        self._logged = ""
+        self._logged_s = 0.0
+        self._unlogged = 0
 
     def failed(self, why: str) -> None:
         """Something was not stored, or not read."""
         with self._guard:
             now_s = self._clock()
-            if why == self._said and now_s < self._said_s + AGAIN_S:
-                self._unsaid += 1
+            if why == self._logged and now_s < self._logged_s + AGAIN_S:
+                self._unlogged += 1
                 return
-            more = f" ({self._unsaid} more failures since)" if self._unsaid else ""
-            self._said, self._said_s, self._unsaid = why, now_s, 0
+            more = f" ({self._unlogged} more failures since)" if self._unlogged else ""
+            self._logged, self._logged_s, self._unlogged = why, now_s, 0
         log.error("the store fails: %s%s", why, more)
 
     def worked(self) -> None:
         """Something was stored."""
-        if not self._said:
+        if not self._logged:
             return
         with self._guard:
-            before, unsaid = self._said, self._unsaid
-            self._said, self._unsaid = "", 0
+            before, unlogged = self._logged, self._unlogged
+            self._logged, self._unlogged = "", 0
         if before:
-            log.warning("the store works again; %d more failures of: %s", unsaid, before)
+            log.warning("the store works again; %d more failures of: %s", unlogged, before)

@@ -189,15 +189,15 @@ def _insert(connection: Connection, table: Table) -> Any:  # noqa: ANN401 - two 
 
 def session_key(facts: SessionFacts) -> bytes:
     """The same for the same facts, and for no others."""
-    said = [
+    text = [
         *(facts.device, facts.boot, facts.epoch_unix_ms, list(facts.cameras)),
         *(facts.token_digest.hex(), facts.software),
     ]
-    return _digest(said)
+    return _digest(text)
 
 
-def _digest(said: list[Any]) -> bytes:
-    return hashlib.blake2b(json.dumps(said).encode(), digest_size=DIGEST_BYTES).digest()
+def _digest(text: list[Any]) -> bytes:
+    return hashlib.blake2b(json.dumps(text).encode(), digest_size=DIGEST_BYTES).digest()
 
 
 def _session_row(facts: SessionFacts, seen_ns: int) -> Values:

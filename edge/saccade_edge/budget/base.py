@@ -46,20 +46,20 @@ class Moment:
     interval_s: float
     deadline_s: float
     least_round_trip_s: float
-    flight: Unacknowledged
+    unacknowledged: Unacknowledged
     ladder: Ladder
     allowed: tuple[int, ...]
 
     def overdue_bytes(self, slack_s: float = 0.0) -> int:
         """What an idle link would have delivered, and its acknowledgement, by now."""
-        return self.flight.bytes_before(self.now_s - self.least_round_trip_s - slack_s)
+        return self.unacknowledged.bytes_before(self.now_s - self.least_round_trip_s - slack_s)
 
     def backlog_bytes(self, rate_bytes_per_s: float) -> float:
         """What the link still has to carry: all that is overdue, and of what is younger than a
         round trip, and so cannot be acknowledged, what does not fit into that time.
         """
         overdue = self.overdue_bytes()
-        young = self.flight.wire_bytes - overdue
+        young = self.unacknowledged.wire_bytes - overdue
         return overdue + max(young - rate_bytes_per_s * self.least_round_trip_s, 0.0)
 
 

@@ -66,7 +66,7 @@ class Controller:
         self._policy = policy or make_policy(settings, self._usual)
         marked = policy is None and settings.policy == "robust"
         self._most = self._ladder.check(_most(manifest, settings, marked=marked))
-        self._flight = Unacknowledged()
+        self._unacknowledged = Unacknowledged()
         self._trips = Trips()
         self._cloud = CloudBound()
         self._pace = FrameInterval(settings.interval_s)  # of all cameras: they share the link
@@ -112,7 +112,7 @@ class Controller:
         """
         now_s = self._tick(now_s)
         wire_bytes = self._ladder.on_wire(packet_bytes)
-        self._flight.add(Sent(sequence, packet_bytes, wire_bytes, now_s, number))
+        self._unacknowledged.add(Sent(sequence, packet_bytes, wire_bytes, now_s, number))
         cap = self._camera(camera).cap
         cap.at(unix_s)
         cap.spend(wire_bytes)
@@ -123,10 +123,10 @@ class Controller:
     def acknowledged(self, sequence: int, received_unix_ms: int, now_s: float) -> None:
         """The cloud has it. Sequences that are not under way are ignored."""
         now_s = self._tick(now_s)
-        packet = self._flight.take(sequence)
+        packet = self._unacknowledged.take(sequence)
         if packet is None:
             return
-        self._flight.forget_before(packet.sent_s - OVERTAKING_S)
+        self._unacknowledged.forget_before(packet.sent_s - OVERTAKING_S)
         if packet.number is not None:
             self._ladder.learn(packet.number, packet.packet_bytes)
         trip = self._trips.measure(packet.sent_s, received_unix_ms, now_s)
@@ -142,7 +142,7 @@ class Controller:
 
     def refused(self, sequence: int) -> None:
         """The cloud refused the packet, or nobody waits for it any more."""
-        self._flight.take(sequence)
+        self._unacknowledged.take(sequence)
 
     def decide(self, now_s: float, unix_s: float, camera: str, *, again: bool = False) -> Decision:
         """Of the next frame, before it is encoded. Raises ``LimitExceeded`` for too many cameras.
@@ -207,7 +207,7 @@ class Controller:
         if moment.overdue_bytes():
             return 0.0
         # No live frame shows what the link carries, or is delayed: the spool may try, a little.
-        quiet = not len(self._flight) and now_s - self._live_s > self._settings.deadline_s
+        quiet = not len(self._unacknowledged) and now_s - self._live_s > self._settings.deadline_s
         least = usual if quiet else 0.0
         carries = 0.0 if rate is None else rate * moment.interval_s
         if rate is None or carries < SPOOL_ROOM * self._ladder.wire_bytes(0):
@@ -226,7 +226,7 @@ class Controller:
             return "cloud", reasons.of_cloud(frames, self._cloud.reason)
         if self._shut(now_s):
             self._policy.interrupted()
-            newest = self._flight.newest()
+            newest = self._unacknowledged.newest()
             if newest is not None and now_s - newest.sent_s < self._settings.probe_every_s:
                 return "age", reasons.of_age(self._oldest_s(), self._settings.deadline_s)
         return None
@@ -250,7 +250,7 @@ class Controller:
             interval_s=self._pace.interval_s,
             deadline_s=self._settings.deadline_s,
             least_round_trip_s=self._trips.least_round_trip_s,
-            flight=self._flight,
+            unacknowledged=self._unacknowledged,
             ladder=self._ladder,
             allowed=allowed,
         )
@@ -271,14 +271,14 @@ class Controller:
         return self._decision(True, camera, number, bound, reason, choice)
 
     def _gate_probe(self, camera: str, number: int) -> Decision:
-        choice = Choice(number, "probe", self._flight.wire_bytes)
+        choice = Choice(number, "probe", self._unacknowledged.wire_bytes)
         reason = reasons.of_gate_probe(number, self._oldest_s())
         return self._decision(True, camera, number, "probe", reason, choice)
 
     def _spooled(self, camera: str, bound: Bound, reason: str) -> Decision:
         """The link does not matter to a frame of the spool: it takes the usual point."""
         number = min(self._usual, self._most)
-        choice = Choice(number, bound, self._flight.wire_bytes)
+        choice = Choice(number, bound, self._unacknowledged.wire_bytes)
         return self._decision(False, camera, number, bound, reason, choice)
 
     def _decision(
@@ -304,7 +304,7 @@ class Controller:
         return self._policy.gated and self._oldest_s() > self._settings.deadline_s
 
     def _oldest_s(self) -> float:
-        oldest = self._flight.oldest()
+        oldest = self._unacknowledged.oldest()
         return 0.0 if oldest is None else self._now_s - oldest.sent_s
 
     def _camera(self, name: str) -> _Camera:
@@ -327,7 +327,7 @@ class Controller:
         return self._now_s
 
     def _forget(self) -> None:
-        self._flight.clear()
+        self._unacknowledged.clear()
         self._trips.clear()
         self._policy.interrupted()
 

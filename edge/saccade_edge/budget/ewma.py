@@ -35,4 +35,4 @@ class Ewma:
         room = SHARE * self.rate * moment.interval_s
         number = moment.ladder.best_within(room, moment.allowed)
         number = moment.allowed[0] if number is None else number
-        return Choice(number, "link", moment.flight.wire_bytes, room)
+        return Choice(number, "link", moment.unacknowledged.wire_bytes, room)

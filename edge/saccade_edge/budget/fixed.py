@@ -22,7 +22,9 @@ class Fixed:
         """Changes nothing."""
 
     def choose(self, moment: Moment) -> Choice:
-        return Choice(at_most(self._number, moment.allowed), "fixed", moment.flight.wire_bytes)
+        return Choice(
+            at_most(self._number, moment.allowed), "fixed", moment.unacknowledged.wire_bytes
+        )
 
 
 def at_most(number: int, allowed: tuple[int, ...]) -> int:

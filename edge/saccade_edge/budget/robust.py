@@ -56,7 +56,7 @@ class Robust:
         if rate is None or self._number is None:
             careful = moment.ladder.step_up(allowed[0], allowed)
             self._number = careful if self._start is None else at_most(self._start, allowed)
-            return Choice(self._number, "start", moment.flight.wire_bytes)
+            return Choice(self._number, "start", moment.unacknowledged.wire_bytes)
         backlog = moment.backlog_bytes(rate)
         room = rate * moment.interval_s - backlog
         fits = moment.ladder.best_within(room, allowed)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from saccade.bundle import Bundle
 from saccade.errors import ConfigError
+from saccade.manifest import Manifest
 from saccade.types import Frame, Region
 from saccade_edge.detect.base import Detector, Overview
 from saccade_edge.detect.motion import MotionDetector
@@ -32,10 +33,19 @@ def _yolo(bundle: Bundle, runtime: RuntimeSettings) -> Detector:
     return OnnxDetector(bundle.model(spec.file), spec, runtime)
 
 
+def _saliency(bundle: Bundle, runtime: RuntimeSettings) -> Detector:
+    if not _has_map(bundle.manifest):
+        raise ConfigError(
+            f"bundle {bundle.manifest.name!r} has no saliency of a whole view: choose motion or "
+            "none"
+        )
+    return SaliencyDetector()
+
+
 DETECTORS: Mapping[str, Maker] = {
     "yolo": _yolo,  # the bundle's own, whatever its layout
     "motion": lambda bundle, runtime: MotionDetector(),
-    "saliency": lambda bundle, runtime: SaliencyDetector(),  # no network but the encoder itself
+    "saliency": _saliency,  # no network but the encoder itself
     "none": lambda bundle, runtime: NoDetector(),
 }
 DETECTOR_HELP = (
@@ -44,13 +54,26 @@ DETECTOR_HELP = (
 )
 
 
+def _usual(manifest: Manifest) -> str:
+    if manifest.regions is None:
+        return "none"
+    if manifest.detector is not None:
+        return "yolo"
+    return "saliency" if _has_map(manifest) else "motion"
+
+
+def _has_map(manifest: Manifest) -> bool:
+    """Whether the encoder's saliency is a map of the whole view."""
+    return "saliency" in manifest.encoder.offers and manifest.encoder.geometry.kind != "tiled"
+
+
 def make_detector(name: str | None, bundle: Bundle, runtime: RuntimeSettings) -> Detector:
     """A detector for one camera; None: the bundle's own where it has one, else saliency.
 
     Raises ``ConfigError`` for an unknown name or a bundle without what the name needs.
     """
     if name is None:
-        name = "saliency" if bundle.manifest.detector is None else "yolo"
+        name = _usual(bundle.manifest)
     if name not in DETECTORS:
         raise ConfigError(f"unknown detector {name!r}, known are: {', '.join(DETECTORS)}")
     return DETECTORS[name](bundle, runtime)

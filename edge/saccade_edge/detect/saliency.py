@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from saccade.errors import ConfigError
 from saccade.types import F32, Frame, Region, TokenGrid
 from saccade_edge.detect.base import Overview
 from saccade_edge.detect.components import components, scale_box
@@ -36,5 +37,7 @@ class SaliencyDetector:
 def saliency_map(grid: TokenGrid) -> F32:
     """[rows, columns] float32, summing to 1: the share of attention that each cell gets."""
     _, rows, columns = grid.grid
+    if not grid.saliency.size:
+        raise ConfigError("the encoder gives no saliency: choose another detector")
     heat = grid.saliency.sum(axis=0).mean(axis=0).reshape(rows, columns)
     return np.asarray(heat / max(float(heat.sum()), 1e-12), np.float32)

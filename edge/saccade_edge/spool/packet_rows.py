@@ -44,7 +44,7 @@ def from_row(row: tuple[Any, ...]) -> Entry | None:
         return None
     if _checksum(sequence, packet, questions) != crc:
         return None
-    asked = tuple(_asked(*said) for said in json.loads(questions))
+    asked = tuple(_asked(*sent) for sent in json.loads(questions))
     return Entry(sequence, camera, captured_ms, deadline_ms, packet, asked)
 
 
@@ -60,10 +60,10 @@ def one(connection: sqlite3.Connection, query: str, *values: object) -> int:
 
 
 def _questions_text(entry: Entry) -> str:
-    return json.dumps([_said(asked) for asked in entry.questions])
+    return json.dumps([_sent(asked) for asked in entry.questions])
 
 
-def _said(asked: Asked) -> list[int | str]:
+def _sent(asked: Asked) -> list[int | str]:
     """Its number and text; where it is more than a text, the whole of it, too."""
     question = asked.question
     if question == asking(question.text):

@@ -73,7 +73,7 @@ class Spool:
         self._lock = lock
         self._aside = aside
         self.identity: Identity = file.identity
-        self.said_until = file.said_until  # the last packet that a cloud may know of this boot
+        self.sent_until = file.sent_until  # the last packet that a cloud may know of this boot
         self.trouble: Fate | None = None
         self._sequences = Numbers(file.first_sequence, file.reserved[0])
         self._questions = Numbers(file.first_question, file.reserved[1])
@@ -84,10 +84,10 @@ class Spool:
         self._notes: dict[str, str] = dict(file.notes)
         self._added = 0  # how often what is being written was added to the file's own
         self._expired_s = -math.inf
-        self._tell: Callable[[SpoolEvent], None] = lambda event: None
-        self._kept_late: Callable[[int], bool] = lambda sequence: False
+        self._emit: Callable[[SpoolEvent], None] = lambda event: None
+        self._stored_late: Callable[[int], bool] = lambda sequence: False
         tend = Job(self._tend, self._tended)
-        self._worker = Worker(file, self._replace, tend, self._told, lock.check)
+        self._worker = Worker(file, self._replace, tend, self._on_fault, lock.check)
         self._examiner = Examiner(self._examine)
 
     @classmethod
@@ -113,15 +113,17 @@ class Spool:
             raise
         return cls(settings, file, digest, lock, aside)
 
-    def listen(self, tell: Callable[[SpoolEvent], None], kept_late: Callable[[int], bool]) -> None:
-        """Both are called in the running event loop. ``tell`` hears of troubles; ``kept_late`` of
+    def listen(
+        self, emit: Callable[[SpoolEvent], None], stored_late: Callable[[int], bool]
+    ) -> None:
+        """Both are called in the running event loop. ``emit`` hears of troubles; ``stored_late`` of
         packets that are on disk after all: whether they are still in memory.
         """
         loop = asyncio.get_running_loop()
-        self._tell = lambda event: _post(loop, tell, event)
-        self._kept_late = kept_late
+        self._emit = lambda event: _post(loop, emit, event)
+        self._stored_late = stored_late
         if self._aside is not None:
-            tell(SpoolReborn(f"a corrupt spool was moved to {self._aside}"))
+            emit(SpoolReborn(f"a corrupt spool was moved to {self._aside}"))
 
     def next_sequence(self) -> int:
         """For a packet; in any thread."""
@@ -131,21 +133,21 @@ class Spool:
         """An id for a question."""
         return self._questions.next()
 
-    async def put(self, entry: Entry, *, saying: bool, again: bool = False) -> Fate | None:
+    async def put(self, entry: Entry, *, sending: bool, again: bool = False) -> Fate | None:
         """Keep a packet: None once it is on disk, else why it is not. Handed over it is either way,
         once: a further try comes ``again``.
 
-        ``saying``: it may go out as soon as this returns. A write that takes too long goes on;
-        ``kept_late`` hears of it.
+        ``sending``: it may go out as soon as this returns. A write that takes too long goes on;
+        ``stored_late`` hears of it.
         """
-        if saying:
-            self.said_until = max(self.said_until, entry.sequence)
+        if sending:
+            self.sent_until = max(self.sent_until, entry.sequence)
         if self._sequences.exhausted or self._questions.exhausted:
             self.reborn("the numbers ran out while the disk was out of order")
         write = _Write(self, entry.sequence, again)
         try:
             result = await self._done(
-                lambda file: file.put(entry, saying=saying, again=again), write.late
+                lambda file: file.put(entry, sending=sending, again=again), write.late
             )
         except asyncio.CancelledError:
             write.leave(given_up=False)
@@ -165,13 +167,13 @@ class Spool:
         result = await self._done(lambda file: file.page(rows, most_bytes), self._unread)
         if isinstance(result, SpoolFault):
             return []
-        self.said_until = max(self.said_until, *(entry.sequence for entry in result), 0)
+        self.sent_until = max(self.sent_until, *(entry.sequence for entry in result), 0)
         return result
 
-    async def saying(self, sequence: int) -> None:
-        """Packets up to this one may be said from now on."""
-        self.said_until = max(self.said_until, sequence)
-        await self._done(lambda file: file.saying(sequence), lambda result: None)
+    async def mark_sent(self, sequence: int) -> None:
+        """Packets up to this one may be sent from now on."""
+        self.sent_until = max(self.sent_until, sequence)
+        await self._done(lambda file: file.mark_sent(sequence), lambda result: None)
 
     def settle(self, sequence: int, counter: str, *, unasked_only: bool = False) -> None:
         """A packet that is on disk ended."""
@@ -204,11 +206,11 @@ class Spool:
         """Take a new boot, because what the present one stands for is no longer known."""
         boot = secrets.randbits(64)
         self.identity = replace(self.identity, boot=boot)
-        self.said_until = 0
+        self.sent_until = 0
         self._sequences.free()
         self._questions.free()
         self._owe(lambda file: file.reborn(boot))
-        self._tell(SpoolReborn(reason))
+        self._emit(SpoolReborn(reason))
 
     @property
     def waiting(self) -> int:
@@ -247,7 +249,7 @@ class Spool:
             self._lock.release()
 
     def _owe(self, work: Callable[[SpoolFile], object]) -> None:
-        self._worker.do(Job(work, owed=True))
+        self._worker.do(Job(work, required=True))
 
     async def _done(
         self, work: Callable[[SpoolFile], T], late: Callable[[T | SpoolFault], None]
@@ -323,13 +325,13 @@ class Spool:
         with file.transaction():
             lost = file.continue_from(corrupt)
             file.reserve(self._sequences.given, self._questions.given)
-        self.identity, self.said_until = fresh, 0
-        self._tell(SpoolReborn(f"{what} was moved to {aside}", lost))
+        self.identity, self.sent_until = fresh, 0
+        self._emit(SpoolReborn(f"{what} was moved to {aside}", lost))
         return file
 
-    def _told(self, fault: SpoolFault | None) -> None:
+    def _on_fault(self, fault: SpoolFault | None) -> None:
         self.trouble = fault.fate if fault else None
-        self._tell(SpoolTroubled(fault.fate, fault.detail) if fault else SpoolMended())
+        self._emit(SpoolTroubled(fault.fate, fault.detail) if fault else SpoolMended())
 
 
 class _Write:
@@ -350,7 +352,7 @@ class _Write:
             self._early.append(result)
         elif self._given_up and result is None:
             self._spool.count(HANDED, -self._handed)  # the file has counted it
-            if not self._spool._kept_late(self._sequence):
+            if not self._spool._stored_late(self._sequence):
                 self._spool.forget(self._sequence)
         elif not self._given_up and result is not None:
             fate = result.fate if isinstance(result, SpoolFault) else result

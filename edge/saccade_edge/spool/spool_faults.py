@@ -43,9 +43,9 @@ def fault_of(error: sqlite3.Error | OSError) -> SpoolFault:
         return SpoolFault(Fate.LOST, str(error))
     if isinstance(error, OSError):
         return SpoolFault(_NUMBERS.get(error.errno or 0, Fate.IO_ERROR), str(error))
-    said = str(error)
-    fate = next((fate for word, fate in _WORDS if word in said), Fate.IO_ERROR)
-    return SpoolFault(fate, said)
+    text = str(error)
+    fate = next((fate for word, fate in _WORDS if word in text), Fate.IO_ERROR)
+    return SpoolFault(fate, text)
 
 
 def at_opening(error: OSError) -> SpoolFault | ConfigError:

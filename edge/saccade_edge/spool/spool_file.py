@@ -68,7 +68,7 @@ class SpoolFile:
         self.first_sequence = int(meta.get("sequences", 0))  # the last one of earlier runs
         self.first_question = int(meta.get("questions", 0))
         self._reserved = (self.first_sequence, self.first_question)
-        self.said_until = int(meta.get("said_until", 0))
+        self.sent_until = int(meta.get("sent_until", 0))
         self.notes: Mapping[str, str] = read_notes(meta)
         self.counts: Counter[str] = Counter(read_counts(connection))
         self.added = 0  # which of the spool's counts are in ours
@@ -144,8 +144,8 @@ class SpoolFile:
         if damage := damage_of(self._settings.path, BUSY_S):
             raise sqlite3.DatabaseError(f"database disk image is malformed: {damage}")
 
-    def put(self, entry: Entry, *, saying: bool, again: bool = False) -> Fate | None:
-        """Keep a packet and hold it; why not, where there is no room. ``saying``: it may go out as
+    def put(self, entry: Entry, *, sending: bool, again: bool = False) -> Fate | None:
+        """Keep a packet and hold it; why not, where there is no room. ``sending``: it may go out as
         soon as it is kept. ``again``: it was counted as handed over when the disk failed.
         """
         if again and entry.sequence in self.packets:
@@ -155,8 +155,8 @@ class SpoolFile:
         self.packets.add(entry)
         self.counts[HANDED] += not again
         self.reserve(entry.sequence, max((asked.id for asked in entry.questions), default=0))
-        if saying:
-            self.saying(entry.sequence)
+        if sending:
+            self.mark_sent(entry.sequence)
         return None
 
     def settle(self, sequence: int, counter: str, *, unasked_only: bool = False) -> bool:
@@ -208,7 +208,7 @@ class SpoolFile:
             entries.append(entry)
             size += row_bytes
         self.packets.held.update(entry.sequence for entry in entries)
-        self.saying(max((entry.sequence for entry in entries), default=0))
+        self.mark_sent(max((entry.sequence for entry in entries), default=0))
         return entries
 
     def expire(self, now_unix_ms: int) -> int:
@@ -245,11 +245,11 @@ class SpoolFile:
         self._reserved = sequence, question
         write_meta(self.connection, sequences=sequence, questions=question)
 
-    def saying(self, sequence: int) -> None:
-        """Packets up to this may be said from now on."""
-        if sequence > self.said_until:
-            self.said_until = sequence
-            write_meta(self.connection, said_until=sequence)
+    def mark_sent(self, sequence: int) -> None:
+        """Packets up to this may be sent from now on."""
+        if sequence > self.sent_until:
+            self.sent_until = sequence
+            write_meta(self.connection, sent_until=sequence)
 
     def note(self, notes: Mapping[str, str]) -> None:
         """What is to be remembered across restarts, by name."""
@@ -259,11 +259,11 @@ class SpoolFile:
             self.notes = {**self.notes, **changed}
 
     def reborn(self, boot: int) -> None:
-        """All that is here, and all that comes, has a new identity, of which nothing was said."""
+        """All that is here, and all that comes, has a new identity, of which nothing was sent."""
         self.identity = replace(self.identity, boot=boot)
-        self.said_until = 0
+        self.sent_until = 0
         self.counts[REBORN] += 1
-        write_meta(self.connection, boot=f"{boot:016x}", said_until=0)
+        write_meta(self.connection, boot=f"{boot:016x}", sent_until=0)
 
     def add_counts(self, counts: Mapping[str, int]) -> None:
         """What happened outside of the file."""

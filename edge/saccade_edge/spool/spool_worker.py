@@ -6,7 +6,7 @@ Rules:
   all of them.
 - When the disk is full, each is tried alone, so that a delete that still fits does not wait for a
   packet that does not; after the second failure the others are not tried.
-- A job that must be done (``owed``) waits for the next transaction, at most a second: what the
+- A job that must be done (``required``) waits for the next transaction, at most a second: what the
   cloud has settled costs no fsync of its own. It is kept until the disk takes it; others are told
   why not.
 - While the disk is in trouble it is tried once a second. Nothing waits for it.
@@ -37,13 +37,13 @@ TICK_S = 1.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """``done`` hears the result of ``work``, or the fault, in this thread. ``owed``: must be done
-    some time.
+    """``done`` hears the result of ``work``, or the fault, in this thread. ``required``: must be
+    done some time.
     """
 
     work: Callable[[SpoolFile], Any]
     done: Callable[[Any], None] = lambda result: None
-    owed: bool = False
+    required: bool = False
 
 
 class Worker:
@@ -57,16 +57,16 @@ class Worker:
         file: SpoolFile,
         replace: Callable[[SpoolFile], SpoolFile],
         tend: Job,
-        told: Callable[[SpoolFault | None], None],
+        on_fault: Callable[[SpoolFault | None], None],
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.file = file
         self._replace = replace
         self._tend = tend
-        self._told = told
+        self._on_fault = on_fault
         self._check = check
         self._jobs: queue.Queue[Job | None] = queue.Queue()
-        self._owed: deque[Job] = deque()
+        self._required: deque[Job] = deque()
         self._fault: SpoolFault | None = None
         self._corrupt = False
         self._retry_s = 0.0
@@ -75,11 +75,11 @@ class Worker:
         self._thread.start()
 
     def do(self, job: Job) -> None:
-        """Queue a job. One that is owed waits for the next transaction; one that is not is told at
-        once when the disk is too slow for it.
+        """Queue a job. One that is required waits for the next transaction; one that is not is told
+        at once when the disk is too slow for it.
         """
-        if job.owed:
-            self._owed.append(job)
+        if job.required:
+            self._required.append(job)
         elif self._jobs.qsize() < MOST_WAITING:
             self._jobs.put(job)
         else:
@@ -100,7 +100,7 @@ class Worker:
             if ending or time.monotonic() >= self._tended_s + TICK_S:
                 self._tended_s = time.monotonic()
                 batch.append(self._tend)
-            if batch or self._owed:
+            if batch or self._required:
                 self._serve(batch)
 
     def _take(self) -> tuple[list[Job], bool]:
@@ -151,10 +151,10 @@ class Worker:
         return None
 
     def _take_owed(self) -> list[Job]:
-        owed = []
-        while self._owed:
-            owed.append(self._owed.popleft())
-        return owed
+        required = []
+        while self._required:
+            required.append(self._required.popleft())
+        return required
 
     def _try(self, jobs: list[Job]) -> SpoolFault | None:
         """All in one transaction, or none and the reason."""
@@ -181,8 +181,8 @@ class Worker:
 
     def _fail(self, jobs: list[Job], fault: SpoolFault) -> None:
         for job in jobs:
-            if job.owed:
-                self._owed.append(job)
+            if job.required:
+                self._required.append(job)
             else:
                 job.done(fault)
 
@@ -190,4 +190,4 @@ class Worker:
         self._retry_s = time.monotonic() + TICK_S
         before, self._fault = self._fault, fault
         if (fault and fault.fate) != (before and before.fate):
-            self._told(fault)
+            self._on_fault(fault)

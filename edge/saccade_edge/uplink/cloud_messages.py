@@ -28,18 +28,18 @@ class CloudMessageHandler:
     def __init__(
         self,
         outbox: Outbox,
-        tell: Callable[[UplinkEvent], None],
+        emit: Callable[[UplinkEvent], None],
         cameras: Sequence[str],
         epoch_unix_ms: int,
     ) -> None:
         self._outbox = outbox
-        self._tell = tell
+        self._emit = emit
         self._cameras = cameras
         self._epoch_unix_ms = epoch_unix_ms
         self._texts: dict[int, str] = {}
-        self.said_s: dict[int, float] = {}
+        self.sent_s: dict[int, float] = {}
 
-    async def hear(self, message: pb.CloudMessage) -> None:
+    async def handle(self, message: pb.CloudMessage) -> None:
         kind = message.WhichOneof("kind")
         if kind == "ack":
             await self._acknowledged(message.ack)
@@ -49,17 +49,17 @@ class CloudMessageHandler:
             await self._refused(message.failure)
         elif kind == "budget":
             budget = message.budget
-            self._tell(CloudBudget(budget.frames_per_minute, budget.reason))
+            self._emit(CloudBudget(budget.frames_per_minute, budget.reason))
 
     async def _acknowledged(self, ack: pb.Acknowledgement) -> None:
         queued = await self._outbox.settle(ack.sequence, stored=ack.stored)
         now_s = time.monotonic()
-        self._tell(
+        self._emit(
             Acknowledged(
                 sequence=ack.sequence,
                 packet_bytes=ack.bytes,
                 stored=ack.stored,
-                round_trip_ms=(now_s - self.said_s.pop(ack.sequence, now_s)) * 1e3,
+                round_trip_ms=(now_s - self.sent_s.pop(ack.sequence, now_s)) * 1e3,
                 received_unix_ms=ack.received_unix_ms,
                 live=queued is None or queued.live,
             )
@@ -68,7 +68,7 @@ class CloudMessageHandler:
     async def _answered(self, chunk: pb.AnswerChunk) -> None:
         text = self._texts.pop(chunk.question_id, "") + chunk.text
         if chunk.text:
-            self._tell(AnswerPiece(chunk.question_id, chunk.sequence, chunk.text))
+            self._emit(AnswerPiece(chunk.question_id, chunk.sequence, chunk.text))
         if not chunk.last:
             self._texts[chunk.question_id] = text
             return
@@ -77,7 +77,7 @@ class CloudMessageHandler:
             question, queued = answered
             timing = Timing({entry.stage: float(entry.ms) for entry in chunk.timing})
             finish: Literal["stop", "length"] = "length" if chunk.finish == "length" else "stop"
-            self._tell(
+            self._emit(
                 Answered(
                     question.id,
                     question.sequence,
@@ -95,16 +95,16 @@ class CloudMessageHandler:
     async def _refused(self, failure: pb.Failure) -> None:
         error = from_failure(failure)
         if failure.sequence and isinstance(error, StorageError):
-            # Not refused, only not stored yet: it stays in the outbox, and is said again on a new
+            # Not refused, only not stored yet: it stays in the outbox, and is sent again on a new
             # stream, after a pause.
             raise error
         if failure.sequence:
-            self._tell(Refused(error, failure.sequence))
+            self._emit(Refused(error, failure.sequence))
             # There is no frame now that could be asked about.
             for question in await self._outbox.refuse(failure.sequence, error.code):
                 self._texts.pop(question.id, None)
-                self._tell(Refused(error, question.sequence, question.text))
+                self._emit(Refused(error, question.sequence, question.text))
         if answered := await self._outbox.answered(failure.question_id):
             question, _ = answered
             self._texts.pop(question.id, None)
-            self._tell(Refused(error, question.sequence, question.text))
+            self._emit(Refused(error, question.sequence, question.text))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from saccade.limits import MOST_MESSAGE_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -15,7 +17,7 @@ class Bounds:
 
     packets: int = 8
     questions: int = 32
-    message_bytes: int = 1 << 20
+    message_bytes: int = MOST_MESSAGE_BYTES
     bytes: int = 1 << 18
     backlog_packets: int = 4
     backlog_bytes: int = 8192
@@ -35,8 +37,8 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """``unacknowledged_s``: age of the oldest packet that was said and not acknowledged, 0 where
-    there is none; ``waiting``: live packets that were not said; ``backlog``: packets on disk.
+    """``unacknowledged_s``: age of the oldest packet that was sent and not acknowledged, 0 where
+    there is none; ``waiting``: live packets that were not sent; ``backlog``: packets on disk.
     """
 
     streaming: bool

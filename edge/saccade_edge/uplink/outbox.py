@@ -1,4 +1,4 @@
-"""What the edge has said or has yet to say, until the cloud has settled it.
+"""What the edge has sent or has yet to send, until the cloud has settled it.
 
 Rules:
 
@@ -7,19 +7,19 @@ Rules:
 - A recording waits while there is no stream or no room: it can be read again. So does a camera
   without a spool: nothing is added while there is no stream, a frame that waits for one is old when
   it goes. With a spool a camera never waits.
-- With a spool a packet is on disk before it is said, and its row goes when the cloud has stored it
-  *and* its questions are answered. One that is not said within its deadline falls behind, see
-  `keeping`.
+- With a spool a packet is on disk before it is sent, and its row goes when the cloud has stored it
+  *and* its questions are answered. One that is not sent within its deadline falls behind, see
+  `spool_transfer`.
 - A packet that is held was captured while the link stood still. If that is over before the packet's
   deadline, it goes like any other live one.
-- That a packet may be said is on disk before it is, too. Where the cloud knows a packet that the
-  spool does not know as said, the spool was rolled back.
+- That a packet may be sent is on disk before it is, too. Where the cloud knows a packet that the
+  spool does not know as sent, the spool was rolled back.
 - The backlog goes when nothing live waits and little is unacknowledged, paced, a few at a time.
-- On a new stream everything that is live is said again; the cloud knows a packet by its identity,
-  so hearing it twice changes nothing. A new stream knows nothing of the old one's packets, so an
-  open question needs its packet said again.
-- The cloud is asked about packets that were said and not acknowledged; those that it has stored are
-  settled and not said again, unless questions about them are open.
+- On a new stream everything that is live is sent again; the cloud knows a packet by its identity,
+  so receiving it twice changes nothing. A new stream knows nothing of the old one's packets, so an
+  open question needs its packet sent again.
+- The cloud is asked about packets that were sent and not acknowledged; those that it has stored are
+  settled and not sent again, unless questions about them are open.
 """
 
 from __future__ import annotations
@@ -41,28 +41,31 @@ UNSTORED_PAUSE_S = 30.0  # a cloud whose store fails is not asked all the time
 
 
 class Outbox:
-    """Belongs to one event loop. ``said`` hears of every packet that is given out to be said,
-    ``kept`` of each that is not for now, and whether it is late.
+    """Belongs to one event loop. ``on_sent`` hears of every packet that is given out to be sent,
+    ``on_deferred`` of each that is not for now, and whether it is late.
     """
 
     def __init__(
         self,
         bounds: Bounds,
         spool: Spool | None = None,
-        said: Callable[[QueuedPacket], None] = lambda queued: None,
-        kept: Callable[[QueuedPacket, bool], None] = lambda queued, late: None,
+        on_sent: Callable[[QueuedPacket], None] = lambda queued: None,
+        on_deferred: Callable[[QueuedPacket, bool], None] = lambda queued, late: None,
     ) -> None:
         self._bounds = bounds
         self._spool = spool
-        self._said = said
-        self._kept = kept
+        self._on_sent = on_sent
+        self._on_deferred = on_deferred
         self._waits = spool is None or not bounds.live
         self._queues = Queues()
-        self._keeping = SpoolTransfer(
-            self._queues, spool, bounded=not self._waits, late=lambda queued: kept(queued, True)
+        self._spool_transfer = SpoolTransfer(
+            self._queues,
+            spool,
+            bounded=not self._waits,
+            late=lambda queued: on_deferred(queued, True),
         )
         self._in_flight = InFlight()
-        self._announced = 0  # packets up to this one may be said: the spool has written it down
+        self._marked_sent = 0  # packets up to this one may be sent: the spool has written it down
         self.pace = BacklogPace(bounds.backlog_bytes_per_s)
         self._streaming = False
         self._retired = False
@@ -77,7 +80,7 @@ class Outbox:
     @property
     def empty(self) -> bool:
         """Whether the cloud has all that was ever handed over, and has answered."""
-        return not self._queues.packets and self._keeping.waiting == 0
+        return not self._queues.packets and self._spool_transfer.waiting == 0
 
     @property
     def settled(self) -> bool:
@@ -85,14 +88,14 @@ class Outbox:
         return not self._queues.packets
 
     @property
-    def owed(self) -> Outstanding:
-        """What the cloud owes for what has been said."""
+    def outstanding(self) -> Outstanding:
+        """What the cloud owes for what has been sent."""
         queues = self._queues
-        unsaid = {queued.sequence for queued in (*queues.live, *queues.behind)}
-        said = [queued for queued in queues.packets.values() if queued.sequence not in unsaid]
+        unsent = {queued.sequence for queued in (*queues.live, *queues.behind)}
+        sent = [queued for queued in queues.packets.values() if queued.sequence not in unsent]
         return Outstanding(
-            sum(not queued.settled for queued in said),
-            sum(len(queued.questions) for queued in said),
+            sum(not queued.settled for queued in sent),
+            sum(len(queued.questions) for queued in sent),
         )
 
     @property
@@ -108,7 +111,7 @@ class Outbox:
             unacknowledged_bytes=self._in_flight.bytes,
             unacknowledged_s=self._in_flight.oldest_s,
             waiting=len(self._queues.live),
-            backlog=self._keeping.waiting,
+            backlog=self._spool_transfer.waiting,
         )
 
     def bound(self, packets: int, questions: int, message_bytes: int = 0) -> None:
@@ -124,19 +127,19 @@ class Outbox:
     async def add(self, queued: QueuedPacket) -> None:
         """Wait for room, keep a packet on disk if there is one, and queue it."""
         await self.room(len(queued.questions))
-        saying = self._streaming
-        await self._keeping.put(queued, saying=saying)
-        if saying:
-            self._announced = max(self._announced, queued.sequence)
+        sending = self._streaming
+        await self._spool_transfer.put(queued, sending=sending)
+        if sending:
+            self._marked_sent = max(self._marked_sent, queued.sequence)
         async with self._changed:
             self._queues.add(queued)
             if queued.deadline_s < time.monotonic():
-                self._keeping.fall_behind(queued)
+                self._spool_transfer.fall_behind(queued)
             else:
                 self._queues.live.append(queued)
                 if queued.held or not self._streaming:
-                    self._kept(queued, False)
-                self._keeping.make_room()
+                    self._on_deferred(queued, False)
+                self._spool_transfer.make_room()
             self._changed.notify_all()
 
     async def next(
@@ -145,8 +148,8 @@ class Outbox:
         """The next message to say, once this stream has room for it; None after ``close``."""
         message = await self._next(in_flight, open_questions)
         # One that was added while the stream began is not announced yet.
-        if message is not None and message.packet.sequence > self._announced:
-            await self._announce(message.packet.sequence)
+        if message is not None and message.packet.sequence > self._marked_sent:
+            await self._mark_sent(message.packet.sequence)
         return message
 
     async def _next(
@@ -159,11 +162,11 @@ class Outbox:
                 await self._changed.wait()
             return None
 
-    async def _announce(self, sequence: int) -> None:
-        """Packets up to this one may be said. A disk that fails is not waited for."""
+    async def _mark_sent(self, sequence: int) -> None:
+        """Packets up to this one may be sent. A disk that fails is not waited for."""
         if self._spool is not None:
-            await self._spool.saying(sequence)
-        self._announced = max(self._announced, sequence)
+            await self._spool.mark_sent(sequence)
+        self._marked_sent = max(self._marked_sent, sequence)
 
     async def drained(self) -> None:
         """Wait until the cloud owes nothing, or after ``retire`` nothing that it can still send."""
@@ -171,22 +174,22 @@ class Outbox:
             await self._changed.wait_for(self._is_drained)
 
     async def retire(self) -> None:
-        """What is on disk stays there: only what has been said, or is live, is waited for."""
+        """What is on disk stays there: only what has been sent, or is live, is waited for."""
         async with self._changed:
             self._retired = self._spool is not None
-            for queued in [p for p in self._queues.behind if p.kept]:
-                self._keeping.forget(queued)
+            for queued in [p for p in self._queues.behind if p.on_disk]:
+                self._spool_transfer.forget(queued)
             self._changed.notify_all()
 
     async def close(self) -> None:
-        """Nothing more is said."""
+        """Nothing more is sent."""
         async with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def abandon(self) -> None:
         """The end: what is in memory alone is lost, and counted."""
-        self._keeping.abandon()
+        self._spool_transfer.abandon()
 
     async def settle(self, sequence: int, *, stored: bool = True) -> QueuedPacket | None:
         """The cloud acknowledged a packet. Without a spool there is nothing to try again from."""
@@ -205,7 +208,7 @@ class Outbox:
             self._in_flight.settled(sequence)
             queued = self._queues.packets.get(sequence)
             if queued is not None:
-                self._keeping.end(queued, refused(code))
+                self._spool_transfer.end(queued, refused(code))
             self._changed.notify_all()
             return list(queued.questions.values()) if queued else []
 
@@ -228,9 +231,9 @@ class Outbox:
                 self._stored_already(sequence)
             for queued in list(self._queues.packets.values()):
                 self._requeue(queued)
-            messages = self._queues.say_all_again()
+            messages = self._queues.send_all_again()
             newest = max((queued.sequence for queued in self._queues.live), default=0)
-        await self._announce(newest)
+        await self._mark_sent(newest)
         async with self._changed:
             self._streaming = True
             self._changed.notify_all()
@@ -244,27 +247,27 @@ class Outbox:
     def renew(self) -> None:
         """A new identity: the cloud knows nothing under it."""
         self._in_flight.forget_doubts()
-        self._announced = 0
+        self._marked_sent = 0
 
-    def kept_late(self, sequence: int) -> bool:
+    def stored_late(self, sequence: int) -> bool:
         """A packet is on disk after all; whether it is still in memory."""
         queued = self._queues.packets.get(sequence)
         if queued is not None:
-            queued.unkept = None
+            queued.disk_fault = None
         return queued is not None
 
     async def tend(self) -> None:
         """With a spool, several times a second: age, retries, the backlog's next page."""
         async with self._changed:
-            self._keeping.late_fall_behind()
+            self._spool_transfer.late_fall_behind()
             self._changed.notify_all()
-        await self._keeping.rescue()
+        await self._spool_transfer.rescue()
         if self._wants_page():
-            entries = await self._keeping.page()
-            self._announced = max(self._announced, *(entry.sequence for entry in entries), 0)
+            entries = await self._spool_transfer.page()
+            self._marked_sent = max(self._marked_sent, *(entry.sequence for entry in entries), 0)
             async with self._changed:
                 for entry in entries:
-                    self._keeping.fetched(entry, self._bounds.message_bytes)
+                    self._spool_transfer.fetched(entry, self._bounds.message_bytes)
                 self._changed.notify_all()
 
     def _wants_page(self) -> bool:
@@ -272,7 +275,7 @@ class Outbox:
             self._streaming
             and not (self._retired or self._closed)
             and self.pace.allows()
-            and self._keeping.wants_page()
+            and self._spool_transfer.wants_page()
         )
 
     def _pick(
@@ -288,9 +291,9 @@ class Outbox:
         queued = self._pick_live() if queues.live else self._pick_behind()
         if queued is None:
             return None
-        self._in_flight.said(queued.sequence, queued.size)
-        queues.said(queued)
-        self._said(queued)
+        self._in_flight.sent(queued.sequence, queued.size)
+        queues.sent(queued)
+        self._on_sent(queued)
         return vision_pb2.EdgeMessage(packet=queued.packet)
 
     def _pick_live(self) -> QueuedPacket | None:
@@ -330,21 +333,21 @@ class Outbox:
             queued.settled = True
             self._review(queued)
         else:
-            self._keeping.stored_already(sequence)
+            self._spool_transfer.stored_already(sequence)
 
     def _requeue(self, queued: QueuedPacket) -> None:
         """On a new stream: what is late waits for the link to be idle."""
         queued.unstored = False
         if queued.deadline_s < time.monotonic():
-            self._keeping.fall_behind(queued)
+            self._spool_transfer.fall_behind(queued)
 
     def _review(self, queued: QueuedPacket) -> None:
-        """Once its questions are answered, a packet is done, or has to be said again."""
+        """Once its questions are answered, a packet is done, or has to be sent again."""
         if queued.questions:
             return
         if queued.settled:
-            self._keeping.end(queued, Fate.DELIVERED.value)
+            self._spool_transfer.end(queued, Fate.DELIVERED.value)
         elif queued.unstored:
             self.pace.pause(UNSTORED_PAUSE_S)
             queued.unstored = False
-            self._keeping.fall_behind(queued)
+            self._spool_transfer.fall_behind(queued)

@@ -1,4 +1,4 @@
-"""The packets and questions in memory, in the order in which they are said."""
+"""The packets and questions in memory, in the order in which they are sent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ MOST_BYTES_IN_MEMORY = 4 << 20
 
 
 class Queues:
-    """``packets``: all by sequence, said or not; ``live`` and ``behind``: those not said;
-    ``asked``: open questions by id; ``asking``: those whose packet has been said, and they not.
+    """``packets``: all by sequence, sent or not; ``live`` and ``behind``: those not sent;
+    ``asked``: open questions by id; ``asking``: those whose packet has been sent, and they not.
     """
 
     def __init__(self) -> None:
@@ -47,11 +47,11 @@ class Queues:
         del queued.questions[question_id]
         return question, queued
 
-    def said(self, queued: QueuedPacket) -> None:
+    def sent(self, queued: QueuedPacket) -> None:
         """Its questions are next."""
         self.asking.extend(queued.questions.values())
 
-    def say_all_again(self) -> int:
+    def send_all_again(self) -> int:
         """On a new stream; how many messages are live."""
         self.asking.clear()
         self.live = deque(p for p in self.packets.values() if p.live)
@@ -70,13 +70,13 @@ class Queues:
 
     @property
     def owing(self) -> int:
-        """Packets of the backlog that were said, and are not done."""
+        """Packets of the backlog that were sent, and are not done."""
         return sum(not queued.live for queued in self.packets.values()) - len(self.behind)
 
     @property
-    def kept(self) -> int:
+    def on_disk(self) -> int:
         """Packets that are on disk as well."""
-        return sum(queued.kept for queued in self.packets.values())
+        return sum(queued.on_disk for queued in self.packets.values())
 
 
 def too_much(packets: Collection[QueuedPacket]) -> bool:

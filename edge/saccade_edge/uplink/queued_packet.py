@@ -26,7 +26,7 @@ class OpenQuestion:
         return self.question.text
 
     def message(self) -> vision_pb2.Question:
-        """As it is said."""
+        """As it is sent."""
         turns, generation = self.question.at_hand(self.sequence).to_wire()
         return vision_pb2.Question(id=self.id, turns=turns, generation=generation)
 
@@ -36,8 +36,8 @@ class QueuedPacket:
     """A packet and its open questions by id, in the order in which they were asked.
 
     ``deadline_s``: monotonic time until which it is live. ``entry``: as the spool keeps it, None
-    without a spool; ``unkept``: why it is not on disk although there is a spool. ``point``: its
-    operating point, None where that is not known: it comes from the disk. ``held``: it is not said
+    without a spool; ``disk_fault``: why it is not on disk although there is a spool. ``point``: its
+    operating point, None where that is not known: it comes from the disk. ``held``: it is not sent
     while the link stands still.
     """
 
@@ -45,7 +45,7 @@ class QueuedPacket:
     questions: dict[int, OpenQuestion] = field(default_factory=dict)
     deadline_s: float = math.inf
     entry: Entry | None = None
-    unkept: Fate | None = None
+    disk_fault: Fate | None = None
     point: int | None = None
     live: bool = True
     held: bool = False
@@ -61,9 +61,9 @@ class QueuedPacket:
         return self.packet.sequence
 
     @property
-    def kept(self) -> bool:
+    def on_disk(self) -> bool:
         """Whether it is on disk."""
-        return self.entry is not None and self.unkept is None
+        return self.entry is not None and self.disk_fault is None
 
     @classmethod
     def of(cls, entry: Entry) -> QueuedPacket:

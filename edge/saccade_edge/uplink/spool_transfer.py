@@ -48,46 +48,48 @@ class SpoolTransfer:
         """Packets on disk."""
         return self._spool.waiting if self._spool else 0
 
-    async def put(self, queued: QueuedPacket, *, saying: bool) -> None:
-        """To the disk, where there is one. ``saying``: it may be said once it is there."""
+    async def put(self, queued: QueuedPacket, *, sending: bool) -> None:
+        """To the disk, where there is one. ``sending``: it may be sent once it is there."""
         if self._spool is not None and queued.entry is not None:
-            queued.unkept = await self._spool.put(queued.entry, saying=saying)
+            queued.disk_fault = await self._spool.put(queued.entry, sending=sending)
 
     def fall_behind(self, queued: QueuedPacket) -> None:
         """It is not for now any more."""
         if queued.live:
             self._late(queued)
         queued.live = False
-        if queued.kept:
+        if queued.on_disk:
             self.forget(queued)
         elif queued not in self._queues.behind:
             self._queues.behind.append(queued)
             self.make_room()
 
     def late_fall_behind(self) -> None:
-        """All that were not said within their deadline."""
+        """All that were not sent within their deadline."""
         now_s = time.monotonic()
         for queued in [p for p in self._queues.live if p.deadline_s < now_s]:
             self._queues.live.remove(queued)
             self.fall_behind(queued)
 
     def make_room(self) -> None:
-        """Memory is bounded: the oldest live packet falls behind, the oldest unkept one is lost."""
+        """Memory is bounded: the oldest live packet falls behind, and of those
+        that no disk takes the oldest is lost.
+        """
         if not self._bounded:
             return
         while too_much(self._queues.live):
             self.fall_behind(self._queues.live.popleft())
-        unkept = deque(p for p in self._queues.behind if p.unkept is not None)
-        while too_much(unkept):
-            lost = unkept.popleft()
-            self._lose(lost, lost.unkept or Fate.IO_ERROR)
+        only_here = deque(p for p in self._queues.behind if p.disk_fault is not None)
+        while too_much(only_here):
+            lost = only_here.popleft()
+            self._lose(lost, lost.disk_fault or Fate.IO_ERROR)
 
     def end(self, queued: QueuedPacket, counter: str) -> None:
         """A packet ended; its counter says how."""
         self._queues.remove(queued)
         if self._spool is None:
             return
-        if queued.kept:
+        if queued.on_disk:
             self._spool.settle(queued.sequence, counter)
         else:
             self._spool.count(counter)
@@ -101,8 +103,8 @@ class SpoolTransfer:
     def abandon(self) -> None:
         """The end: what is in memory alone is lost, and counted."""
         for queued in list(self._queues.packets.values()):
-            if queued.unkept is not None:
-                self._lose(queued, queued.unkept)
+            if queued.disk_fault is not None:
+                self._lose(queued, queued.disk_fault)
 
     def stored_already(self, sequence: int) -> None:
         """The cloud has a packet that is not in memory."""
@@ -115,11 +117,11 @@ class SpoolTransfer:
         return (
             len(queues.behind) < PAGE_PACKETS // 2
             and len(queues.packets) < 4 * MOST_IN_MEMORY
-            and self.waiting > queues.kept
+            and self.waiting > queues.on_disk
         )
 
     async def page(self) -> list[Entry]:
-        """The next of the backlog; the spool has noted that they may be said."""
+        """The next of the backlog; the spool has noted that they may be sent."""
         return [] if self._spool is None else await self._spool.page(PAGE_PACKETS, PAGE_BYTES)
 
     def fetched(self, entry: Entry, most_bytes: int) -> None:
@@ -142,22 +144,22 @@ class SpoolTransfer:
         spool, packets = self._spool, self._queues.packets
         if spool is None or spool.trouble is not None:
             return
-        for queued in [p for p in packets.values() if p.unkept is not None]:
+        for queued in [p for p in packets.values() if p.disk_fault is not None]:
             if queued.entry is None or queued.sequence not in packets:
                 continue
-            writing = asyncio.ensure_future(spool.put(queued.entry, saying=True, again=True))
+            writing = asyncio.ensure_future(spool.put(queued.entry, sending=True, again=True))
             try:
                 await asyncio.shield(writing)
             finally:
                 # Also where we are cancelled: a packet that came to the disk must not be counted
                 # as one that only memory had.
                 await asyncio.wait({writing})
-                queued.unkept = writing.result()
-                if queued.kept and queued.sequence not in packets:
+                queued.disk_fault = writing.result()
+                if queued.on_disk and queued.sequence not in packets:
                     spool.forget(queued.sequence)  # it ended, and was counted, meanwhile
-            if queued.unkept is not None:
+            if queued.disk_fault is not None:
                 return
 
-    def _lose(self, queued: QueuedPacket, unkept: Fate) -> None:
+    def _lose(self, queued: QueuedPacket, disk_fault: Fate) -> None:
         """Nobody has it any more; the cloud may, and only answers are missing."""
-        self.end(queued, (Fate.DELIVERED if queued.settled else unkept).value)
+        self.end(queued, (Fate.DELIVERED if queued.settled else disk_fault).value)

@@ -93,7 +93,7 @@ class UplinkSettings:
 class Uplink:
     """``run`` talks to the cloud; meanwhile ``send`` hands over packets and ``finish`` ends it.
 
-    ``tell`` hears every event, in the event loop. ``identity`` says what packets are relative to:
+    ``emit`` hears every event, in the event loop. ``identity`` says what packets are relative to:
     the spool's where there is one, else a new one.
     """
 
@@ -101,15 +101,15 @@ class Uplink:
         self,
         settings: UplinkSettings,
         bundle: Bundle,
-        tell: Callable[[UplinkEvent | SpoolEvent], None],
+        emit: Callable[[UplinkEvent | SpoolEvent], None],
         spool: Spool | None = None,
     ) -> None:
         self._settings = settings
         self._digest = bundle.token_digest
-        self._tell = tell
+        self._emit = emit
         self._spool = spool
         self._limits = Limits.of(bundle.manifest)
-        self._outbox = Outbox(_bounds(settings), spool, self._said, self._kept)
+        self._outbox = Outbox(_bounds(settings), spool, self._on_sent, self._on_deferred)
         self._ids = itertools.count(1)
         self._finishing = asyncio.Event()
         self._renewed = asyncio.Event()
@@ -118,7 +118,7 @@ class Uplink:
             settings.device, secrets.randbits(64), time.time_ns() // NS_PER_MS, settings.cameras
         )
         if spool is not None:
-            spool.listen(self._spool_told, self._outbox.kept_late)
+            spool.listen(self._on_spool_event, self._outbox.stored_late)
 
     @property
     def identity(self) -> Identity:
@@ -131,9 +131,9 @@ class Uplink:
         return self._outbox.settled
 
     @property
-    def owed(self) -> Outstanding:
+    def outstanding(self) -> Outstanding:
         """What the cloud owes for what was sent."""
-        return self._outbox.owed
+        return self._outbox.outstanding
 
     @property
     def state(self) -> LinkState:
@@ -157,7 +157,7 @@ class Uplink:
         Raises ``LimitExceeded`` or ``QuestionError`` for what the cloud would refuse.
         """
         if self._settings.packet_key is not None:
-            packet.tag = bytes(TAG_BYTES)  # its size counts; what it is, is known when it is said
+            packet.tag = bytes(TAG_BYTES)  # its size counts; what it is, is known when it is sent
         check("bytes in a packet", packet.ByteSize(), self._limits.message_bytes)
         wanted = list(map(as_question, questions))
         for question in wanted:
@@ -178,7 +178,7 @@ class Uplink:
     async def finish(self, drain_s: float, *, retire: bool = False) -> bool:
         """Wait for what the cloud owes, at most ``drain_s``, then say bye; whether all came.
 
-        ``retire``: what is on disk stays there, only what has been said is waited for.
+        ``retire``: what is on disk stays there, only what has been sent is waited for.
         """
         if retire:
             await self._outbox.retire()
@@ -211,11 +211,11 @@ class Uplink:
 
     async def _try(self, backoff: Backoff) -> None:
         try:
-            await self._converse(backoff)
+            await self._connect_once(backoff)
         except _MENDABLE as error:
             await self._pause(error, backoff.next_s())
 
-    async def _converse(self, backoff: Backoff) -> None:
+    async def _connect_once(self, backoff: Backoff) -> None:
         """One connection, from its first to its last byte."""
         settings = self._settings
         channel = open_channel(
@@ -229,16 +229,16 @@ class Uplink:
             ready = wait_ready(channel, settings.cloud, timeout_s, settings.tls)
             if not await self._ready(ready):
                 return
-            await self._talk(VisionStub(channel).Connect(), backoff)
+            await self._run_stream(VisionStub(channel).Connect(), backoff)
 
-    async def _talk(self, call: Call, backoff: Backoff) -> None:
+    async def _run_stream(self, call: Call, backoff: Backoff) -> None:
         self._renewed.clear()
-        hearing = CloudMessageHandler(
-            self._outbox, self._tell, self.identity.cameras, self.identity.epoch_unix_ms
+        handler = CloudMessageHandler(
+            self._outbox, self._emit, self.identity.cameras, self.identity.epoch_unix_ms
         )
-        talk = UplinkStream(call, self._outbox, hearing.hear, self._sign)
-        hearing.said_s = talk.said_s
-        welcome = await talk.greet(self._hello())
+        stream = UplinkStream(call, self._outbox, handler.handle, self._sign)
+        handler.sent_s = stream.sent_s
+        welcome = await stream.greet(self._hello())
         self._check_known(welcome.resume_after)
         self._limits = self._limits.agreed(welcome.limits)
         limits = self._limits
@@ -246,16 +246,16 @@ class Uplink:
         resent = await self._outbox.rewind(welcome.stored)
         backoff.reset()
         backlog = self._spool.waiting if self._spool else 0
-        self._tell(Connected(self._settings.cloud, resent, backlog))
+        self._emit(Connected(self._settings.cloud, resent, backlog))
         try:
-            await self._hold(talk)
+            await self._hold(stream)
         finally:
             self._outbox.suspend()
             self._connected_s = time.monotonic()
 
-    async def _hold(self, talk: UplinkStream) -> None:
-        """Until the conversation's end, or until another identity has to be said."""
-        holding = asyncio.ensure_future(talk.hold())
+    async def _hold(self, stream: UplinkStream) -> None:
+        """Until the stream's end, or until another identity has to be sent."""
+        holding = asyncio.ensure_future(stream.hold())
         renewing = asyncio.ensure_future(self._renewed.wait())
         try:
             await first_done(holding, renewing)
@@ -278,7 +278,7 @@ class Uplink:
         )
 
     def _sign(self, packet: tokens_pb2.FramePacket) -> None:
-        """As it is said: a packet of the spool may go under another boot than it was made for."""
+        """As it is sent: a packet of the spool may go under another boot than it was made for."""
         key, identity = self._settings.packet_key, self.identity
         if key is None:
             packet.ClearField("tag")
@@ -289,37 +289,37 @@ class Uplink:
         packet.tag = tag_of(packet, session, key)
 
     def _check_known(self, resume_after: int) -> None:
-        """Raises ``RemoteError`` where the cloud knows packets that we never said: the spool was
+        """Raises ``RemoteError`` where the cloud knows packets that we never sent: the spool was
         restored from an older copy, and what is new here would be taken for what is known there.
         The next try is under another identity.
         """
-        if self._spool is None or resume_after <= self._spool.said_until:
+        if self._spool is None or resume_after <= self._spool.sent_until:
             return
-        told = f"the cloud has packet {resume_after}, the spool has said {self._spool.said_until}"
+        told = f"the cloud has packet {resume_after}, the spool has noted {self._spool.sent_until}"
         self._spool.reborn(told)
         self._outbox.renew()
         raise RemoteError(told)
 
-    def _said(self, queued: QueuedPacket) -> None:
+    def _on_sent(self, queued: QueuedPacket) -> None:
         if queued.live:
-            self._tell(PacketSent(queued.sequence, queued.size, True, queued.point))
+            self._emit(PacketSent(queued.sequence, queued.size, True, queued.point))
             return
         captured_ms = self.identity.epoch_unix_ms + queued.packet.captured_ms
         size = _frame_size(queued.packet, self._limits)
-        self._tell(
+        self._emit(
             PacketSent(
                 queued.sequence, queued.size, False, size=size, captured_ns=captured_ms * NS_PER_MS
             )
         )
 
-    def _kept(self, queued: QueuedPacket, late: bool) -> None:
-        self._tell(PacketDeferred(queued.sequence, queued.kept, late))
+    def _on_deferred(self, queued: QueuedPacket, late: bool) -> None:
+        self._emit(PacketDeferred(queued.sequence, queued.on_disk, late))
 
-    def _spool_told(self, event: SpoolEvent) -> None:
+    def _on_spool_event(self, event: SpoolEvent) -> None:
         if isinstance(event, SpoolReborn):
             self._outbox.renew()
             self._renewed.set()
-        self._tell(event)
+        self._emit(event)
 
     def _next_id(self) -> int:
         return next(self._ids) if self._spool is None else self._spool.next_question()
@@ -369,7 +369,7 @@ class Uplink:
         waited_s = time.monotonic() - self._connected_s
         if waited_s + pause_s > self._settings.patience_s:
             raise error
-        self._tell(ConnectionLost(error, pause_s))
+        self._emit(ConnectionLost(error, pause_s))
         try:
             await within(pause_s, self._finishing.wait())
         except asyncio.TimeoutError:

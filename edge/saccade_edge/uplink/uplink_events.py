@@ -11,7 +11,7 @@ from saccade.types import Probability, Timing
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The cloud welcomed this edge; ``resent`` messages are said again on the new stream,
+    """The cloud welcomed this edge; ``resent`` messages are sent again on the new stream,
     ``backlog`` packets wait in the spool.
     """
 

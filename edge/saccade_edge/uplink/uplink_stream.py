@@ -24,23 +24,23 @@ BYE_TIMEOUT_S = 2.0
 
 
 class UplinkStream:
-    """``hear`` gets every message of the cloud once the session's rules have passed it; ``sign``
-    gives each packet its tag, right before it is said.
+    """``handle`` gets every message of the cloud once the session's rules have passed it; ``sign``
+    gives each packet its tag, right before it is sent.
     """
 
     def __init__(
         self,
         call: Call,
         outbox: Outbox,
-        hear: Callable[[pb.CloudMessage], Awaitable[None]],
+        handle: Callable[[pb.CloudMessage], Awaitable[None]],
         sign: Callable[[tokens_pb2.FramePacket], None] = lambda packet: None,
     ) -> None:
         self._sign = sign
         self._call = call
         self._outbox = outbox
-        self._hear = hear
+        self._handle = handle
         self._session = Session(Role.EDGE)
-        self.said_s: dict[int, float] = {}  # sequence -> monotonic time of its packet
+        self.sent_s: dict[int, float] = {}  # sequence -> monotonic time of its packet
 
     async def greet(self, hello: pb.Hello) -> pb.Welcome:
         """Say hello, hear welcome.
@@ -48,8 +48,8 @@ class UplinkStream:
         Raises ``DigestMismatch``, ``VersionMismatch``, ``Unreachable``, or what the cloud says.
         """
         try:
-            await self._say(pb.EdgeMessage(hello=hello))
-            message = await within(WELCOME_TIMEOUT_S, self._listen_once())
+            await self._send(pb.EdgeMessage(hello=hello))
+            message = await within(WELCOME_TIMEOUT_S, self._receive_one())
         except asyncio.TimeoutError:
             raise Unreachable(f"no welcome within {WELCOME_TIMEOUT_S:g} s") from None
         welcome = message.welcome
@@ -65,52 +65,52 @@ class UplinkStream:
         return welcome
 
     async def hold(self) -> None:
-        """Speak and listen until bye is said and the cloud has ended the stream.
+        """Send and receive until bye is sent and the cloud has ended the stream.
 
         Raises ``SaccadeError`` when it ends otherwise.
         """
-        speaking = asyncio.ensure_future(self._speak())
-        listening = asyncio.ensure_future(self._listen())
+        sending = asyncio.ensure_future(self._send_all())
+        receiving = asyncio.ensure_future(self._receive_all())
         try:
-            await first_done(speaking, listening)
-            if not listening.done():
-                speaking.result()  # an error of ours ends it all; bye leaves the cloud some time
-                await asyncio.wait({listening}, timeout=BYE_TIMEOUT_S)
-            if listening.done():
-                listening.result()
+            await first_done(sending, receiving)
+            if not receiving.done():
+                sending.result()  # an error of ours ends it all; bye leaves the cloud some time
+                await asyncio.wait({receiving}, timeout=BYE_TIMEOUT_S)
+            if receiving.done():
+                receiving.result()
         finally:
-            await end(speaking, listening)
+            await end(sending, receiving)
 
-    async def _speak(self) -> None:
+    async def _send_all(self) -> None:
         """Say what the outbox has, and bye when it is closed."""
         session = self._session
         try:
             while message := await self._outbox.next(session.in_flight, session.questions):
-                await self._say(message)
-            await self._say(pb.EdgeMessage(bye=pb.Bye(reason="done")))
+                await self._send(message)
+            await self._send(pb.EdgeMessage(bye=pb.Bye(reason="done")))
             await self._call.done_writing()
         except (grpc.RpcError, asyncio.InvalidStateError):
             # The stream is broken. Why, the listener is told.
             await asyncio.Event().wait()
 
-    async def _say(self, message: pb.EdgeMessage) -> None:
+    async def _send(self, message: pb.EdgeMessage) -> None:
         self._session.send(message)
         if message.WhichOneof("kind") == "packet":
             self._sign(message.packet)
-            self.said_s[message.packet.sequence] = time.monotonic()
+            self.sent_s[message.packet.sequence] = time.monotonic()
         await self._call.write(message)
 
-    async def _listen(self) -> None:
+    async def _receive_all(self) -> None:
         while True:
             try:
-                message = await self._listen_once()
+                message = await self._receive_one()
             except EOFError:
                 if self._session.state is State.LEAVING:
                     return
                 raise Unreachable("the cloud ended the stream") from None
-            await self._hear(message)
+            await self._handle(message)
 
-    async def _listen_once(self) -> pb.CloudMessage:
+    async def _receive_one(self) -> pb.CloudMessage:
         try:
             message = await self._call.read()
         except grpc.RpcError as error:

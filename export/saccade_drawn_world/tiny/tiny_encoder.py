@@ -105,7 +105,7 @@ class Encoder(nn.Module):
         """uint8 [B, H, W, 3] -> features [B, T, out], saliency [B, L, heads, T], keys [B, T, dk],
         cls [B, dim].
         """
-        pixels = views.permute(0, 3, 1, 2).float() * (1 / 255)
+        pixels = views.float().permute(0, 3, 1, 2) * (1 / 255)
         return self.think(self.look(pixels))
 
     def look(self, pixels: Tensor) -> Tensor:

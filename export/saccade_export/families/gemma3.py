@@ -71,15 +71,17 @@ class Adapter:
         return TokenSpec((main,), "after average pooling, before norm and projection")
 
     def prompt(self) -> PromptSpec:
-        # The template writes the token that begins an image; the processor puts text around it.
+        # The template writes the token that begins an image for all of it.
+        token = parts.token_name(self.checkpoint, self.config.image_token_id)
         begin = parts.token_name(self.checkpoint, self.config.boi_token_index)
         end = parts.token_name(self.checkpoint, self.config.eoi_token_index)
         return PromptSpec(
             chat_template=TEMPLATE,
-            image=ImageSpec(token=begin, before=f"\n\n{begin}", after=f"{end}\n\n"),
+            image=ImageSpec(token, placeholder=begin, before=f"\n\n{begin}", after=f"{end}\n\n"),
             stop=parts.stop_tokens(self.checkpoint),
             attention="bidirectional",
             region_intro=parts.REGION_INTRO,
+            template_args={"bos_token": str(self.checkpoint.tokenizer.bos_token)},
         )
 
     def template(self) -> str:

@@ -104,7 +104,7 @@ class Adapter:
         return parts.main_part(self.checkpoint, self.dim, "pixel shuffle")
 
     def template(self) -> str:
-        return self.checkpoint.chat_template()
+        return parts.template(self.checkpoint)
 
     def prompt(self) -> PromptSpec:
         tokenizer = self.checkpoint.tokenizer
@@ -119,5 +119,5 @@ class Adapter:
             image=image,
             stop=parts.stop_tokens(self.checkpoint),
             region_intro=parts.REGION_INTRO,
-            bos=parts.added_bos(self.checkpoint),
+            template_args=parts.template_args(self.checkpoint),
         )

@@ -86,7 +86,7 @@ class Adapter:
         return parts.main_part(self.checkpoint, self.dim, "the vision tower's chosen layer")
 
     def template(self) -> str:
-        return self.checkpoint.chat_template()
+        return parts.template(self.checkpoint)
 
     def prompt(self) -> PromptSpec:
         token = parts.token_name(self.checkpoint, self.config.image_token_id)
@@ -95,7 +95,7 @@ class Adapter:
             image=ImageSpec(token=token),
             stop=parts.stop_tokens(self.checkpoint),
             region_intro=parts.REGION_INTRO,
-            bos=parts.added_bos(self.checkpoint),
+            template_args=parts.template_args(self.checkpoint),
         )
 
 

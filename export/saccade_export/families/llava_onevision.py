@@ -77,6 +77,6 @@ class Adapter(llava.Adapter):
             image=ImageSpec(token=token, separator=NEWLINE, separator_alone=True),
             stop=parts.stop_tokens(self.checkpoint),
             region_intro=parts.REGION_INTRO,
-            bos=parts.added_bos(self.checkpoint),
+            template_args=parts.template_args(self.checkpoint),
             vectors={NEWLINE: vector_file(NEWLINE)},
         )

@@ -77,7 +77,10 @@ class Adapter:
             stop=parts.stop_tokens(self.checkpoint),
             attention="prefix",
             region_intro=parts.REGION_INTRO,
-            template_args={"image_token": token},
+            template_args={
+                "bos_token": str(self.checkpoint.tokenizer.bos_token),
+                "image_token": token,
+            },
         )
 
     def template(self) -> str:

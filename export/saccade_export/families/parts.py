@@ -11,6 +11,7 @@ from saccade_export.checkpoint import Checkpoint
 
 # Numbers of Pillow's filters, as configurations write them.
 RESAMPLES = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+BOS = "bos_token"
 REGION_INTRO = "Region {number}, {label}, {place}:"
 
 
@@ -74,11 +75,23 @@ def stop_tokens(checkpoint: Checkpoint) -> tuple[str, ...]:
     return stops
 
 
-def added_bos(checkpoint: Checkpoint) -> str:
-    """The token that the tokenizer puts before a prompt by itself; empty where it puts none."""
+def template(checkpoint: Checkpoint) -> str:
+    """The chat template; it writes the token that the tokenizer would have put first by itself."""
+    text = checkpoint.chat_template()
+    return "{{ bos_token }}" + text if _adds_bos(checkpoint) and BOS not in text else text
+
+
+def template_args(checkpoint: Checkpoint) -> dict[str, str]:
+    """Variables that transformers gives to templates."""
+    tokenizer = checkpoint.tokenizer
+    named = {name: getattr(tokenizer, name) for name in (BOS, "eos_token", "unk_token")}
+    return {name: str(token) for name, token in named.items() if token}
+
+
+def _adds_bos(checkpoint: Checkpoint) -> bool:
     tokenizer = checkpoint.tokenizer
     first = tokenizer("a").input_ids[:1]
-    return str(tokenizer.bos_token) if first == [tokenizer.bos_token_id] else ""
+    return tokenizer.bos_token_id is not None and first == [tokenizer.bos_token_id]
 
 
 def token_name(checkpoint: Checkpoint, number: int) -> str:

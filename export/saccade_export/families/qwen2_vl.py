@@ -80,7 +80,10 @@ class Adapter:
     def prompt(self) -> PromptSpec:
         return PromptSpec(
             chat_template=TEMPLATE,
-            image=ImageSpec(token=parts.token_name(self.checkpoint, self.config.image_token_id)),
+            image=ImageSpec(
+                parts.token_name(self.checkpoint, self.config.image_token_id),
+                opening=parts.token_name(self.checkpoint, self.config.vision_start_token_id),
+            ),
             stop=parts.stop_tokens(self.checkpoint),
             positions=self.positions,
             region_intro=parts.REGION_INTRO,

@@ -53,6 +53,10 @@ def export_language(
     tensors, matrices = ModelTensors(source), Matrices(numbers)
     ropes = {kind: read_rope(config, kind, shape) for kind in sorted(set(shape.kinds))}
     options = options or DecoderOptions()
+    if getattr(config, "use_bidirectional_attention", None) and not options.bidirectional:
+        raise BundleError(
+            f"the {config.model_type!r} model looks ahead: the decoder must be bidirectional"
+        )
     if options.deepstack > shape.layers:
         raise BundleError(f"{options.deepstack} deepstack rows for {shape.layers} layers")
     folder.mkdir(parents=True, exist_ok=True)

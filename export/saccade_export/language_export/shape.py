@@ -92,8 +92,6 @@ def read_shape(config: PreTrainedConfig) -> LanguageShape:
             f"language models of type {config.model_type!r} cannot be exported, "
             f"only {', '.join(sorted(TYPES))}"
         )
-    if getattr(config, "use_bidirectional_attention", None):
-        raise BundleError("a language model that looks ahead everywhere cannot be exported")
     layers, heads = _size(config, "num_hidden_layers"), _size(config, "num_attention_heads")
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
     if heads % kv_heads:

@@ -14,7 +14,7 @@ from saccade.answer_probability import mean_and_least, probability_of
 from saccade.bundle import Bundle
 from saccade.client.packet_encoder import EPOCH_UNIX_MS, EncodedQuestion
 from saccade.errors import QuestionError, RemoteError, SaccadeError, Unreachable
-from saccade.limits import Limits
+from saccade.limits import MOST_MESSAGE_BYTES, Limits, check
 from saccade.session import PROTOCOL
 from saccade.text import host_name
 from saccade.tls import ClientTls
@@ -25,13 +25,20 @@ from saccade.v1 import fleet_pb2
 from saccade.v1 import vision_pb2 as pb
 from saccade.wire_errors import from_rpc
 
-# An InferRequest holds a hello and a question beside its packets.
-MESSAGE_BYTES = 4 * Limits().message_bytes + 64 * 1024
+# An InferRequest holds a hello and a question beside its packets, which `infer_request` bounds by
+# what the bundle allows.
+ENVELOPE_BYTES = 64 * 1024
+MESSAGE_BYTES = MOST_MESSAGE_BYTES + ENVELOPE_BYTES
 _MAX_INT64 = (1 << 63) - 1
 
 
 def infer_request(bundle: Bundle, asked: EncodedQuestion) -> pb.InferRequest:
-    """One question about pictures, with all that the cloud needs to understand it."""
+    """One question about pictures, with all that the cloud needs to understand it.
+
+    Raises ``LimitExceeded`` for pictures that are too much for one message.
+    """
+    most_bytes = Limits.of(bundle.manifest).message_bytes
+    check("bytes in the packets of a question", asked.packet_bytes, most_bytes)
     hello = pb.Hello(
         protocol=PROTOCOL,
         device=host_name(),
@@ -119,7 +126,7 @@ class AnswerAssembler:
         self._texts: list[str] = []
         self._last: pb.InferReply | fleet_pb2.AskReply | None = None
 
-    def hear(self, reply: pb.InferReply | fleet_pb2.AskReply) -> str:
+    def add(self, reply: pb.InferReply | fleet_pb2.AskReply) -> str:
         """The next reply's text."""
         self._texts.append(reply.text)
         if reply.last:

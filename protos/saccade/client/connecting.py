@@ -39,8 +39,10 @@ def connect(
     this machine only unless ``insecure``. ``api_key``: as ``saccade cloud api-key`` has printed it.
     Raises ``ConfigError``; connects later.
     """
-    eye = PacketEncoder(bundle, encode or EncodeOptions())
-    return RemoteVision(Link(cloud, ClientTls.of(ca, cert, key), api_key, insecure, timeout_s), eye)
+    packet_encoder = PacketEncoder(bundle, encode or EncodeOptions())
+    return RemoteVision(
+        Link(cloud, ClientTls.of(ca, cert, key), api_key, insecure, timeout_s), packet_encoder
+    )
 
 
 def connect_async(
@@ -56,9 +58,9 @@ def connect_async(
     timeout_s: float = TIMEOUT_S,
 ) -> AsyncVision:
     """`connect` for asyncio: call it inside the event loop."""
-    eye = PacketEncoder(bundle, encode or EncodeOptions())
+    packet_encoder = PacketEncoder(bundle, encode or EncodeOptions())
     return AsyncRemoteVision(
-        Link(cloud, ClientTls.of(ca, cert, key), api_key, insecure, timeout_s), eye
+        Link(cloud, ClientTls.of(ca, cert, key), api_key, insecure, timeout_s), packet_encoder
     )
 
 

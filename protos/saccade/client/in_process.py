@@ -27,8 +27,8 @@ _NO_CAMERAS = "one process has no cameras: connect to a cloud to {}"
 class LocalVision(Vision):
     """Opens its models with the first question. Questions of several threads are batched."""
 
-    def __init__(self, eye: PacketEncoder) -> None:
-        self._eye = eye
+    def __init__(self, packet_encoder: PacketEncoder) -> None:
+        self._packet_encoder = packet_encoder
         self._mind: TokenAnswerer | None = None
         self._opening = Lock()
         self._guard = Guard()
@@ -81,7 +81,7 @@ class LocalVision(Vision):
     def _answer(self, image: Pictures, question: Question | str, max_tokens: int) -> Items:
         self._guard.use()
         begun = time.perf_counter()
-        asked = self._eye.asked(image, question, max_tokens)
+        asked = self._packet_encoder.encode_for_question(image, question, max_tokens)
         mind = self._open()
         started = time.perf_counter()
         frames = {picture.tokens.sequence: self._receive(picture) for picture in asked.pictures}
@@ -105,31 +105,31 @@ class LocalVision(Vision):
                     least_probability=least,
                     captured_ns=received.captured_ns,
                     age_s=time.perf_counter() - begun,
-                    domain=self._eye.bundle.manifest.domain,
+                    domain=self._packet_encoder.bundle.manifest.domain,
                 )
 
     def _open(self) -> TokenAnswerer:
         with self._opening:
             self._guard.use()  # again: it may have been closed while the picture was encoded
             if self._mind is None:
-                self._mind = open_answerer(self._eye.bundle)
+                self._mind = open_answerer(self._packet_encoder.bundle)
             return self._mind
 
-    def _receive(self, seen: EncodedPicture) -> FrameTokens:
+    def _receive(self, encoded: EncodedPicture) -> FrameTokens:
         return unpack(
-            seen.packet,
-            limits=Limits.of(self._eye.bundle.manifest),
-            cameras=[seen.tokens.camera],
+            encoded.packet,
+            limits=Limits.of(self._packet_encoder.bundle.manifest),
+            cameras=[encoded.tokens.camera],
             epoch_unix_ms=EPOCH_UNIX_MS,
-            codecs=self._eye.codecs,
+            codecs=self._packet_encoder.codecs,
         )
 
 
 class AsyncLocalVision(AsyncVision):
     """`LocalVision` for asyncio, a thread for each step."""
 
-    def __init__(self, eye: PacketEncoder) -> None:
-        self._local = LocalVision(eye)
+    def __init__(self, packet_encoder: PacketEncoder) -> None:
+        self._local = LocalVision(packet_encoder)
 
     def stream(
         self, image: Pictures, question: Question | str, *, max_tokens: int = 0

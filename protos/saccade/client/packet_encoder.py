@@ -85,7 +85,7 @@ class PacketEncoder:
             self._codecs = codecs.of(self.bundle)
         return self._codecs
 
-    def asked(
+    def encode_for_question(
         self, images: Pictures, question: Question | str, max_tokens: int = 0
     ) -> EncodedQuestion:
         """Pictures that a question is asked about.
@@ -99,13 +99,13 @@ class PacketEncoder:
         asked = numbered(question, len(given)).within(max_tokens)
         rules = QuestionRules.of(self.bundle.manifest)
         rules.check(asked)
-        seen = tuple(self.see(image, number) for number, image in enumerate(given, 1))
+        encoded = tuple(self.encode(image, number) for number, image in enumerate(given, 1))
         # The labels of the crops stay here, so this side can say more than the cloud could.
-        rules.check_crops(asked, crops_of(seen[-1].tokens.views))
-        return EncodedQuestion(asked, seen)
+        rules.check_crops(asked, crops_of(encoded[-1].tokens.views))
+        return EncodedQuestion(asked, encoded)
 
-    def see(self, image: Picture, sequence: int = 1) -> EncodedPicture:
-        """Raises as ``asked`` does, questions apart."""
+    def encode(self, image: Picture, sequence: int = 1) -> EncodedPicture:
+        """Raises as ``encode_for_question`` does, questions apart."""
         with self._lock:
             if self._encoder is None:
                 self._encoder = open_encoder(self.bundle, self._options)

@@ -73,9 +73,9 @@ class Link:
 class RemoteVision(Vision):
     """Connects with the first call, and again after a connection was lost."""
 
-    def __init__(self, link: Link, eye: PacketEncoder) -> None:
+    def __init__(self, link: Link, packet_encoder: PacketEncoder) -> None:
         self._link = link
-        self._eye = eye
+        self._packet_encoder = packet_encoder
         self._metadata = link.metadata
         link.options()  # raises for what cannot be right, before the first call
         self._guard = Guard()
@@ -109,7 +109,7 @@ class RemoteVision(Vision):
             for reply in FleetStub(channel).Ask(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
             ):
-                assembler.hear(reply)
+                assembler.add(reply)
         return assembler.answer_of_camera()
 
     def watch(
@@ -154,8 +154,8 @@ class RemoteVision(Vision):
 
     def _infer(self, image: Pictures, question: Question | str, max_tokens: int) -> Items:
         self._guard.use()
-        asked = self._eye.asked(image, question, max_tokens)
-        request = infer_request(self._eye.bundle, asked)
+        asked = self._packet_encoder.encode_for_question(image, question, max_tokens)
+        request = infer_request(self._packet_encoder.bundle, asked)
         assembler = AnswerAssembler(asked.about.camera, asked.timing)
         with self._translating() as channel:
             call = VisionStub(channel).Infer(
@@ -163,7 +163,7 @@ class RemoteVision(Vision):
             )
             try:
                 for reply in call:
-                    if text := assembler.hear(reply):
+                    if text := assembler.add(reply):
                         yield text
             finally:
                 call.cancel()

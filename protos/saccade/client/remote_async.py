@@ -34,9 +34,9 @@ from saccade.v1.vision_pb2_grpc import VisionStub
 class AsyncRemoteVision(AsyncVision):
     """Create it inside the event loop. Pictures are encoded in a thread."""
 
-    def __init__(self, link: Link, eye: PacketEncoder) -> None:
+    def __init__(self, link: Link, packet_encoder: PacketEncoder) -> None:
         self._link = link
-        self._eye = eye
+        self._packet_encoder = packet_encoder
         self._metadata = link.metadata
         self._guard = Guard()
         self._channel = _open(link)
@@ -70,7 +70,7 @@ class AsyncRemoteVision(AsyncVision):
             async for reply in self._fleet.Ask(
                 request, timeout=self._link.timeout_s, metadata=self._metadata
             ):
-                assembler.hear(reply)
+                assembler.add(reply)
         return assembler.answer_of_camera()
 
     async def watch(
@@ -114,8 +114,10 @@ class AsyncRemoteVision(AsyncVision):
         self, image: Pictures, question: Question | str, max_tokens: int
     ) -> AsyncItems:
         self._guard.use()
-        asked = await asyncio.to_thread(self._eye.asked, image, question, max_tokens)
-        request = infer_request(self._eye.bundle, asked)
+        asked = await asyncio.to_thread(
+            self._packet_encoder.encode_for_question, image, question, max_tokens
+        )
+        request = infer_request(self._packet_encoder.bundle, asked)
         assembler = AnswerAssembler(asked.about.camera, asked.timing)
         async with self._translating():
             call = self._vision.Infer(
@@ -123,7 +125,7 @@ class AsyncRemoteVision(AsyncVision):
             )
             try:
                 async for reply in call:
-                    if text := assembler.hear(reply):
+                    if text := assembler.add(reply):
                         yield text
             finally:
                 call.cancel()

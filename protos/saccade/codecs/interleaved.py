@@ -30,7 +30,7 @@ from saccade.errors import CodecError
 
 I64 = npt.NDArray[np.int64]
 
-LEAST_SYMBOLS = 1 << 13  # below, one state takes at most 4 ms
+LEAST_SYMBOLS = 1 << 12  # below, one state takes at most 2 ms
 ROWS, MOST_STATES = 160, 1 << 10  # a row takes 12 us: few rows, but not too many states
 MOST_TAIL_ROWS = 64
 _SEED_BYTES = 2  # of the tail, in each state

@@ -73,12 +73,12 @@ class Klt:
         check_width(shapes, self)
         wanted = min(layers or len(self._layers), len(self._layers))
         levels = self._levels(stack(sets), self._rows(wanted))
-        for _ in range(len(self._layers) - wanted):
-            levels = coarser(levels)
         streams = []
-        for layer in self._layers[wanted - 1 :: -1]:
-            streams.append(layer.write(levels))
-            levels = coarser(levels)
+        for number in range(len(self._layers) - 1, -1, -1):
+            if number < wanted:
+                streams.append(self._layers[number].write(levels))
+            if number:
+                levels = coarser(levels)
         ids = encode_ids([tokens.ids for tokens in sets], shapes)
         return (ids + streams[-1], *streams[-2::-1])
 
@@ -156,7 +156,8 @@ class _Layer:
         if beyond:
             at = len(fresh) if interleaved.states_for(known) == 1 else known
             slots = np.frombuffer(beyond, np.uint8).astype(np.int64) << 8
-            starts, widths = np.insert(starts, at, slots), np.insert(widths, [at] * len(slots), 256)
+            starts = np.concatenate([starts[:at], slots, starts[at:]])
+            widths = np.concatenate([widths[:at], np.full(len(slots), 256), widths[at:]])
         return interleaved.encode(starts, widths, known)
 
     def read(self, data: bytes, levels: I64) -> None:

@@ -14,6 +14,7 @@ from saccade.spec.geometry import (
     Tile,
     TiledGrid,
     ViewLayout,
+    view_layout,
     window_px,
 )
 from saccade.spec.language import (
@@ -49,5 +50,6 @@ __all__ = [
     "TokenPart",
     "TokenSpec",
     "ViewLayout",
+    "view_layout",
     "window_px",
 ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -199,6 +200,8 @@ class TiledGrid:
             problems.append("tilings is empty")
         for tiling in self.tilings:
             problems += _side_problems(tilings=tiling)
+        if not problems and self._most_tiles > MAX_TILES:
+            problems.append(f"a view has up to {self._most_tiles} tiles, {MAX_TILES} are possible")
         return problems
 
     @property
@@ -280,6 +283,12 @@ class DynamicGrid:
 AnyGrid = FixedGrid | TiledGrid | DynamicGrid
 
 
+@lru_cache(maxsize=4096)  # a camera's frames are of one size
+def view_layout(geometry: AnyGrid, size: Size, images: int) -> ViewLayout:
+    """``geometry.layout(size, images)``, remembered."""
+    return geometry.layout(size, images)
+
+
 def window_px(frame: Size, window: Box) -> tuple[int, int, int, int]:
     """(top, left, height, width) in pixels of a frame's part; ``window`` as it is on the wire.
 
@@ -314,6 +323,7 @@ def _check_size(size: Size) -> None:
         raise LimitExceeded(f"a view of {size[0]} x {size[1]} pixels")
 
 
+MAX_TILES = 256  # of a view; families have up to 64
 MAX_SIDE = 1 << 14  # pixels or tokens
 
 

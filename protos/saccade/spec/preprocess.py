@@ -21,8 +21,8 @@ class Preprocess:
     ``fit``: how a whole view is brought to one tile: "stretch"; "pad" (to the tile's aspect with
     ``pad_color``, in the centre, then resized); "crop" (the shorter side resized to the tile's,
     then its centre cut out). ``fit_several``: the same where the prompt has several images, empty:
-    as ``fit``. ``pad_color``: RGB levels, of "pad"; ``canvas_color``: of the canvas that tiles are cut
-    from, where a picture does not fill it.
+    as ``fit``. ``pad_color``: RGB levels, of "pad"; ``canvas_color``: of the canvas that tiles are
+    cut from, where a picture does not fill it.
     """
 
     resample: str
@@ -46,9 +46,12 @@ class Preprocess:
             for name, names in known.items()
             if getattr(self, name) not in names
         ]
-        for name in ("pad_color", "canvas_color"):
-            if not all(0 <= level <= 255 for level in getattr(self, name)):
-                problems.append(f"{name} is {list(getattr(self, name))}, levels are 0..255")
+        colors = {"pad_color": self.pad_color, "canvas_color": self.canvas_color}
+        problems += [
+            f"{name} is {list(color)}, levels are 0..255"
+            for name, color in colors.items()
+            if not all(0 <= level <= 255 for level in color)
+        ]
         if not all(value > 0 for value in self.std):
             problems.append(f"std is {list(self.std)}, every value is above 0")
         return problems

@@ -15,8 +15,10 @@ MAX_TEXT_CHARS = 200  # of the texts around images
 class ImageSpec:
     """What stands around the tokens of an image.
 
-    ``token``: the string of the placeholder that the chat template writes for an image, and whose
-    id stands at every visual place. ``before`` and ``after``: texts around an image's tokens;
+    ``token``: the string whose id stands at every visual place. ``placeholder``: what the chat
+    template writes for an image, as ``token`` where it is empty; ``opening``: what the template
+    writes right before it and belongs to the image, as "<|vision_start|>": introductions stand
+    before that. ``before`` and ``after``: texts that replace the placeholder, around the tokens;
     ``tile``: the text before each tile, with ``{row}`` and ``{column}`` counted from 1;
     ``tile_after``: the text after each; ``row_end``: after a row of tiles; ``overview`` and
     ``overview_after``: around the tile of the whole view; ``alone``: the text before an image that
@@ -28,6 +30,8 @@ class ImageSpec:
     """
 
     token: str
+    placeholder: str = ""
+    opening: str = ""
     before: str = ""
     after: str = ""
     tile: str = ""
@@ -39,6 +43,11 @@ class ImageSpec:
     separator: str = ""
     separator_alone: bool = False
 
+    @property
+    def mark(self) -> str:
+        """What the chat template writes for an image."""
+        return self.placeholder or self.token
+
 
 @dataclass(frozen=True, slots=True)
 class PromptSpec:
@@ -49,10 +58,12 @@ class PromptSpec:
     prompt; "compact": those behind them move up. ``attention``: "causal"; "bidirectional" among the
     visual tokens of an image (Gemma 3); "prefix": in the whole prompt (PaliGemma).
 
-    ``stop``: tokens that end an answer. ``region_intro``: the text before each image where a frame
-    has several, with ``{number}``, ``{label}`` and ``{place}``; empty: none. ``vectors``: files of
-    learned vectors, float32 little-endian [width], by name. ``bos``: put before the prompt where
-    the template writes none. ``template_args``: further variables of the template.
+    ``stop``: tokens that end an answer. ``region_intro``: the text before each region's image where
+    a frame has several, with ``{number}`` (from 1), ``{label}`` and ``{place}``;
+    ``overview_intro``: before the image of the whole frame there; empty: none. ``vectors``: files
+    of learned vectors, float32 little-endian [width], by name. ``bos``: the token that begins the
+    prompt where the template writes none; empty: none. ``template_args``: variables of the
+    template, as ``bos_token``.
     """
 
     chat_template: str
@@ -62,6 +73,7 @@ class PromptSpec:
     pruned_positions: str = "true"
     attention: str = "causal"
     region_intro: str = ""
+    overview_intro: str = ""
     bos: str = ""
     vectors: Mapping[str, str] = field(default_factory=dict)
     template_args: Mapping[str, str] = field(default_factory=dict)
@@ -78,6 +90,8 @@ class PromptSpec:
         ]
         if not self.image.token:
             problems.append("image.token is empty")
+        if self.image.mark in self.image.token * 2 and self.image.mark != self.image.token:
+            problems.append("image.placeholder is a part of image.token")
         if not self.stop or not all(self.stop):
             problems.append("stop names no token")
         if self.image.separator and self.image.separator not in self.vectors:

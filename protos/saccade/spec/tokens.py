@@ -85,7 +85,7 @@ class EncoderSpec:
     """The edge's vision encoder: uint8 [B, H, W, 3] RGB tiles in, tokens out.
 
     ``buckets``: one graph for each size that ``geometry`` gives. ``input``: the name of the
-    input tensor.
+    input tensor. ``data``: the files in which the graphs keep their weights, if they do.
     """
 
     buckets: tuple[EncoderBucket, ...]
@@ -94,6 +94,12 @@ class EncoderSpec:
     tokens: TokenSpec
     input: str = "views"
     outputs: EncoderOutputs = field(default_factory=EncoderOutputs)
+    data: tuple[str, ...] = ()
+
+    @property
+    def dim(self) -> int:
+        """Features per token."""
+        return self.tokens.dim
 
     @property
     def files(self) -> dict[Size, str]:

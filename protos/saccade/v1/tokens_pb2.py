@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17saccade/v1/tokens.proto\x12\nsaccade.v1\"\x8f\x01\n\x0b\x46ramePacket\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x13\n\x0b\x63\x61ptured_ms\x18\x02 \x01(\x12\x12\r\n\x05views\x18\x03 \x01(\x0c\x12\r\n\x05\x63odec\x18\x04 \x01(\r\x12\x0e\n\x06layers\x18\x05 \x03(\x0c\x12\x0e\n\x06\x63\x61mera\x18\x06 \x01(\r\x12\x0e\n\x06owners\x18\x07 \x01(\x0c\x12\x0b\n\x03tag\x18\x08 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17saccade/v1/tokens.proto\x12\nsaccade.v1\"\xaf\x01\n\x0b\x46ramePacket\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x13\n\x0b\x63\x61ptured_ms\x18\x02 \x01(\x12\x12\r\n\x05views\x18\x03 \x01(\x0c\x12\r\n\x05\x63odec\x18\x04 \x01(\r\x12\x0e\n\x06layers\x18\x05 \x03(\x0c\x12\x0e\n\x06\x63\x61mera\x18\x06 \x01(\r\x12\x0e\n\x06owners\x18\x07 \x01(\x0c\x12\x0b\n\x03tag\x18\x08 \x01(\x0c\x12\x0e\n\x06images\x18\t \x01(\r\x12\x0e\n\x06labels\x18\n \x03(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'saccade.v1.tokens_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FRAMEPACKET']._serialized_start=40
-  _globals['_FRAMEPACKET']._serialized_end=183
+  _globals['_FRAMEPACKET']._serialized_end=215
 # @@protoc_insertion_point(module_scope)

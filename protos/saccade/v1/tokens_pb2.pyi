@@ -30,6 +30,8 @@ class FramePacket(google.protobuf.message.Message):
     CAMERA_FIELD_NUMBER: builtins.int
     OWNERS_FIELD_NUMBER: builtins.int
     TAG_FIELD_NUMBER: builtins.int
+    IMAGES_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     sequence: builtins.int
     """Unique with (device, boot) of the session's Hello; starts at 1."""
     captured_ms: builtins.int
@@ -50,9 +52,19 @@ class FramePacket(google.protobuf.message.Message):
     """Keyed tag of this packet and its session, 8 bytes, where the device has a key: layout in
     saccade/packet_tag.py.
     """
+    images: builtins.int
+    """How many images of a prompt the views were laid out for, where it is not their number: some
+    families cut an image into tiles only where it stands alone.
+    """
     @property
     def layers(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.bytes]:
         """Base layer first; each ends with its CRC32C (little-endian, 4 bytes)."""
+
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Of each view but the overview: 1 + its index among the detector's labels, 0 for none. Empty
+        where the bundle's prompts name no labels.
+        """
 
     def __init__(
         self,
@@ -65,7 +77,9 @@ class FramePacket(google.protobuf.message.Message):
         camera: builtins.int = ...,
         owners: builtins.bytes = ...,
         tag: builtins.bytes = ...,
+        images: builtins.int = ...,
+        labels: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["camera", b"camera", "captured_ms", b"captured_ms", "codec", b"codec", "layers", b"layers", "owners", b"owners", "sequence", b"sequence", "tag", b"tag", "views", b"views"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["camera", b"camera", "captured_ms", b"captured_ms", "codec", b"codec", "images", b"images", "labels", b"labels", "layers", b"layers", "owners", b"owners", "sequence", b"sequence", "tag", b"tag", "views", b"views"]) -> None: ...
 
 Global___FramePacket: typing_extensions.TypeAlias = FramePacket

@@ -6,39 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from saccade.turns import Turn
 from saccade_testing.parity import (
     FAMILIES,
     STEPS,
     Families,
     assert_same,
-    picture,
+    regions,
     run,
-    turn,
+    usual,
 )
-from saccade_testing.reference_model import Asked, Picture, ReferenceModel, dropping
-
-QUESTION = "How many people are there? Grüße, 猫が二匹います。"
-
-
-def usual(reference: ReferenceModel) -> list[Asked]:
-    """Several sizes, two turns, a system prompt, several questions about one picture."""
-    small, wide, tall = picture(40, 50), picture(60, 190), picture(170, 70)
-    return [
-        reference.ask([turn("user", small, QUESTION)], [small]),
-        reference.ask([turn("user", wide, QUESTION)], [wide]),
-        reference.ask([turn("user", wide, "what is in region 1?")], [wide]),
-        reference.ask([turn("user", tall, "red or blue?")], [tall]),
-        reference.ask(
-            [
-                turn("system", "answer in one word"),
-                turn("user", wide, "what is it?"),
-                turn("assistant", "a red car"),
-                turn("user", "and how many?"),
-            ],
-            [wide],
-        ),
-    ]
+from saccade_testing.reference_model import dropping
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["f32", "f16"])
@@ -72,12 +49,6 @@ def test_an_engine_gives_the_tokens_of_the_whole_model_with_the_same_kept_tokens
     told = run(families.engine(family), [reference.prompt(each) for each in asked], expected)
     for each, ids, answer in zip(asked, expected, told, strict=True):
         assert_same(answer, ids, reference.scores(each, ids), torch.float32)
-
-
-def regions() -> tuple[list[Turn], list[Picture]]:
-    images = [picture(90, 120), picture(60, 60, 1), picture(130, 50, 2)]
-    told = ("Whole picture:", images[0], "Region 1, car, lower left:", images[1])
-    return [turn("user", *told, "Region 2, bus, top:", images[2], QUESTION)], images
 
 
 @pytest.mark.parametrize("pruned", [False, True], ids=["all tokens", "half the tokens"])
