@@ -26,6 +26,8 @@ from saccade_calibration.fit_rvq import fit_rvq
 from saccade_calibration.fit_usage import fit_usage
 from saccade_calibration.principal import Principal, principal
 from saccade_calibration.sample_views import SampleView, fitted, of_view
+from saccade_cloud.engines import registry
+from saccade_cloud.engines.registry import EngineOptions
 from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
@@ -43,7 +45,7 @@ class CalibrationSettings:
     ``entries``, ``stages_per_layer`` and ``seed`` rvq's, see `fit_rvq`. ``threads`` 0: every core.
     ``questions`` for the operating points, the bundle's examples where there are none, are asked
     about ``point_pictures`` pictures; ``agreement``: the cheapest point that has it becomes the
-    bundle's own.
+    bundle's own. ``engine``: which one answers; ``checkpoints``: folders that it looks in.
     """
 
     codecs: tuple[str, ...] = ("klt", "rvq")
@@ -58,6 +60,8 @@ class CalibrationSettings:
     questions: tuple[str, ...] = ()
     point_pictures: int = 80
     agreement: float = 0.97
+    engine: str = registry.DEFAULT
+    checkpoints: tuple[Path, ...] = ()
 
     def check(self) -> None:
         """Raises ConfigError for what no table can hold."""
@@ -243,7 +247,8 @@ def _points(
         for n, p in enumerate(bar.track(chosen, description="pictures, all tokens"))
     ]
     task = bar.add_task("operating points", total=1 - points.LEAST_AGREEMENT)
-    judge = points.Judge(bundle, frames, questions, settings.threads)
+    options = EngineOptions(threads=settings.threads, checkpoints=settings.checkpoints)
+    judge = points.Judge(bundle, frames, questions, options, settings.engine)
     try:
         return points.search(judge, bundle, lambda a: bar.update(task, completed=1 - a))
     finally:

@@ -53,6 +53,14 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="the cheapest point whose answers agree so often with those from all tokens "
         "becomes the bundle's own (%(default)g)",
     )  # fmt: skip
+    parser.add_argument(
+        "--engine", default="onnx", metavar="NAME",
+        help="what runs the language model for the operating points (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--checkpoint", type=Path, action="append", default=[], metavar="DIR",
+        help="where the language model's checkpoint lies, if the bundle has none; repeatable",
+    )  # fmt: skip
     parser.set_defaults(run=calibrate)
 
 
@@ -75,6 +83,8 @@ def calibrate(options: argparse.Namespace) -> int:
         questions=tuple(options.ask),
         point_pictures=options.point_pictures,
         agreement=options.agreement,
+        engine=options.engine,
+        checkpoints=tuple(options.checkpoint),
     )
     calibrated = run(Bundle.open(options.bundle), options.images, settings)
     for _, reason in calibrated.unreadable:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from saccade.codecs.frequencies import TOTAL, Frequencies
-from saccade.codecs.position_model import BUCKETS, PlaceModel, bucket
+from saccade.codecs.position_model import BUCKETS, MAX_PLACES, PlaceModel, bucket
 from saccade.codecs.rvq_table import RvqTable
 from saccade.types import F32, VIEW_KINDS
 from saccade_calibration.fit_rvq import F64, I64, chunks, units
@@ -23,23 +23,34 @@ _PRIOR = 2.0
 def fit_usage(table: RvqTable, views: Sequence[SampleView]) -> RvqTable:
     """``table`` with the frequencies and places of ``views``, at every budget they may have.
 
-    ``views`` of one grid, those of a frame one after the other.
+    Those of a frame one after the other. Places are those of the grid that most views have.
     """
+    counts = [np.zeros((len(VIEW_KINDS), len(s.entries) + 1), np.int64) for s in table.stages]
+    grids: dict[int, list[SampleView]] = {}
+    for view in views:
+        grids.setdefault(len(view.order), []).append(view)
+    for alike in grids.values():
+        _count(table, alike, counts)
+    stages = tuple(
+        replace(stage, frequencies=_frequencies(seen))
+        for stage, seen in zip(table.stages, counts, strict=True)
+    )
+    usual = max(grids.values(), key=len)
+    places = fit_places(usual) if len(usual[0].order) <= MAX_PLACES else PlaceModel.none()
+    return replace(table, stages=stages, places=places)
+
+
+def _count(table: RvqTable, views: Sequence[SampleView], counts: Sequence[I64]) -> None:
+    """Add how often ``views`` of one grid send each stage's entries."""
     orders = np.stack([view.order for view in views])
     kinds = np.array([VIEW_KINDS.index(view.kind) for view in views])
     # Rows as they are ranked; a budget's are the first of them, in raster order.
     indexes = _indexes(table, np.stack([view.features for view in views]))
-    counts = [np.zeros((len(VIEW_KINDS), len(s.entries) + 1), np.int64) for s in table.stages]
     for budget in budgets(orders.shape[1]):
         raster = np.argsort(orders[:, :budget], axis=1)
         for stage, nearest, seen in zip(table.stages, indexes, counts, strict=True):
             sent = np.take_along_axis(nearest[:, :budget], raster, axis=1).ravel()
             np.add.at(seen, (np.repeat(kinds, budget), stage.symbols(sent)), 1)
-    stages = tuple(
-        replace(stage, frequencies=_frequencies(seen))
-        for stage, seen in zip(table.stages, counts, strict=True)
-    )
-    return replace(table, stages=stages, places=fit_places(views))
 
 
 def fit_places(views: Sequence[SampleView]) -> PlaceModel:

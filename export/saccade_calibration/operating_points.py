@@ -25,9 +25,10 @@ from saccade.manifest import OperatingPoint, TokensByKind
 from saccade.turns import asking
 from saccade.types import FrameTokens, TokenSet
 from saccade_calibration.teacher_forcing import Likeness, Reference, TeacherForcing
-from saccade_cloud.answering import Answerer
-from saccade_cloud.assemble import open_answerer, open_engine
+from saccade_cloud.assemble import needs_of, open_answerer
+from saccade_cloud.engines import registry
 from saccade_cloud.engines.base import Engine, Prompt
+from saccade_cloud.engines.registry import EngineOptions
 from saccade_cloud.frame_cache import ProjectedFrame
 
 T = TypeVar("T")
@@ -74,14 +75,20 @@ class Judge:
     """Asks a bundle's cloud about frames that its edge has seen; ``frames`` with all tokens."""
 
     def __init__(
-        self, bundle: Bundle, frames: Sequence[FrameTokens], questions: Sequence[str], threads: int
+        self,
+        bundle: Bundle,
+        frames: Sequence[FrameTokens],
+        questions: Sequence[str],
+        options: EngineOptions,
+        engine: str = registry.DEFAULT,
     ) -> None:
         self._codecs, self._limits = codecs.of(bundle), Limits.of(bundle.manifest)
         self._frames = frames
         self._questions = [_asked(questions, frame) for frame in frames]
         self._loop = asyncio.new_event_loop()  # an engine lives in one
-        self._answerer, engine = self._loop.run_until_complete(_open(bundle, threads))
-        self._judge = TeacherForcing(engine, engine.limits.max_tokens)
+        opened = self._loop.run_until_complete(_open(bundle, engine, options))
+        self._answerer = open_answerer(bundle, opened)
+        self._judge = TeacherForcing(opened, opened.limits.max_tokens)
         self._whole = self._run(map(self._references, frames, self._questions))
 
     def close(self) -> None:
@@ -158,9 +165,8 @@ class Judge:
             return None
 
 
-async def _open(bundle: Bundle, threads: int) -> tuple[Answerer, Engine]:
-    engine = open_engine(bundle, threads=threads)
-    return open_answerer(bundle, engine), engine
+async def _open(bundle: Bundle, engine: str, options: EngineOptions) -> Engine:
+    return registry.open_engine(engine, bundle, needs_of(bundle.manifest), options)
 
 
 async def _if_asked(

@@ -18,6 +18,7 @@ from saccade.packet import unpack
 from saccade.types import Frame, FrameTokens
 from saccade_calibration.calibrate import CalibrationSettings, calibrate
 from saccade_calibration.operating_points import Judge, Measured, flat_from, frontier, reduce
+from saccade_cloud.engines.registry import EngineOptions
 from saccade_drawn_world.crossing.render import render
 from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.pipeline import Pipeline
@@ -104,7 +105,7 @@ def test_the_most_important_tokens_are_kept(whole: FrameTokens) -> None:
 
 
 def test_nothing_lost_agrees_with_itself(calibrated: Bundle, whole: FrameTokens) -> None:
-    judge = Judge(calibrated, [whole], QUESTIONS, 1)
+    judge = Judge(calibrated, [whole], QUESTIONS, EngineOptions())
     try:
         way = judge.measure(Measured(4, TokensByKind.alike(64), "f16", 1))
         coarse = judge.measure(Measured(4, TokensByKind.alike(1), "rvq", 1))

@@ -95,3 +95,23 @@ def test_fitting_again_gives_the_same_table() -> None:
     views = sample(30)
     books = fit_rvq(fitted(views), stages=2, first=32, entries=4)
     assert fit_usage(books, views).to_bytes() == fit_usage(books, views).to_bytes()
+
+
+def test_views_of_several_grids_are_counted_together() -> None:
+    """As tiles and sizes differ from picture to picture; places are those of the usual grid."""
+    usual, rng = sample(12), np.random.default_rng(1)
+    order = rng.permutation(30).astype(np.int32)
+    features = (HEAPS[rng.integers(0, 12, 30)] + rng.normal(size=(30, DIM)) / 8).astype(np.float32)
+    others = [SampleView.of("overview", order, features)]
+    books = fit_rvq(fitted([*usual, *others]), stages=2, first=8, entries=4)
+    mixed, alone = fit_usage(books, [*usual, *others]), fit_usage(books, usual)
+    assert mixed.places == alone.places
+    assert mixed.stages[0].frequencies != alone.stages[0].frequencies
+    sets = [
+        TokenSet(
+            features[:9], np.arange(9, dtype=np.int32), (1, 5, 6), np.arange(9, dtype=np.int32)
+        )
+    ]
+    codec = Rvq(mixed)
+    (received,) = codec.decode(codec.encode(sets), [SetShape.of(sets[0])])
+    assert received.ids.tolist() == list(range(9))
