@@ -126,7 +126,7 @@ def _steps(process: Process, connected: Fleet, options: argparse.Namespace) -> l
 
 def warm_up(address: str, bundle: Bundle, packets: Sequence[bytes]) -> None:
     """One edge comes, talks and goes: what a server loads once is no stream's."""
-    crew = Crew(address, bundle.digest, tuple(packets), range(1), RAMP_HZ)
+    crew = Crew(address, bundle.token_digest, tuple(packets), range(1), RAMP_HZ)
     with fleet(crew, 1) as connected:
         connected.connect()
         connected.bear(GOAL_RATE_HZ, 0, 1.0)
@@ -190,7 +190,7 @@ def measure(
         with running(name, words, module) as process:
             address = address_of(process)
             warm_up(address, bundle, packets)
-            crew = Crew(address, bundle.digest, tuple(packets), range(edges), RAMP_HZ)
+            crew = Crew(address, bundle.token_digest, tuple(packets), range(edges), RAMP_HZ)
             trials.append(try_out(process, crew, options))
     return trials[0], trials[1]
 

@@ -282,7 +282,7 @@ async def _child(plan: EdgePlan) -> int:
         connect=database.connect,
     )
     try:
-        spool = Spool.open(kept, plan.device, bundle.digest, CAMERA)
+        spool = Spool.open(kept, plan.device, bundle.token_digest, CAMERA)
     except SpoolFault as fault:
         journal.note("told", ["SpoolFault", fault.fate.value])
         return NO_SPOOL

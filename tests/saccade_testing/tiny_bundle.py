@@ -53,6 +53,11 @@ TEMPLATE = (
     "{% for part in messages[0].content if part.type == 'text' %}{{ part.text }}{% endfor %}"
     " answer :"
 )
+DIALOGUE = (
+    "<bos>{% for turn in messages %}{{ turn.role }} : {% for part in turn.content %}"
+    "{% if part.type == 'image' %}<pad>{% else %}{{ part.text }}{% endif %}"
+    "{% endfor %}\n{% endfor %}assistant :"
+)
 PROMPT = PromptSpec(TEMPLATE_FILE, ImageSpec("<pad>"), (EOS,), pruned_positions="compact")
 
 
@@ -72,21 +77,29 @@ def write_tokenizer(path: Path) -> int:
 
 
 def write_bundle(
-    folder: Path, seed: int = 0, max_tokens: int = MAX_TOKENS, *, calibrated: bool = False
+    folder: Path,
+    seed: int = 0,
+    max_tokens: int = MAX_TOKENS,
+    *,
+    calibrated: bool = False,
+    dialogue: bool = False,
 ) -> Bundle:
     """A bundle for the tokens of ``saccade_testing.tokens``; its encoder is only a name.
 
-    ``calibrated``: with the tables of ``saccade_testing.tables``.
+    ``calibrated``: with the tables of ``saccade_testing.tables``; ``dialogue``: it takes any turns
+    about any number of frames.
     """
     rng = np.random.default_rng(seed)
     vocab = write_tokenizer(folder / "cloud/tokenizer.json")
-    (folder / TEMPLATE_FILE).write_text(TEMPLATE)
+    (folder / TEMPLATE_FILE).write_text(DIALOGUE if dialogue else TEMPLATE)
     graphs.write_projector(folder / "cloud/projector.onnx", rng, DIM, math.prod(GRID), VIEWS)
     graphs.write_embedding(folder / "cloud/embed.onnx", rng, vocab)
     graphs.write_decoder(folder / "cloud/decoder.onnx", rng, vocab, eos=SPECIALS.index(EOS))
     (folder / "edge").mkdir(exist_ok=True)
     (folder / "edge/encoder.onnx").write_bytes(graphs.EMPTY_MODEL)
     fields = _fields(vocab, max_tokens)
+    if dialogue:
+        fields["questions"] = QuestionSpec(2000, 3)
     write_manifest(folder, _with_tables(folder, fields) if calibrated else fields)
     return Bundle.open(folder)
 
