@@ -91,12 +91,12 @@ REFUSED = {
     "top_p is 0": asking("what?", generation=Generation(top_p=0)),
     "seed is -1": asking("what?", generation=Generation(seed=-1)),
     "a list of texts": asking("what?", generation=Generation(stop="end")),  # type: ignore[arg-type]
+    "has 101 characters, the bundle allows 100": asking("a" * 101),
     "stop text is empty": asking("what?", generation=Generation(stop=("",))),
 }  # fmt: skip
 TOO_MUCH = {
     "turns in a question": Question((Turn("user", ("a",)),) * (MAX_TURNS + 1)),
     "texts and frames": Question((Turn("user", ("a",) * 300),)),
-    "characters in a question": asking("a" * 101),
     "frames in a question": asking("what?", tuple(range(1, 4))),
     "stop texts": asking("what?", generation=Generation(stop=("a",) * (MAX_STOPS + 1))),
     "characters in a stop text": asking("what?", generation=Generation(stop=("a" * 300,))),
