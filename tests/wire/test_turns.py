@@ -77,6 +77,7 @@ REFUSED = {
     "the last turn": Question(()),
     "the last turn of a": Question((Turn("assistant", ("a car",)),)),
     "question is empty": Question((Turn("user", (SEEN, " \n")),)),
+    "101 characters, the bundle allows 100": asking("a" * 101),
     "no frame": Question((Turn("user", ("what is it?",)),)),
     "only the first": Question((Turn("user", (SEEN,)), Turn("system", ()), Turn("user", ("c",)))),
     "only the user shows": Question((Turn("assistant", (SEEN,)), Turn("user", ("c",)))),
