@@ -43,6 +43,7 @@ from saccade_testing.tokens import (
 GOLDEN = Path(__file__).parent / "golden"
 CODECS = every_codec()
 LIMITS = Limits(codecs=CODECS.names)
+FIFTEEN = FixedGrid((48, 80), (3, 5))
 
 
 def packed(frame: FrameTokens, codec: str = "f16", codecs: Codecs = CODECS) -> pb.FramePacket:
