@@ -32,7 +32,7 @@ from saccade.bundle import Bundle
 
 hf: Any = transformers
 VIEW = (960, 1280)
-RUNS = 3
+RUNS, TILES = 2, 1
 
 
 def smolvlm_256m(folder: Path) -> Any:  # noqa: ANN401 - a model of transformers
@@ -132,7 +132,7 @@ def export_here(checkpoint: Path, out: Path, precision: str, photos: Path | None
     from saccade_export.hf_export import HfExportSettings, export
 
     torch.set_num_threads(1)
-    settings = HfExportSettings(precision=precision, photos=photos, pictures=2, tiles=2)  # type: ignore[arg-type]
+    settings = HfExportSettings(precision=precision, photos=photos, pictures=2, tiles=TILES)  # type: ignore[arg-type]
     made = export(checkpoint, out, settings, lambda step: print(step, file=sys.stderr, flush=True))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"peak": peak, "least_cosine": min(p.least for p in made.parities)}))
