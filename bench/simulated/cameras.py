@@ -136,7 +136,7 @@ class _Edge:
         if shift.fps:
             kept = SpoolSettings(folder / f"{number}.spool", reserve_bytes=0)
             device = f"edge-{number}"
-            spool = await asyncio.to_thread(Spool.open, kept, device, bundle.digest, CAMERA)
+            spool = await asyncio.to_thread(Spool.open, kept, device, bundle.token_digest, CAMERA)
         return cls(shift, bundle, number, spool)
 
     async def run(self) -> None:

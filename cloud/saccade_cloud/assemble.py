@@ -116,6 +116,7 @@ def needs_of(manifest: Manifest) -> Needs:
     return Needs(
         explicit_positions=mrope or prompt.pruned_positions == "true",
         mrope=mrope,
+        members=prompt.members > 1,
         deepstack=manifest.encoder.tokens.deepstack > 0,
         bidirectional=prompt.attention == "bidirectional",
         prefix=prompt.attention == "prefix",

@@ -221,8 +221,9 @@ class PromptBuilder:
             runs.append(VisualRun(stretch.grid, stretch.kept, stretch.owners))
             place = start + len(stretch)
         runs += [TextRun(length - place)] if length > place else []
-        compact = self._spec.pruned_positions == "compact"
-        return positions(runs, self._spec.positions, compact=compact)
+        spec = self._spec
+        compact = spec.pruned_positions == "compact"
+        return positions(runs, spec.positions, compact=compact, members=spec.members)
 
     def _check_words(self, text: str) -> None:
         text = self._harmless(text)

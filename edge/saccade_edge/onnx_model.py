@@ -5,41 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
-from saccade import telemetry  # noqa: F401 - off before ONNX Runtime is loaded
-
-# isort: split
-import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
-from onnxruntime.capi import (
-    onnxruntime_pybind11_state as ort_state,  # pyright: ignore[reportAttributeAccessIssue]
-)
 
 from saccade.bundle_files import ModelFile
 from saccade.errors import BundleError, ConfigError
 from saccade.types import F32
+from saccade_onnx.sessions import (
+    installed_providers,
+    open_session,
+    run_session,
+    session_options,
+    short_name,
+)
 
 log = logging.getLogger(__name__)
 
 # Not TensorRT: it builds engines for minutes inside the first run, so it is asked for by name.
 PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
-
-ort.disable_telemetry_events()  # where a program has loaded it before us
-
-# ONNX Runtime's exceptions have no base class of their own.
-_ERRORS = (
-    ort_state.EPFail,
-    ort_state.Fail,
-    ort_state.InvalidArgument,
-    ort_state.InvalidGraph,
-    ort_state.InvalidProtobuf,
-    ort_state.NoSuchFile,
-    ort_state.NotImplemented,
-    ort_state.RuntimeException,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +54,12 @@ class Model:
     """
 
     def __init__(self, file: ModelFile, settings: RuntimeSettings) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = settings.threads
-        options.log_severity_level = 3  # errors: those are raised anyway
+        options = session_options(settings.threads)
         # Spinning threads burn the small computer's power between frames.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.load_model_format", "ONNX")
         wanted = _providers(settings.providers)
-        self.name = PurePosixPath(file.name).name
-        try:
-            with file.opened() as model:
-                self._session = ort.InferenceSession(model, options, providers=list(wanted))
-        except _ERRORS as error:
-            raise BundleError(f"{self.name} is no model that runs here: {error}") from error
+        self.name = short_name(file)
+        self._session = open_session(file, options, wanted)
         if missing := set(wanted) - set(self.providers):
             log.warning("%s runs without %s", self.name, ", ".join(sorted(missing)))
 
@@ -101,18 +78,11 @@ class Model:
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, npt.NDArray[Any]]) -> list[F32]:
         """The named outputs. Raises ``BundleError`` when the model fails, or gives no numbers."""
-        try:
-            arrays = self._session.run(list(outputs), dict(feeds))
-        except _ERRORS as error:
-            raise BundleError(f"{self.name} failed: {error}") from error
-        try:
-            return [np.asarray(array, np.float32) for array in arrays]
-        except (TypeError, ValueError) as error:
-            raise BundleError(f"{self.name} gives what is no tensor of numbers") from error
+        return run_session(self._session, self.name, outputs, feeds, BundleError)
 
 
 def _providers(asked: Sequence[str] | None) -> tuple[str, ...]:
-    installed = ort.get_available_providers()
+    installed = installed_providers()
     if asked is None:
         return tuple(p for p in PREFERRED if p in installed)
     if unknown := [p for p in asked if p not in installed]:

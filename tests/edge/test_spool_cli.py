@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from saccade_edge.cli import _spool_settings, register
+from saccade_edge.cli import register
 from saccade_edge.spool import SpoolSettings
+from saccade_edge.watch_arguments import spool_settings
 from saccade_testing.commands import run
 from saccade_testing.spools import entry, opened
 
@@ -24,16 +25,16 @@ def test_a_file_can_be_read_again_a_camera_cannot(
 ) -> None:
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert _spool_settings(parsed("clip.mp4")) is None
-    assert _spool_settings(parsed("file:///clip.mp4")) is None
+    assert spool_settings(parsed("clip.mp4")) is None
+    assert spool_settings(parsed("file:///clip.mp4")) is None
     usual = SpoolSettings(tmp_path / "saccade" / "north.spool")
-    assert _spool_settings(parsed("rtsp://gate/1", "--camera", "north")) == usual
-    assert _spool_settings(parsed("v4l2:///dev/video0", "--spool", "none")) is None
+    assert spool_settings(parsed("rtsp://gate/1", "--camera", "north")) == usual
+    assert spool_settings(parsed("v4l2:///dev/video0", "--spool", "none")) is None
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/saccade")
-    at_systemd = _spool_settings(parsed("rtsp://gate/1", "--camera", "north"))
+    at_systemd = spool_settings(parsed("rtsp://gate/1", "--camera", "north"))
     assert at_systemd == SpoolSettings(Path("/var/lib/saccade/north.spool"))
     words = ("--spool", "s", "--spool-bytes", "1000", "--keep-hours", "0.5")
-    assert _spool_settings(parsed("clip.mp4", *words)) == SpoolSettings(Path("s"), 1000, 0.5)
+    assert spool_settings(parsed("clip.mp4", *words)) == SpoolSettings(Path("s"), 1000, 0.5)
 
 
 @pytest.mark.parametrize(

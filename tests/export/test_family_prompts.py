@@ -14,6 +14,7 @@ import torch
 from tokenizers import Tokenizer
 
 from saccade.question_rules import QuestionRules
+from saccade.spec import PromptSpec
 from saccade.turns import FrameReference, Generation, Question, Turn
 from saccade.types import I32
 from saccade_cloud.chat_template import ChatTemplate
@@ -49,7 +50,14 @@ class Family:
 
     adapter: Any
     whole: WholeModel
-    builder: PromptBuilder
+    files: PromptFiles
+
+    @property
+    def builder(self) -> PromptBuilder:
+        return self.built_with(self.adapter.prompt())
+
+    def built_with(self, spec: PromptSpec) -> PromptBuilder:
+        return PromptBuilder(self.files, spec, QuestionRules(chars=4096))
 
     def pictures(self) -> list[Any]:
         """One in a size that the family's list has, for every frame."""
@@ -78,8 +86,7 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     spec = adapter.prompt()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     template = ChatTemplate(adapter.template().encode(), spec.template_args)
-    builder = PromptBuilder(PromptFiles(tokenizer, template, {}), spec, QuestionRules(chars=4096))
-    return Family(adapter, WholeModel(folder), builder)
+    return Family(adapter, WholeModel(folder), PromptFiles(tokenizer, template, {}))
 
 
 @pytest.fixture(params=DIALOGUES)
@@ -151,7 +158,7 @@ def test_attention_is_the_model_s(family: Family, turns: list[Turn]) -> None:
 
 
 def test_kept_tokens_stay_at_their_true_positions(family: Family, turns: list[Turn]) -> None:
-    chosen: list[I32 | None] = [np.array([0, 2, 3], np.int32), np.array([1], np.int32)]
+    chosen: list[I32] = [np.array([0, 2, 3], np.int32), np.array([1], np.int32)]
     whole = family.builder.build(question(turns), family.frames([None, None]))
     pruned = family.builder.build(question(turns), family.frames(chosen))
     image = whole.ids == whole.ids[whole.spans[0].start]
@@ -179,3 +186,27 @@ def test_regions_are_introduced_by_text(family: Family) -> None:
     before_image = "" if family.adapter.prompt().attention == "prefix" else first
     assert f"Region 1, car, lower left:{before_image}" in text
     assert prompt.visual == len(overview.ids) + len(crop.ids)
+
+
+def test_a_merged_token_keeps_its_members_places_if_the_bundle_says_so(family: Family) -> None:
+    spec = replace(family.adapter.prompt(), members=2)
+    if spec.positions == "sequential":
+        assert spec.problems() == ["members is 2, which needs positions of M-RoPE"]
+        return
+    assert not spec.problems()
+    frame = family.frames([np.array([0, 5], np.int32), None])[1]
+    owners = np.full(np.prod(frame.images[0].layout.grid), -1, np.int32)
+    owners[[0, 1, 7, 5]] = 0, 0, 0, 5
+    merged = VisualFrame((replace(frame.images[0], owners=owners),))
+    builder = family.built_with(spec)
+    prompt = builder.build(question(DIALOGUES["one picture"]), {1: merged})
+    plain = family.builder.build(question(DIALOGUES["one picture"]), {1: frame})
+    assert prompt.positions.shape == (6, len(plain))
+    start = prompt.spans[0].start
+    high, wide = frame.images[0].layout.grid[1:]
+    origin = plain.positions[0, start]
+    rows, columns = prompt.positions[2:4, start] - origin, prompt.positions[4:, start] - origin
+    assert (rows.tolist(), columns.tolist()) == ([7 // wide, 0], [7 % wide, 1])
+    texts = np.delete(np.arange(len(plain)), [start, start + 1])
+    assert np.array_equal(prompt.positions[::2, texts], plain.positions[:, texts])
+    assert high * wide > 7

@@ -26,7 +26,7 @@ SYSTEM = Turn("system", ("Answer in one word.",))
 FIRST, SECOND = FrameReference(1), FrameReference(2)
 QUESTIONS = {
     "one picture": (Turn("user", (FIRST, "What is this? é 日本 {x}")),),
-    "text first": (Turn("user", ("Look: ", FIRST, " and say.")),),
+    "text first": (Turn("user", ("FrameResult: ", FIRST, " and say.")),),
     "two turns": (
         Turn("user", (FIRST, "What is this?")),
         Turn("assistant", ("A dog.",)),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 POSITIONS = ("sequential", "mrope", "mrope-interleaved")
 PRUNED_POSITIONS = ("true", "compact")
 ATTENTIONS = ("causal", "bidirectional", "prefix")
+MAX_MEMBERS = 8  # what PPE uses; the channels of an axis are parted among them
 MAX_TEXT_CHARS = 200  # of the texts around images
 
 
@@ -55,7 +56,9 @@ class PromptSpec:
 
     ``positions``: "sequential", or three rows (t, h, w) for "mrope" and "mrope-interleaved".
     ``pruned_positions``: "true": kept tokens stay at the positions that they have in the whole
-    prompt; "compact": those behind them move up. ``attention``: "causal"; "bidirectional" among the
+    prompt; "compact": those behind them move up. ``members``: how many of its members' places a
+    merged token keeps beside each other (PPE, arXiv 2510.22936); 1: it stands where the kept token
+    of them stood. ``attention``: "causal"; "bidirectional" among the
     visual tokens of an image (Gemma 3); "prefix": in the whole prompt (PaliGemma).
 
     ``stop``: tokens that end an answer. ``region_intro``: the text before each region's image where
@@ -71,6 +74,7 @@ class PromptSpec:
     stop: tuple[str, ...]
     positions: str = "sequential"
     pruned_positions: str = "true"
+    members: int = 1
     attention: str = "causal"
     region_intro: str = ""
     overview_intro: str = ""
@@ -88,6 +92,10 @@ class PromptSpec:
             for name, names in known.items()
             if getattr(self, name) not in names
         ]
+        if not 1 <= self.members <= MAX_MEMBERS:
+            problems.append(f"members is {self.members}, 1..{MAX_MEMBERS} are possible")
+        if self.members > 1 and self.positions == "sequential":
+            problems.append(f"members is {self.members}, which needs positions of M-RoPE")
         if not self.image.token:
             problems.append("image.token is empty")
         if self.image.mark in self.image.token * 2 and self.image.mark != self.image.token:

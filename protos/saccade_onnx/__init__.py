@@ -1,0 +1,1 @@
+"""ONNX Runtime for both sides: sessions opened one way, and one list of its errors."""
