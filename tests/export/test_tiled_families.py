@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,10 @@ def test_a_graph_casts_first_and_has_no_shape_that_depends_on_values(
     stored = {tensor.name for tensor in graph.initializer}
     turned = [n for n in graph.node if n.op_type == "Transpose" and n.input[0] in stored]
     assert turned == []
+    # And each is stored once.
+    outside = [tensor for tensor in graph.initializer if tensor.external_data]
+    held = sum(4 * math.prod(tensor.dims) for tensor in outside)
+    assert held <= (tmp_path / "f32.weights").stat().st_size <= held + 64 * len(outside)
 
 
 def test_a_template_writes_the_first_token_that_a_tokenizer_would_add_by_itself(
