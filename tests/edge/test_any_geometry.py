@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from onnx import TensorProto
 
 from saccade.bundle import Bundle
+from saccade.client.installed_halves import EncodeOptions
 from saccade.errors import ConfigError
 from saccade.limits import Limits
 from saccade.manifest import RegionSpec
@@ -104,10 +106,20 @@ def picture(height: int, width: int) -> Frame:
     return Frame(pixels, 1_700_000_000_000_000_000, "gate", 7)
 
 
-def processed(bundle: Bundle, frame: Frame, **changes: object) -> FrameResult:
+def processed(
+    bundle: Bundle,
+    frame: Frame,
+    *,
+    overview: bool = True,
+    images: int | None = None,
+    **encode: Any,
+) -> FrameResult:
     settings = PipelineSettings(
-        codec="f16", runtime=RuntimeSettings(threads=1), **changes  # type: ignore[arg-type]
-    )  # fmt: skip
+        EncodeOptions(codec="f16", **encode),
+        overview=overview,
+        images=images,
+        runtime=RuntimeSettings(threads=1),
+    )
     return Pipeline(bundle, settings).process(frame)
 
 

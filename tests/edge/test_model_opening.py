@@ -11,6 +11,7 @@ import pytest
 
 from saccade.bundle import MANIFEST, Bundle, read_fields, write_manifest
 from saccade.bundle_files import ListedFile, ModelFile, measure, unlisted_model
+from saccade.client import EncodeOptions
 from saccade.errors import BundleError, ConfigError
 from saccade.manifest import digest_of, token_digest_of
 from saccade_edge.onnx_model import Model, RuntimeSettings
@@ -91,7 +92,7 @@ def test_too_many_crops_are_refused_before_a_model_is_opened(tmp_path: Path) -> 
     bundle = write_edge_bundle(tmp_path)
     (tmp_path / "edge/encoder.onnx").unlink()
     with pytest.raises(ConfigError, match="9 crops: the bundle allows 0 to 4"):
-        Pipeline(bundle, PipelineSettings(max_crops=9))
+        Pipeline(bundle, PipelineSettings(encode=EncodeOptions(max_crops=9)))
 
 
 def silent(folder: Path) -> Bundle:
