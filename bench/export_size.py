@@ -132,7 +132,7 @@ def export_here(checkpoint: Path, out: Path, precision: str, photos: Path | None
     from saccade_export.hf_export import HfExportSettings, export
 
     torch.set_num_threads(1)
-    settings = HfExportSettings(precision=precision, photos=photos, pictures=4)  # type: ignore[arg-type]
+    settings = HfExportSettings(precision=precision, photos=photos, pictures=2, tiles=2)  # type: ignore[arg-type]
     made = export(checkpoint, out, settings, lambda step: print(step, file=sys.stderr, flush=True))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"peak": peak, "least_cosine": min(p.least for p in made.parities)}))

@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
         ProcessPoolExecutor(1 + options.greedy, context) as pool,
     ):
         asker = partial(
-            Asker, address_of(cloud), bundle.digest, packets=packets, questions=QUESTIONS
+            Asker, address_of(cloud), bundle.token_digest, packets=packets, questions=QUESTIONS
         )
         honest = asker("honest", seconds=options.seconds, every_s=EVERY_S)
         pool.submit(live, asker("warm", seconds=1.0)).result()

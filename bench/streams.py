@@ -32,6 +32,7 @@ from bench.simulated.edge_processes import Fleet, fleet
 from bench.simulated.edges import Crew, Heard
 from bench.simulated.packets import packets_of_clip
 from saccade.bundle import Bundle
+from saccade.client import EncodeOptions
 from saccade_demo.processes import Process, address_of, running
 from saccade_edge.plan import PipelineSettings
 
@@ -126,7 +127,7 @@ def _steps(process: Process, connected: Fleet, options: argparse.Namespace) -> l
 
 def warm_up(address: str, bundle: Bundle, packets: Sequence[bytes]) -> None:
     """One edge comes, talks and goes: what a server loads once is no stream's."""
-    crew = Crew(address, bundle.digest, tuple(packets), range(1), RAMP_HZ)
+    crew = Crew(address, bundle.token_digest, tuple(packets), range(1), RAMP_HZ)
     with fleet(crew, 1) as connected:
         connected.connect()
         connected.bear(GOAL_RATE_HZ, 0, 1.0)
@@ -190,7 +191,7 @@ def measure(
         with running(name, words, module) as process:
             address = address_of(process)
             warm_up(address, bundle, packets)
-            crew = Crew(address, bundle.digest, tuple(packets), range(edges), RAMP_HZ)
+            crew = Crew(address, bundle.token_digest, tuple(packets), range(edges), RAMP_HZ)
             trials.append(try_out(process, crew, options))
     return trials[0], trials[1]
 
@@ -198,7 +199,9 @@ def measure(
 def run(options: argparse.Namespace) -> dict[str, object]:
     """Print the tables; what the last line says."""
     bundle = Bundle.open(options.bundle)
-    packets = packets_of_clip(bundle, PACKETS, PipelineSettings(codec=options.codec))
+    packets = packets_of_clip(
+        bundle, PACKETS, PipelineSettings(encode=EncodeOptions(codec=options.codec))
+    )
     print(f"packets of {', '.join(str(len(packet)) for packet in packets)} bytes", flush=True)
     found: dict[str, object] = {}
     for edges in options.edges:

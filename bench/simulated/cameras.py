@@ -20,6 +20,7 @@ import numpy as np
 from saccade.bundle import Bundle
 from saccade.errors import NotInFrame
 from saccade.tasks import end
+from saccade.turns import asking
 from saccade.types import Frame, Timing
 from saccade.v1 import tokens_pb2
 from saccade_edge.budget import BudgetSettings
@@ -121,7 +122,7 @@ class _Edge:
             self._uplink,
             self._watch_budget,
             self._tracker,
-            asked,
+            tuple(map(asking, asked)),
             waits=not live,
             spooled=spool is not None,
         )
@@ -136,7 +137,7 @@ class _Edge:
         if shift.fps:
             kept = SpoolSettings(folder / f"{number}.spool", reserve_bytes=0)
             device = f"edge-{number}"
-            spool = await asyncio.to_thread(Spool.open, kept, device, bundle.digest, CAMERA)
+            spool = await asyncio.to_thread(Spool.open, kept, device, bundle.token_digest, CAMERA)
         return cls(shift, bundle, number, spool)
 
     async def run(self) -> None:

@@ -65,7 +65,7 @@ async def serve(bundle: Bundle) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     limits = Limits.of(bundle.manifest)
     server = grpc.aio.server(options=channel_options(limits.message_bytes + ENVELOPE_BYTES))
-    add_VisionServicer_to_server(Echo(bundle.digest, limits), server)
+    add_VisionServicer_to_server(Echo(bundle.token_digest, limits), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(f"serving echo on 127.0.0.1:{port}", flush=True)

@@ -94,9 +94,10 @@ def export_encoder(
     ``weights`` lies beside ``path``. With "f16" the tower must be in half precision. Raises
     ``BundleError`` where the graph has operators that shapes would depend on.
     """
-    views = torch.zeros(2, *size, 3, dtype=torch.uint8)
+    # One tile: what a trace computes is thrown away, and attention of large tiles is large.
+    views = torch.zeros(1, *size, 3, dtype=torch.uint8)
     with torch.no_grad():
-        encoder(views[:1])  # once, to know the outputs
+        encoder(views)  # once, to know the outputs
     names = encoder.outputs
     model = trace(encoder, [views], [INPUT], names, {n: {0: "batch"} for n in (INPUT, *names)})
     attach(model, dict(encoder.state_dict()), weights, precision)

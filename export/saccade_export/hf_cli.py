@@ -33,6 +33,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pictures", type=int, default=8, metavar="N", help="compare on N of them (%(default)d)"
     )
+    parser.add_argument(
+        "--tiles",
+        type=int,
+        default=8,
+        metavar="N",
+        help="and on N tiles of each size (%(default)d)",
+    )
     parser.add_argument("--no-saliency", action="store_true", help="the graph gives none")
     parser.add_argument("--no-keys", action="store_true", help="the graph gives none")
     parser.add_argument(
@@ -63,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
         keys=not options.no_keys,
         photos=options.photos,
         pictures=options.pictures,
+        tiles=options.tiles,
         tokens=options.tokens,
         crops=options.crops,
         language=options.language,

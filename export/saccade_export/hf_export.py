@@ -38,7 +38,8 @@ Progress = Callable[[str], None]
 class HfExportSettings:
     """``precision`` of the encoder; ``float32_scores``: its attention scores in float32 whatever
     that is; ``saliency`` and ``keys``: whether the graph gives them; ``photos``: a folder, None:
-    what packages ship; ``pictures``: the most that are compared; ``tokens``: of a view where
+    what packages ship; ``pictures``: the most that are compared, ``tiles``: and of each size;
+    ``tokens``: of a view where
     nothing is calibrated, 0: a quarter; ``crops``: the most regions of a frame; ``language``: how
     the language model is stored as ONNX graphs, None: it stays in the checkpoint alone.
     """
@@ -50,6 +51,7 @@ class HfExportSettings:
     keys: bool = True
     photos: Path | None = None
     pictures: int = 8
+    tiles: int = encoder_parity.MOST_TILES
     tokens: int = 0
     crops: int = 4
     language: Precision | None = None
@@ -136,7 +138,7 @@ class Encoders:
                 saliency=settings.saliency,
                 keys=settings.keys,
             )
-            tiles = encoder_parity.tiles_of(pictures, geometry, spec, bucket.size)
+            tiles = encoder_parity.tiles_of(pictures, geometry, spec, bucket.size, settings.tiles)
             self.progress(f"{hf_manifest.shown(bucket)}: torch on {len(tiles)} tiles")
             self._references.append((bucket, tiles, encoder_parity.expected(encoder, tiles)))
             encoders.append((bucket, encoder))

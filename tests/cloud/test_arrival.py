@@ -228,16 +228,16 @@ class TestAnswerable:
         return failure.message
 
     def test_more_crops_than_the_model_knows(self, bundle: Bundle, tmp_path: Path) -> None:
-        few = changed(bundle, tmp_path / "few", "encoder", max_crops=3)
+        few = changed(bundle, tmp_path / "few", "regions", max_crops=3)
 
         async def work(served: Served) -> None:
             said = await self.refused(served, few, packet(1), "limit")
-            assert said == "received 4 crops, the limit is 3"
+            assert said == "received 5 views, the limit is 4"
 
         run(few, work, store=str(tmp_path / "store.db"))
 
     def test_more_closeups_than_the_model_knows(self, bundle: Bundle, tmp_path: Path) -> None:
-        few = changed(bundle, tmp_path / "few", "encoder", max_crops=3, max_closeups=1)
+        few = changed(bundle, tmp_path / "few", "regions", max_crops=3, max_closeups=1)
         views = list(usual_frame(5).views)
         views[3:] = [replace(view, closeup_of=view.slot - 2) for view in views[3:]]
         frame = replace(usual_frame(5), views=tuple(views))
@@ -282,11 +282,11 @@ class TestAnswerable:
     def test_a_picture_of_an_application_is_refused_alike(
         self, bundle: Bundle, tmp_path: Path
     ) -> None:
-        few = changed(bundle, tmp_path / "few", "encoder", max_crops=3)
+        few = changed(bundle, tmp_path / "few", "regions", max_crops=3)
 
         async def work(served: Served) -> None:
             call = served.vision.Infer(infer_request(hello(few), packet(1), "a"))
-            with pytest.raises(grpc.aio.AioRpcError, match="received 4 crops, the limit is 3"):
+            with pytest.raises(grpc.aio.AioRpcError, match="received 5 views, the limit is 4"):
                 await call.read()
 
         run(few, work)

@@ -170,7 +170,7 @@ def test_a_frame_that_only_the_store_has_can_be_asked_about(serve: Serve, bundle
 def test_a_frame_of_another_bundle_is_not_decoded(
     serve: Serve, path: Path, tmp_path: Path, bundle: Bundle
 ) -> None:
-    other = write_bundle(tmp_path / "other", seed=1)
+    other = write_bundle(tmp_path / "other", seed=1, calibrated=True)
 
     async def first(served: Served) -> None:
         edge = EdgeEnd(served, bundle)
@@ -183,7 +183,7 @@ def test_a_frame_of_another_bundle_is_not_decoded(
         await edge.say(question=question(1, sequence=3))
         failure = (await edge.hear()).failure
         assert failure.code == "question"
-        assert f"coded with bundle {bundle.digest[:6].hex()}" in failure.message
+        assert f"coded with bundle {bundle.token_digest[:6].hex()}" in failure.message
 
     serve(first)
     served_with(other, path, second)
