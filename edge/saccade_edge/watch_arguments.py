@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from saccade import codecs, question_args, tls
+from saccade.client import EncodeOptions
 from saccade.errors import ConfigError
 from saccade.files import read_private
 from saccade.packet_tag import MAX_KEY_FILE_BYTES, parse_key
@@ -53,14 +54,18 @@ def watch_settings(arguments: argparse.Namespace) -> WatchSettings:
         tuple(arguments.provider) if arguments.provider else None, arguments.threads
     )
     pipeline = PipelineSettings(
-        detector=arguments.detector,
-        method=arguments.method,
-        point=arguments.point,
+        encode=EncodeOptions(
+            detector=arguments.detector,
+            method=arguments.method,
+            point=arguments.point,
+            tokens_per_view=arguments.tokens,
+            codec=arguments.codec,
+            max_crops=arguments.crops,
+        ),
         quota=arguments.quota,
-        tokens_per_view=arguments.tokens,
-        codec=arguments.codec,
         layers=arguments.layers,
-        max_crops=arguments.crops,
+        overview=arguments.overview,
+        images=arguments.images,
         gate=GateSettings(threshold=arguments.gate),
         runtime=runtime,
     )
@@ -193,6 +198,19 @@ def _add_stages(watch: argparse.ArgumentParser) -> None:
     point = "(default: as the operating point says)"
     watch.add_argument(
         "--crops", type=int, metavar="N", help=f"at most, beside the overview {point}"
+    )
+    watch.add_argument(
+        "--no-overview",
+        dest="overview",
+        action="store_false",
+        help="of a frame that has crops, only these",
+    )
+    watch.add_argument(
+        "--images",
+        type=_positive_int,
+        metavar="N",
+        help="that questions will be about together: some models cut a picture into tiles only "
+        "where it is alone (default: the frame's views)",
     )
     watch.add_argument("--tokens", type=int, metavar="N", help=f"per view {point}")
     watch.add_argument(
