@@ -33,6 +33,7 @@ import zstandard
 
 from bench.common import table
 from saccade.bundle import Bundle
+from saccade.client import EncodeOptions
 from saccade.codecs import CALIBRATED, PLAIN, Codec, SetShape, of
 from saccade.codecs.base import shapes_of
 from saccade.codecs.frequencies import TOTAL, Frequencies
@@ -90,7 +91,9 @@ def demo_frames(bundle: Bundle, count: int) -> tuple[list[SampleView], list[View
     """Views to calibrate on, and ``count`` frames to measure."""
     runtime = RuntimeSettings(threads=1)
     most = bundle.manifest.most_tokens
-    pipeline = Pipeline(bundle, PipelineSettings(tokens_per_view=most, runtime=runtime))
+    pipeline = Pipeline(
+        bundle, PipelineSettings(encode=EncodeOptions(tokens_per_view=most), runtime=runtime)
+    )
 
     def views() -> Iterator[ViewTokens]:
         for seed in range(FIRST_SEED, FIRST_SEED + 100_000):

@@ -10,6 +10,7 @@ from functools import cache
 from saccade import codecs
 from saccade import packet as packets
 from saccade.bundle import Bundle
+from saccade.client import EncodeOptions
 from saccade.limits import Limits
 from saccade.selection import select
 from saccade.types import Box, Frame, FrameTokens, Region, TokenGrid, View, ViewTokens
@@ -60,7 +61,7 @@ class FrameEncoder:
         self.encoder = Encoder(bundle, runtime)
         self.cutter = Cutter.of(finder.manifest)
         # Every crop is looked at: what an operating point leaves out is left out later.
-        every = PipelineSettings(max_crops=finder.manifest.most_crops)
+        every = PipelineSettings(encode=EncodeOptions(max_crops=finder.manifest.most_crops))
         self.plan = settle(finder.manifest, every)
         self.detector = make_detector("yolo", finder, runtime) if regions == "detector" else None
 

@@ -32,6 +32,7 @@ from bench.simulated.edge_processes import Fleet, fleet
 from bench.simulated.edges import Crew, Heard
 from bench.simulated.packets import packets_of_clip
 from saccade.bundle import Bundle
+from saccade.client import EncodeOptions
 from saccade_demo.processes import Process, address_of, running
 from saccade_edge.plan import PipelineSettings
 
@@ -198,7 +199,9 @@ def measure(
 def run(options: argparse.Namespace) -> dict[str, object]:
     """Print the tables; what the last line says."""
     bundle = Bundle.open(options.bundle)
-    packets = packets_of_clip(bundle, PACKETS, PipelineSettings(codec=options.codec))
+    packets = packets_of_clip(
+        bundle, PACKETS, PipelineSettings(encode=EncodeOptions(codec=options.codec))
+    )
     print(f"packets of {', '.join(str(len(packet)) for packet in packets)} bytes", flush=True)
     found: dict[str, object] = {}
     for edges in options.edges:

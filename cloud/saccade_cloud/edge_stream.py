@@ -1,8 +1,8 @@
-"""One edge on ``Vision.Connect``: reads what it says, says what the cloud owes it.
+"""One edge on ``Vision.Connect``: reads what it sends, sends what the cloud owes it.
 
 One task reads, one for each packet and open question acknowledges or answers, and ``replies``
-writes. All that goes down passes one bounded pipe, so a peer that does not read holds up itself and
-nobody else.
+writes. All that goes down passes one bounded queue, so a peer that does not read holds up itself
+and nobody else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the cloud has at hand of each camera: the contract of a frame store, and its nouns."""
+"""What the cloud has at hand of each camera: the contract of a frame store, and its types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Between conversations and the store: what an edge is told of it, and frames that only it has."""
+"""Between streams and the store: what an edge is told of it, and frames that only it has."""
 
 from __future__ import annotations
 

@@ -290,7 +290,7 @@ class Watch:
         asked = (
             settings.budget is not None or self._parts.controller is not DEFAULT_PARTS.controller
         )
-        point = settings.pipeline.point
+        point = settings.pipeline.encode.point
         budget = settings.budget or BudgetSettings(
             usual_policy(live=live, point=point),
             point,

@@ -60,12 +60,14 @@ def encode_image(
 def open_encoder(bundle: Bundle, options: EncodeOptions) -> ImageEncoder:
     """The edge's half of the SDK. Raises ``ConfigError`` for what the bundle does not allow."""
     settings = PipelineSettings(
-        detector=options.detector,
-        method=options.method,
-        point=options.point,
-        tokens_per_view=options.tokens_per_view,
-        codec=options.codec,
-        max_crops=options.max_crops,
+        encode=EncodeOptions(
+            detector=options.detector,
+            method=options.method,
+            point=options.point,
+            tokens_per_view=options.tokens_per_view,
+            codec=options.codec,
+            max_crops=options.max_crops,
+        ),
         runtime=RuntimeSettings(threads=options.threads),
     )
     return ImageEncoder(bundle, settings)

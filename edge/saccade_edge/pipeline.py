@@ -70,7 +70,7 @@ class Pipeline:
         self.settings = settings or PipelineSettings()
         self.plan = settle(bundle.manifest, self.settings)
         self.encoder = encoder or Encoder(bundle, self.settings.runtime)
-        self._detector = make_detector(self.settings.detector, bundle, self.settings.runtime)
+        self._detector = make_detector(self.settings.encode.detector, bundle, self.settings.runtime)
         self._cutter = Cutter.of(bundle.manifest, self.settings.images)
         self._labels = _travelling_labels(bundle.manifest)
         self._codecs = codecs.of(bundle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from saccade.client import EncodeOptions
 from saccade.codecs.base import MAX_LAYERS
 from saccade.errors import ConfigError
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
@@ -21,9 +22,9 @@ USUAL_CODEC = "int8z"
 
 @dataclass(frozen=True, slots=True)
 class PipelineSettings:
-    """What is None is as the bundle says. ``point``: an operating point of the bundle, of which
-    ``tokens_per_view``, ``codec``, ``max_crops`` and ``layers`` (the most that a packet carries)
-    replace parts.
+    """``encode``: as the SDK knows it; its ``threads`` are of no account here, see ``runtime``.
+    ``quota``: shares anew what all views have; None: as they are. ``layers``: the most that a
+    packet carries; None: as the operating point says.
 
     ``overview``: whether frames with crops have one. ``images``: how many images the prompts will
     have, for families that cut only a single one into tiles; None: as many as a frame has views.
@@ -31,13 +32,8 @@ class PipelineSettings:
     ``epoch_unix_ms`` and ``camera_index`` are those of the session that will carry the packets.
     """
 
-    detector: str | None = None
-    method: str | None = None
-    point: int | None = None
-    quota: str | None = None  # shares anew what all views have; None: as they are
-    tokens_per_view: int | None = None
-    codec: str | None = None
-    max_crops: int | None = None
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+    quota: str | None = None
     layers: int | None = None
     overview: bool = True
     images: int | None = None
@@ -87,16 +83,16 @@ class Plan:
 
 def settle(manifest: Manifest, settings: PipelineSettings) -> Plan:
     """Fill in the bundle's defaults. Raises ``ConfigError`` for what it does not allow."""
-    point = _point(manifest, settings.point)
-    codec = settings.codec or (point.codec if point else _usual(manifest))
+    point = _point(manifest, settings.encode.point)
+    codec = settings.encode.codec or (point.codec if point else _usual(manifest))
     # Another codec's layers are others.
     layers = point.layers if point and point.codec == codec else None
     plan = Plan(
-        method=settings.method or manifest.selection.method,
+        method=settings.encode.method or manifest.selection.method,
         tokens=_tokens(manifest, settings, point),
         codec=codec,
-        max_crops=_or(settings.max_crops, point.crops if point else manifest.most_crops),
-        crop_labels=_crop_labels(manifest, settings.detector),
+        max_crops=_or(settings.encode.max_crops, point.crops if point else manifest.most_crops),
+        crop_labels=_crop_labels(manifest, settings.encode.detector),
         max_closeups=manifest.most_closeups,
         layers=layers if settings.layers is None else settings.layers,
         closeup_labels=frozenset(manifest.detector.closeups if manifest.detector else ()),
@@ -111,8 +107,8 @@ def settle(manifest: Manifest, settings: PipelineSettings) -> Plan:
         raise ConfigError("no overview and no crops: nothing is left to send")
     _check_known("quota", plan.quota or "equal", QUOTAS)
     _check_known("codec", plan.codec, manifest.codecs)
-    if settings.tokens_per_view is not None:
-        _check_range("tokens per view", settings.tokens_per_view, 1, manifest.most_tokens)
+    if settings.encode.tokens_per_view is not None:
+        _check_range("tokens per view", settings.encode.tokens_per_view, 1, manifest.most_tokens)
     if plan.layers is not None:
         _check_range("layers", plan.layers, 1, MAX_LAYERS)
     _check_range("crops", plan.max_crops, 0, manifest.most_crops)
@@ -141,10 +137,10 @@ def _point(manifest: Manifest, chosen: int | None) -> OperatingPoint | None:
 def _tokens(
     manifest: Manifest, settings: PipelineSettings, point: OperatingPoint | None
 ) -> TokensByKind:
-    if point and settings.tokens_per_view is None:
+    if point and settings.encode.tokens_per_view is None:
         return point.tokens
     usual = manifest.selection.tokens_per_view
-    return TokensByKind.alike(_or(settings.tokens_per_view, usual))
+    return TokensByKind.alike(_or(settings.encode.tokens_per_view, usual))
 
 
 def _usual(manifest: Manifest) -> str:

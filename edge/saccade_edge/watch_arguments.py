@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from saccade import codecs, question_args, tls
+from saccade.client import EncodeOptions
 from saccade.errors import ConfigError
 from saccade.files import read_private
 from saccade.packet_tag import MAX_KEY_FILE_BYTES, parse_key
@@ -53,14 +54,16 @@ def watch_settings(arguments: argparse.Namespace) -> WatchSettings:
         tuple(arguments.provider) if arguments.provider else None, arguments.threads
     )
     pipeline = PipelineSettings(
-        detector=arguments.detector,
-        method=arguments.method,
-        point=arguments.point,
+        encode=EncodeOptions(
+            detector=arguments.detector,
+            method=arguments.method,
+            point=arguments.point,
+            tokens_per_view=arguments.tokens,
+            codec=arguments.codec,
+            max_crops=arguments.crops,
+        ),
         quota=arguments.quota,
-        tokens_per_view=arguments.tokens,
-        codec=arguments.codec,
         layers=arguments.layers,
-        max_crops=arguments.crops,
         gate=GateSettings(threshold=arguments.gate),
         runtime=runtime,
     )

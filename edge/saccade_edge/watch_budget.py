@@ -74,7 +74,7 @@ class WatchBudget:
         if not fixed:
             self._controller = make(manifest, settings, policy)
             self._plans = [
-                settle(manifest, replace(pipeline, point=number))
+                settle(manifest, replace(pipeline, encode=replace(pipeline.encode, point=number)))
                 for number in range(len(manifest.points))
             ]
 
@@ -159,10 +159,10 @@ def usual_policy(*, live: bool, point: int | None) -> str:
 def _fixed_by(manifest: Manifest, pipeline: PipelineSettings) -> str:
     """What leaves a budget nothing to choose, empty where nothing does."""
     given = {
-        "codec": pipeline.codec,
-        "tokens": pipeline.tokens_per_view,
+        "codec": pipeline.encode.codec,
+        "tokens": pipeline.encode.tokens_per_view,
         "layers": pipeline.layers,
-        "crops": pipeline.max_crops,
+        "crops": pipeline.encode.max_crops,
     }
     if names := [name for name, value in given.items() if value is not None]:
         return f"with {', '.join(names)} given, every frame is coded alike"

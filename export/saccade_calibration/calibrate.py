@@ -15,6 +15,7 @@ import numpy as np
 from rich.progress import Progress
 
 from saccade.bundle import MANIFEST, Bundle, Manifest, write_manifest
+from saccade.client import EncodeOptions
 from saccade.codecs import CALIBRATED, klt_table, rvq_table
 from saccade.errors import ConfigError, SourceError
 from saccade.manifest import OperatingPoint
@@ -148,7 +149,9 @@ def _see(
     """Every view that the edge would send, by picture, and what it could not read."""
     most = bundle.manifest.most_tokens
     runtime = RuntimeSettings(threads=threads)
-    pipeline = Pipeline(bundle, PipelineSettings(tokens_per_view=most, runtime=runtime))
+    pipeline = Pipeline(
+        bundle, PipelineSettings(encode=EncodeOptions(tokens_per_view=most), runtime=runtime)
+    )
     found: list[list[SampleView]] = []
     unreadable: list[tuple[Path, str]] = []
     for number, path in enumerate(bar.track(paths, description="pictures"), start=1):
@@ -240,7 +243,9 @@ def _points(
         return []
     runtime = RuntimeSettings(threads=settings.threads)
     most = bundle.manifest.most_tokens
-    pipeline = Pipeline(bundle, PipelineSettings(tokens_per_view=most, runtime=runtime))
+    pipeline = Pipeline(
+        bundle, PipelineSettings(encode=EncodeOptions(tokens_per_view=most), runtime=runtime)
+    )
     chosen = paths[:: max(len(paths) // settings.point_pictures, 1)][: settings.point_pictures]
     frames = [
         pipeline.encode(Frame(read_picture(p), 0, points.CAMERA, n), Stopwatch()).tokens

@@ -1,4 +1,4 @@
-"""The nouns of the system: what flows between the stages of a frame's way.
+"""The types of the system: what flows between the stages of a frame's way.
 
 Every type here is a frozen dataclass without I/O; arrays are numpy and are treated as
 read-only once inside a noun. Boxes are ``(x0, y0, x1, y1)``. Shapes and dtypes are checked where

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from saccade.bundle import Bundle
+from saccade.client import EncodeOptions
 from saccade.errors import ConfigError, SourceError, Unreachable
 from saccade.limits import Limits
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
@@ -32,7 +33,9 @@ from saccade_testing.scripted_cloud import Line, scripted_cloud
 T = TypeVar("T")
 MakeVideo = Callable[..., Path]
 EVERY_FRAME = PipelineSettings(
-    gate=GateSettings(threshold=0), runtime=RuntimeSettings(threads=1), codec="f16"
+    encode=EncodeOptions(codec="f16"),
+    gate=GateSettings(threshold=0),
+    runtime=RuntimeSettings(threads=1),
 )
 OURS = ("saccade-frames", "camera-")
 
@@ -173,7 +176,11 @@ def test_what_is_wrong_from_the_start_is_said_before_anybody_is_called(
                 (settings(video, "cloud"), ConfigError),
                 (settings(video, "10.0.0.1:7860"), ConfigError),
                 (
-                    settings(video, cloud.address, pipeline=replace(EVERY_FRAME, codec="zip")),
+                    settings(
+                        video,
+                        cloud.address,
+                        pipeline=replace(EVERY_FRAME, encode=EncodeOptions(codec="zip")),
+                    ),
                     ConfigError,
                 ),
             ):
@@ -252,7 +259,7 @@ def test_a_program_brings_parts_of_its_own(
     async def test() -> None:
         events: list[Event] = []
         async with scripted_cloud(bundle) as cloud:
-            free = replace(EVERY_FRAME, codec=None)
+            free = replace(EVERY_FRAME, encode=EncodeOptions())
             chosen = settings("frames of our own", cloud.address, pipeline=free)
             summary = await Watch(with_points(bundle, 4, 16), chosen, events.append, parts).run()
         assert (summary.sent, summary.complete) == (3, True)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from saccade.bundle import Bundle
+from saccade.client import EncodeOptions
 from saccade.errors import BundleError, FramesFailed, LimitExceeded, SaccadeError, SourceError
 from saccade.types import Frame
 from saccade.v1 import vision_pb2 as pb
@@ -44,7 +45,9 @@ from saccade_testing.scripted_cloud import Line, Script, honest, scripted_cloud
 
 T = TypeVar("T")
 ONE_THREAD = RuntimeSettings(threads=1)
-EVERY_FRAME = PipelineSettings(gate=GateSettings(threshold=0), runtime=ONE_THREAD, codec="f16")
+EVERY_FRAME = PipelineSettings(
+    encode=EncodeOptions(codec="f16"), gate=GateSettings(threshold=0), runtime=ONE_THREAD
+)
 WHITE, BLACK, GREY = 255, 0, 120
 
 
@@ -206,7 +209,7 @@ def test_a_packet_over_the_limit_is_one_failed_frame(bundle: Bundle) -> None:
             return result
 
     events: list[Event] = []
-    lean = replace(EVERY_FRAME, tokens_per_view=4)
+    lean = replace(EVERY_FRAME, encode=replace(EVERY_FRAME.encode, tokens_per_view=4))
     parts = WatchParts(pipeline=Swelling)
     summary = watch(bundle, events, 10, 20, 30, script=small, parts=parts, pipeline=lean)
     (failed,) = kinds(events, FrameFailed)

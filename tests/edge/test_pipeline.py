@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import cv2
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from saccade.bundle import Bundle
+from saccade.client import EncodeOptions
 from saccade.errors import ConfigError, SourceError
 from saccade.limits import Limits
 from saccade.manifest import Manifest, OperatingPoint, TokensByKind
@@ -27,8 +28,12 @@ EPOCH_UNIX_MS = 1_700_000_000_000 - 5_000
 
 
 def settings(**changes: object) -> PipelineSettings:
+    """``changes``: of the settings, and of how pictures are encoded."""
     fixed = {"epoch_unix_ms": EPOCH_UNIX_MS, "runtime": RuntimeSettings(threads=1)}
-    return PipelineSettings(**{**fixed, **changes})  # type: ignore[arg-type]
+    ours = {field.name for field in fields(EncodeOptions)}
+    encode = EncodeOptions(**{k: v for k, v in changes.items() if k in ours})  # type: ignore[arg-type]
+    others = {k: v for k, v in changes.items() if k not in ours}
+    return PipelineSettings(encode, **{**fixed, **others})  # type: ignore[arg-type]
 
 
 def test_a_frame_becomes_a_packet_that_says_what_was_seen(

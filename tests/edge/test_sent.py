@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from saccade.bundle import Bundle
+from saccade.client import EncodeOptions
 from saccade.types import Frame, Timing
 from saccade.v1 import tokens_pb2
 from saccade_edge.daemon import Watch, WatchSettings
@@ -37,7 +38,9 @@ from saccade_testing.scripted_cloud import Line, honest, scripted_cloud
 T = TypeVar("T")
 MakeVideo = Callable[..., Path]
 EVERY_FRAME = PipelineSettings(
-    gate=GateSettings(threshold=0), runtime=RuntimeSettings(threads=1), codec="f16"
+    encode=EncodeOptions(codec="f16"),
+    gate=GateSettings(threshold=0),
+    runtime=RuntimeSettings(threads=1),
 )
 
 

@@ -13,6 +13,7 @@ from functools import partial
 import pytest
 
 from saccade.bundle import Bundle
+from saccade.client import EncodeOptions
 from saccade.types import Frame
 from saccade_edge.daemon import Watch, WatchSettings
 from saccade_edge.gate import GateSettings
@@ -167,7 +168,9 @@ def test_a_watch_ends_within_a_second_although_its_camera_is_silent(bundle: Bund
 
         async with scripted_cloud(bundle) as cloud:
             pipeline = PipelineSettings(
-                gate=GateSettings(threshold=0), runtime=RuntimeSettings(threads=1), codec="f16"
+                encode=EncodeOptions(codec="f16"),
+                gate=GateSettings(threshold=0),
+                runtime=RuntimeSettings(threads=1),
             )
             settings = WatchSettings(camera.url, cloud.address, pipeline=pipeline)
             watch = Watch(bundle, settings, show)

@@ -16,6 +16,7 @@ from saccade.v1 import vision_pb2 as pb
 from saccade.wire_errors import to_failure
 from saccade_edge.spool import Fate, SpoolMended, SpoolReborn, SpoolTroubled
 from saccade_edge.uplink import Acknowledged, Answered, Connected, ConnectionLost, Refused
+from saccade_edge.uplink.link_state import Bounds
 from saccade_testing.scripted_cloud import Line, ScriptedCloud, honest, scripted_cloud, serve
 from saccade_testing.spooled_edge import spooled_edge
 from saccade_testing.spools import accounted
@@ -191,10 +192,10 @@ def test_the_backlog_has_little_in_flight(bundle: Bundle, tmp_path: Path) -> Non
             for _ in range(20):
                 await edge.send(size=1000)
             await edge.end(retire=True)
-        bounds = {"backlog_packets": 8, "backlog_bytes": 2500}
+        bounds = Bounds(backlog_packets=8, backlog_bytes=2500)
         async with (
             scripted_cloud(bundle, silent) as cloud,
-            spooled_edge(cloud.address, bundle, tmp_path / "spool", **bounds) as edge,
+            spooled_edge(cloud.address, bundle, tmp_path / "spool", bounds=bounds) as edge,
         ):
             await edge.until(lambda: cloud.lines != [] and len(sequences(cloud)) == 2)
             await asyncio.sleep(0.5)
@@ -213,7 +214,10 @@ def test_a_paced_backlog_takes_its_time(bundle: Bundle, tmp_path: Path) -> None:
         async with (
             scripted_cloud(bundle) as cloud,
             spooled_edge(
-                cloud.address, bundle, tmp_path / "spool", backlog_bytes_per_s=5000.0
+                cloud.address,
+                bundle,
+                tmp_path / "spool",
+                bounds=Bounds(backlog_bytes_per_s=5000.0),
             ) as edge,
         ):
             began = time.monotonic()

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from saccade.bundle import Bundle
+from saccade.client import EncodeOptions
 from saccade.errors import ConfigError, Unreachable
 from saccade.manifest import Manifest
 from saccade_edge.budget import BudgetSettings
@@ -52,10 +53,17 @@ def test_each_point_has_its_plan(manifest: Manifest) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"codec": "f16"}, {"tokens_per_view": 8}, {"layers": 1}, {"max_crops": 0}]
+    "pipeline",
+    [
+        PipelineSettings(EncodeOptions(codec="f16")),
+        PipelineSettings(EncodeOptions(tokens_per_view=8)),
+        PipelineSettings(layers=1),
+        PipelineSettings(EncodeOptions(max_crops=0)),
+    ],
 )
-def test_what_the_user_fixes_leaves_no_budget(manifest: Manifest, given: dict[str, object]) -> None:
-    pipeline = PipelineSettings(**given)  # type: ignore[arg-type]
+def test_what_the_user_fixes_leaves_no_budget(
+    manifest: Manifest, pipeline: PipelineSettings
+) -> None:
     it = watch_budget(manifest, pipeline=pipeline)
     it.on_event(CloudBudget(40, "load"))
     planned = it.plan_frame()

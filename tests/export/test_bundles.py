@@ -21,6 +21,7 @@ from torch import Tensor
 
 from saccade import cli, codecs
 from saccade.bundle import Bundle
+from saccade.client import EncodeOptions
 from saccade.limits import Limits
 from saccade.manifest import Manifest
 from saccade.packet import unpack
@@ -70,7 +71,8 @@ def frame() -> Frame:
 
 def look(bundle: Bundle, frame: Frame, tokens: int | None = None) -> FrameResult:
     settings = PipelineSettings(
-        tokens_per_view=tokens, codec="f16", runtime=RuntimeSettings(threads=1)
+        encode=EncodeOptions(tokens_per_view=tokens, codec="f16"),
+        runtime=RuntimeSettings(threads=1),
     )
     return Pipeline(bundle, settings).process(frame)
 

@@ -10,6 +10,7 @@ import pytest
 
 from saccade import cli, codecs
 from saccade.bundle import Bundle
+from saccade.client import EncodeOptions
 from saccade.codecs import SetShape
 from saccade.codecs.klt import Klt
 from saccade.codecs.rvq import Rvq
@@ -71,7 +72,7 @@ class TestCalibrate:
         calibrate(bundle, [pictures], QUICK)
         calibrated, picture = Bundle.open(bundle.folder), render(31_000).picture
         for layers in (1, 2, 9):
-            settings = PipelineSettings(codec="rvq", layers=layers)
+            settings = PipelineSettings(encode=EncodeOptions(codec="rvq"), layers=layers)
             result = Pipeline(calibrated, settings).process(Frame(picture, 0, "here", 1))
             assert result.packet is not None
             assert len(result.packet.layers) == min(layers, QUICK.stages // QUICK.stages_per_layer)
@@ -134,7 +135,7 @@ class TestCalibrate:
 
 def sent_and_received(bundle: Bundle, codec: str, picture: U8) -> int:
     """Bytes of the packet that carries a picture, once it is read again."""
-    settings = PipelineSettings(codec=codec, gate=GateSettings(threshold=0))
+    settings = PipelineSettings(encode=EncodeOptions(codec=codec), gate=GateSettings(threshold=0))
     result = Pipeline(bundle, settings).process(Frame(picture, 0, "here", 1))
     assert result.packet is not None
     assert result.encoded is not None

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from saccade.bundle import MANIFEST, Bundle
+from saccade.client import EncodeOptions
 from saccade.errors import BundleError
 from saccade.limits import Limits
 from saccade.manifest import OperatingPoint, TokensByKind, parse
@@ -48,7 +49,9 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def whole(calibrated: Bundle) -> FrameTokens:
     """A frame with several crops and a close-up, all tokens."""
-    pipeline = Pipeline(calibrated, PipelineSettings(tokens_per_view=64, runtime=ONE_THREAD))
+    pipeline = Pipeline(
+        calibrated, PipelineSettings(encode=EncodeOptions(tokens_per_view=64), runtime=ONE_THREAD)
+    )
     for seed in itertools.count(30_000):
         frame = pipeline.encode(Frame(render(seed).picture, 0, "c", 0), Stopwatch()).tokens
         if sum(v.closeup_of is None for v in frame.views) >= 3 and frame.views[-1].closeup_of:

@@ -20,6 +20,7 @@ from bench.link.trial.pictures import (
 from bench.pixels import codecs
 
 from saccade.bundle import CLIP, Bundle
+from saccade.client import EncodeOptions
 from saccade.errors import PacketError
 from saccade.limits import Limits
 from saccade_edge.budget import BudgetSettings
@@ -71,7 +72,10 @@ def test_a_picture_becomes_every_token_of_its_views(bundle: Bundle) -> None:
     edge = with_points(bundle, points)
     settings = PipelineSettings(gate=GateSettings(threshold=0), runtime=ONE)
     pipeline = PicturePipeline(edge, settings, codecs()["JPEG"])
-    plans = [settle(edge.manifest, PipelineSettings(point=n)) for n in range(len(points))]
+    plans = [
+        settle(edge.manifest, PipelineSettings(encode=EncodeOptions(point=n)))
+        for n in range(len(points))
+    ]
     packets = [pipeline.process(frame, plan=plan).packet for plan in (plans[0], plans[-1])]
     sizes = [packet.ByteSize() for packet in packets if packet is not None]
     assert sizes[1] > 5 * sizes[0]

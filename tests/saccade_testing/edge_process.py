@@ -29,6 +29,7 @@ from saccade.tls import ClientTls
 from saccade.v1 import tokens_pb2
 from saccade_edge.spool import Spool, SpoolEvent, SpoolFault, SpoolSettings
 from saccade_edge.uplink import Acknowledged, Uplink, UplinkEvent, UplinkSettings, uplink_stream
+from saccade_edge.uplink.link_state import Bounds
 from saccade_testing.commands import importing
 from saccade_testing.journal import Identity, Journal, JournalWriter
 from saccade_testing.spools import Database
@@ -38,9 +39,7 @@ NO_SPOOL = 3  # exit status
 MOST_PAGES = 0xFFFFFFFE  # SQLite's own bound; it takes 1 for as many as there are
 # A backlog of thousands of packets is through in seconds; bounds of memory stay as they are.
 EAGER = {
-    "backlog_packets": 32,
-    "backlog_bytes": 1 << 18,
-    "backlog_bytes_per_s": 1e9,
+    "bounds": Bounds(backlog_packets=32, backlog_bytes=1 << 18, backlog_bytes_per_s=1e9),
     "backoff_first_s": 0.02,
     "backoff_most_s": 0.25,
 }

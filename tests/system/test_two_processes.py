@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from saccade.bundle import Bundle
+from saccade.client import EncodeOptions
 from saccade.limits import Limits
 from saccade.packet import unpack
 from saccade.question_rules import crops_of
@@ -39,7 +40,9 @@ def seen_here(bundle: Bundle, clip: Path, codec: str) -> Iterator[FrameTokens]:
     pipeline = Pipeline(
         bundle,
         PipelineSettings(
-            codec=codec, gate=GateSettings(threshold=0), runtime=RuntimeSettings(threads=1)
+            encode=EncodeOptions(codec=codec),
+            gate=GateSettings(threshold=0),
+            runtime=RuntimeSettings(threads=1),
         ),
     )
     limits = Limits.of(bundle.manifest)

@@ -10,7 +10,9 @@ from saccade.limits import MOST_MESSAGE_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What may be unacknowledged or open at a time. ``live``: the packets are a camera's.
+    """What may be unacknowledged or open at a time: it bounds how old a frame can become in
+    memory. ``live``: the packets are a camera's. The backlog may have so much of the link:
+    ``backlog_bytes`` and ``backlog_packets`` at a time.
 
     ``still_s``: the link stands still while a packet has been unacknowledged for longer.
     """

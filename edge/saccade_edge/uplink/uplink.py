@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from saccade.bundle import Bundle
@@ -64,10 +64,9 @@ _MENDABLE = (
 class UplinkSettings:
     """``patience_s``: give up after so long without a connection. ``packet_key``: signs packets.
 
-    ``packets_in_flight`` and ``bytes_in_flight`` bound what is unacknowledged, and so how old a
-    frame can become here. ``deadline_s``: how old a camera's frame goes as a live one, with a
-    spool. ``live``: packets are a camera's: with a spool it never waits, its newest goes first.
-    The backlog may have so much of the link: ``backlog_bytes`` and ``backlog_packets`` at a time.
+    ``deadline_s``: how old a camera's frame goes as a live one, with a spool. ``live``: packets are
+    a camera's: with a spool it never waits, its newest goes first. Both are also those of
+    ``bounds``, whatever these say.
     """
 
     cloud: str
@@ -78,12 +77,7 @@ class UplinkSettings:
     packet_key: bytes | None = field(default=None, repr=False)
     live: bool = False
     deadline_s: float = 2.0
-    packets_in_flight: int = 8
-    bytes_in_flight: int = 1 << 18
-    open_questions: int = 32
-    backlog_packets: int = 4
-    backlog_bytes: int = 8192
-    backlog_bytes_per_s: float = 65536.0
+    bounds: Bounds = field(default_factory=Bounds)
     connect_timeout_s: float = 5.0
     patience_s: float = math.inf
     backoff_first_s: float = 0.5
@@ -109,7 +103,12 @@ class Uplink:
         self._emit = emit
         self._spool = spool
         self._limits = Limits.of(bundle.manifest)
-        self._outbox = Outbox(_bounds(settings), spool, self._on_sent, self._on_deferred)
+        self._outbox = Outbox(
+            replace(settings.bounds, still_s=settings.deadline_s, live=settings.live),
+            spool,
+            self._on_sent,
+            self._on_deferred,
+        )
         self._ids = itertools.count(1)
         self._finishing = asyncio.Event()
         self._renewed = asyncio.Event()
@@ -173,7 +172,7 @@ class Uplink:
 
     def pace_backlog(self, bytes_per_s: float) -> None:
         """How much of the link the backlog may have, up to the settings' bound; 0: nothing."""
-        self._outbox.pace.set(min(bytes_per_s, self._settings.backlog_bytes_per_s))
+        self._outbox.pace.set(min(bytes_per_s, self._settings.bounds.backlog_bytes_per_s))
 
     async def finish(self, drain_s: float, *, retire: bool = False) -> bool:
         """Wait for what the cloud owes, at most ``drain_s``, then say bye; whether all came.
@@ -382,16 +381,3 @@ def _frame_size(packet: tokens_pb2.FramePacket, limits: Limits) -> tuple[int, in
         return ViewsHeader.from_bytes(packet.views, limits).size
     except (PacketError, LimitExceeded):
         return 0, 0
-
-
-def _bounds(settings: UplinkSettings) -> Bounds:
-    return Bounds(
-        packets=settings.packets_in_flight,
-        questions=settings.open_questions,
-        bytes=settings.bytes_in_flight,
-        backlog_packets=settings.backlog_packets,
-        backlog_bytes=settings.backlog_bytes,
-        backlog_bytes_per_s=settings.backlog_bytes_per_s,
-        still_s=settings.deadline_s,
-        live=settings.live,
-    )

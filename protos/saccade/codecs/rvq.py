@@ -3,8 +3,8 @@
 Stage by stage, the nearest codebook entry to what the stages before left over. The indexes, or that
 one is the same as the token before's, are entropy-coded with the frequencies that the calibration
 found for the kind of view; each layer is one stream of those of its stages, one stage after the
-other, and the base layer's stream begins with the ids (see `places`). All arithmetic is on integers
-(see `rvq_table`), so that encoder and decoder give the same bits on every machine.
+other, and the base layer's stream begins with the ids (see `position_model`). All arithmetic is on
+integers (see `rvq_table`), so that encoder and decoder give the same bits on every machine.
 """
 
 from __future__ import annotations
