@@ -11,7 +11,7 @@ from saccade_cloud.store.store_types import Observation
 
 
 def posted(sequence: int, camera: str = "north") -> Observation:
-    return Observation("kerb", camera, 1, sequence, 0, "what", 0, "that", "stop", 100, 0)
+    return Observation("kerb", camera, 1, sequence, 0, b"", "what", "that", "stop", 100, 0)
 
 
 async def seen(broadcast: AnswerBroadcast, count: int, camera: str = "") -> list[int]:

@@ -39,8 +39,8 @@ def still_serving(cloud: str, bundle: Bundle, picture: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def good(bundle: Bundle, picture: Path) -> pb.InferRequest:
-    encoded = PacketEncoder(bundle, saccade.EncodeOptions()).encode(picture)
-    return infer_request(bundle, encoded, QUESTION, 0)
+    encoded = PacketEncoder(bundle, saccade.EncodeOptions()).encode_for_question(picture, QUESTION)
+    return infer_request(bundle, encoded)
 
 
 def refusal(cloud: str, request: pb.InferRequest) -> SaccadeError:
@@ -77,13 +77,13 @@ def test_another_bundle_is_refused(cloud: str, other_bundle: Bundle, picture: Pa
 
 def test_an_oversized_message_is_refused(cloud: str, good: pb.InferRequest) -> None:
     request = changed(good)
-    request.packet.layers.append(b"\0" * (4 << 20))
+    request.packets[0].layers.append(b"\0" * (4 << 20))
     assert isinstance(refusal(cloud, request), LimitExceeded)
 
 
 def test_a_packet_larger_than_agreed_is_refused(cloud: str, good: pb.InferRequest) -> None:
     request = changed(good)
-    request.packet.layers.append(b"\0" * (1 << 20))
+    request.packets[0].layers.append(b"\0" * (1 << 20))
     error = refusal(cloud, request)
     assert isinstance(error, LimitExceeded)
     assert "bytes in a packet, the limit is 1048576" in error.message
@@ -91,9 +91,9 @@ def test_a_packet_larger_than_agreed_is_refused(cloud: str, good: pb.InferReques
 
 def test_a_damaged_packet_is_refused(cloud: str, good: pb.InferRequest) -> None:
     request = changed(good)
-    layer = bytearray(request.packet.layers[0])
+    layer = bytearray(request.packets[0].layers[0])
     layer[5] ^= 1
-    request.packet.layers[0] = bytes(layer)
+    request.packets[0].layers[0] = bytes(layer)
     error = refusal(cloud, request)
     assert isinstance(error, PacketError)
     assert "checksum" in error.message
@@ -161,7 +161,8 @@ def test_an_edge_with_impossible_options_is_one_line(
     ],
 )
 def test_asking_wrongly_is_one_line(words: tuple[str, ...], says: str, picture: Path) -> None:
-    done = run("ask", *(str(picture) if word == "PICTURE" else word for word in words))
+    here = () if "--bundle" in words else ("--bundle", "crossing")
+    done = run("ask", *(str(picture) if word == "PICTURE" else word for word in words), *here)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
