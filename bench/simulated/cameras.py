@@ -20,7 +20,7 @@ import numpy as np
 from saccade.bundle import Bundle
 from saccade.errors import NotInFrame
 from saccade.tasks import end
-from saccade.turns import as_question
+from saccade.turns import asking
 from saccade.types import Frame, Timing
 from saccade.v1 import tokens_pb2
 from saccade_edge.budget import BudgetSettings
@@ -122,7 +122,7 @@ class _Edge:
             self._uplink,
             self._watch_budget,
             self._tracker,
-            [as_question(text) for text in asked],
+            tuple(map(asking, asked)),
             waits=not live,
             spooled=spool is not None,
         )

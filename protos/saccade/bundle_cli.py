@@ -156,7 +156,7 @@ def _point(point: OperatingPoint) -> str:
     return (
         f"{point.crops} crops, {tokens.overview}/{tokens.crop}/{tokens.closeup} tokens of an "
         f"overview/crop/close-up, {point.codec} in {point.layers} layers: "
-        f"{point.bytes:,.0f} bytes, {100 * point.agreement:.1f} % of answers as from all tokens"
+        f"{point.bytes:,.0f} bytes, {100 * point.agreement:.1f} % agreement with all tokens"
     )
 
 

@@ -111,8 +111,8 @@ class OperatingPoint:
     """A way to send frames, with what it costs and keeps, as calibration measured it.
 
     ``crops``: at most so many, and only their close-ups; ``layers``: of the codec; ``bytes``: of a
-    serialised packet, mean; ``agreement``: share of questions with the same answer as from all
-    tokens, uncoded (0..1).
+    serialised packet, mean; ``agreement``: share of the answers' tokens that stay the model's
+    first choice, against all visual tokens, uncoded (0..1); see ``saccade_calibration``.
     """
 
     crops: int

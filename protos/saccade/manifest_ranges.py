@@ -45,6 +45,7 @@ def _bounds(manifest: Manifest) -> Iterator[tuple[str, float, float, float]]:
         yield "regions.crop_margin", manifest.regions.crop_margin, 0, 100
         yield "regions.closeup_margin", manifest.regions.closeup_margin, 0, 100
         yield "regions.crop_min_px", manifest.regions.crop_min_px, 0, MAX_SIDE_PX
+    yield "questions.frames", manifest.questions.frames, 0, MOST
     yield "questions.chars", manifest.questions.chars, 1, MOST
     for number, point in enumerate(manifest.points):
         yield f"points[{number}].bytes", point.bytes, 0, MOST

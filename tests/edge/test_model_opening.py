@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 
-from saccade.bundle import Bundle
+from saccade.bundle import MANIFEST, Bundle, read_fields, write_manifest
 from saccade.bundle_files import ListedFile, ModelFile, measure, unlisted_model
 from saccade.client import EncodeOptions
 from saccade.errors import BundleError, ConfigError
+from saccade.manifest import digest_of, token_digest_of
 from saccade_edge.onnx_model import Model, RuntimeSettings
 from saccade_edge.pipeline import Pipeline
 from saccade_edge.plan import PipelineSettings
@@ -78,7 +80,9 @@ def test_a_bundle_whose_encoder_opens_more_is_neither_verified_nor_opened(tmp_pa
     write_edge_bundle(tmp_path)
     save(tmp_path, model(tensor()), "edge/encoder.onnx")
     (tmp_path / "edge" / ELSEWHERE).write_bytes(VALUES.tobytes())
-    bundle = rewritten(tmp_path)
+    with pytest.raises(BundleError, match=r"edge/weights.bin is not in files"):
+        rewritten(tmp_path)
+    bundle = silent(tmp_path)
     for attempt in (bundle.verify, lambda: Pipeline(bundle)):
         with pytest.raises(BundleError, match="opens 'edge/weights.bin', which the manifest"):
             attempt()
@@ -91,10 +95,23 @@ def test_too_many_crops_are_refused_before_a_model_is_opened(tmp_path: Path) -> 
         Pipeline(bundle, PipelineSettings(encode=EncodeOptions(max_crops=9)))
 
 
+def silent(folder: Path) -> Bundle:
+    """The bundle with a manifest that lists the weights, but not as the encoder's: then the token
+    digest would not cover them.
+    """
+    fields = read_fields(folder)
+    files = {**fields["files"], f"edge/{ELSEWHERE}": {"license": "Apache-2.0"}}
+    write_manifest(folder, {**fields, "files": files})
+    fields = read_fields(folder)
+    fields["encoder"]["data"] = []
+    fields["token_digest"] = token_digest_of(fields).hex()
+    fields["digest"] = digest_of(fields).hex()
+    (folder / MANIFEST).write_text(json.dumps(fields))
+    return Bundle.open(folder)
+
+
 def rewritten(folder: Path) -> Bundle:
     """The bundle with a manifest of the files as they are now."""
-    from saccade.bundle import read_fields, write_manifest
-
     fields = read_fields(folder)
     write_manifest(folder, {k: v for k, v in fields.items() if k not in ("digest", "format")})
     return Bundle.open(folder)

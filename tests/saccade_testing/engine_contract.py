@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from saccade_cloud.engines.base import (
     VisualSpan,
     text_prompt,
 )
+from saccade_cloud.engines.batched import BatchedEngine
 
 T = TypeVar("T")
 TOKENS = 24  # the longest answer that these tests ask for
@@ -268,6 +270,58 @@ class EngineContract:
     def test_impossible_parameters_are_refused(self, params: GenerateParams) -> None:
         with pytest.raises(LimitExceeded):
             self.run(lambda engine: collected(engine, self.prompts(1)[0], params))
+
+    @pytest.mark.parametrize("name", ["mrope", "deepstack", "bidirectional", "prefix"])
+    def test_what_a_prompt_asks_for_is_done_or_refused(self, name: str) -> None:
+        plain = self.prompts(1)[0]
+        asking = self.asking(plain, name)
+
+        async def work(engine: Engine) -> None:
+            if not getattr(engine.capabilities, name):
+                with pytest.raises(EngineError, match=name):
+                    await collect(engine, asking)
+                return
+            before, after = await collect(engine, plain), await collect(engine, asking)
+            assert before[-1].probability != after[-1].probability
+
+        self.run(work)
+
+    def asking(self, prompt: Prompt, name: str) -> Prompt:
+        """The same prompt with something that an engine may not be able to do, and that matters."""
+        if name == "mrope":
+            rows = np.arange(len(prompt)) * np.array([[1], [2], [3]])
+            return replace(prompt, positions=rows, next_position=3 * len(prompt))
+        if name == "prefix":
+            return replace(prompt, prefix_attention=True, shared=0)
+        deepstack = np.full((1, *prompt.spans[0].embeds.shape), 2.0, np.float32)
+        more = {"bidirectional": True} if name == "bidirectional" else {"deepstack": deepstack}
+        return replace(prompt, spans=tuple(replace(span, **more) for span in prompt.spans))
+
+    def test_pruned_places_are_gaps_in_the_positions(self) -> None:
+        whole = self.prompts(2)[1]
+        gap = whole.shared - 3
+        positions = whole.positions + 7 * (np.arange(len(whole)) >= gap)
+        pruned = replace(whole, positions=positions, next_position=whole.next_position + 7)
+        answers = [self.alone(prompt)[-1].probability for prompt in (whole, pruned)]
+        assert answers[0] != answers[1]
+
+    def test_scores_of_a_continuation_are_those_that_it_was_decoded_from(self) -> None:
+        async def work(engine: Engine) -> int:
+            assert isinstance(engine, BatchedEngine)
+            answers = [(p, await collect(engine, p)) for p in self.prompts(8)]
+            answered = [(p, chunks, ids_of(chunks)) for p, chunks in answers if ids_of(chunks)]
+            for prompt, chunks, ids in answered:
+                scores = await engine.scores(prompt, ids)
+                assert scores.argmax(axis=-1).tolist() == ids
+                below = scores - scores.max(axis=-1, keepdims=True)
+                logs = -np.log(np.exp(below).sum(axis=-1))
+                assert chunks[-1].probability is not None
+                if chunks[-1].finish == "length":
+                    least = float(np.exp(logs.min()))
+                    assert chunks[-1].probability.least == pytest.approx(least, rel=1e-4)
+            return len(answered)
+
+        assert self.run(work) > 3
 
     @pytest.mark.parametrize("max_tokens", [0, -1, TOKENS + 1])
     def test_more_tokens_than_allowed_are_refused(self, max_tokens: int) -> None:

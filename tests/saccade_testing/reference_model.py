@@ -68,6 +68,12 @@ class ReferenceModel:
         self.attention = attention
         self.dtype = dtype
 
+    @property
+    def stops(self) -> set[int]:
+        """Tokens that end an answer, as the checkpoint says."""
+        ends = self.model.generation_config.eos_token_id
+        return set(ends if isinstance(ends, list) else [ends])
+
     def ask(self, turns: Sequence[Turn], pictures: Sequence[Picture]) -> Asked:
         """The prompt of ``turns``, whose frames are ``pictures`` in order."""
         return Asked(self.whole.inputs(pictures, turns))

@@ -54,7 +54,7 @@ def test_help_imports_nothing_heavy() -> None:
     [
         (["fly"], 2, "invalid choice: 'fly'"),
         (["--fly"], 2, "unrecognized arguments: --fly"),
-        (["bundle"], 2, "required: inspect|verify|sample"),
+        (["bundle"], 2, "required: inspect|verify|pack|sample"),
         (["bundle", "verify", "/nowhere/at/all"], 1, "no bundle at /nowhere/at/all"),
     ],
 )

@@ -105,7 +105,7 @@ def test_a_header_costs(raw: bytes, size: int) -> None:
         (b"", "the views header ends after 0 bytes, 1 needed"),
         (b"\x01\x00\x05\x10", "a frame side of 0 pixels"),
         (b"\x01\x80\x40\x05\x10", "a frame side of 65536 pixels"),
-        (b"\x00\x07\x05\x05\x10", "forms 7, 0..6 are possible"),
+        (b"\x00\x07\x05\x05\x10", "forms 7, which are none"),
         (b"\x01\x05\x05\x10\x00", "the views header is 4 bytes, received 5"),
         (b"\x03\x05\x05\x01\x10", "close-ups 0b1 of 0 crops"),
         (b"\x07\x05\x05\x00\x10", "close-ups 0b0 of 1 crops"),

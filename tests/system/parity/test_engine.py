@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from saccade_testing.parity import (
+    ENGINE,
     FAMILIES,
     STEPS,
     Families,
@@ -29,7 +30,7 @@ def test_an_engine_gives_the_whole_models_tokens(
     assert len({tuple(ids) for ids in expected}) == len(asked), "answers hardly depend on anything"
     told = run(families.engine(family, dtype), [reference.prompt(each) for each in asked], expected)
     for each, ids, answer in zip(asked, expected, told, strict=True):
-        assert_same(answer, ids, reference.scores(each, ids), dtype)
+        assert_same(answer, ids, reference.scores(each, ids), ENGINE[dtype])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -48,7 +49,7 @@ def test_an_engine_gives_the_tokens_of_the_whole_model_with_the_same_kept_tokens
     expected = [reference.generate(each, STEPS) for each in asked]
     told = run(families.engine(family), [reference.prompt(each) for each in asked], expected)
     for each, ids, answer in zip(asked, expected, told, strict=True):
-        assert_same(answer, ids, reference.scores(each, ids), torch.float32)
+        assert_same(answer, ids, reference.scores(each, ids), ENGINE[torch.float32])
 
 
 @pytest.mark.parametrize("pruned", [False, True], ids=["all tokens", "half the tokens"])
@@ -60,4 +61,4 @@ def test_several_pictures_in_a_prompt(families: Families, family: str, pruned: b
         asked = dropping(asked, reference.visual(asked).places[::2])
     expected = reference.generate(asked, STEPS)
     (told,) = run(families.engine(family), [reference.prompt(asked)], [expected])
-    assert_same(told, expected, reference.scores(asked, expected), torch.float32)
+    assert_same(told, expected, reference.scores(asked, expected), ENGINE[torch.float32])

@@ -12,6 +12,7 @@ from saccade.types import I32
 from saccade_cloud.engines.base import I64
 from saccade_cloud.positions import TextRun, VisualRun, positions
 from saccade_testing.parity import (
+    ENGINE,
     FAMILIES,
     STEPS,
     Families,
@@ -55,7 +56,7 @@ def compare(families: Families, family: str, asked: Asked) -> None:
     reference = families.reference(family)
     expected = reference.generate(asked, STEPS)
     (told,) = run(families.engine(family), [reference.prompt(asked)], [expected])
-    assert_same(told, expected, reference.scores(asked, expected), torch.float32)
+    assert_same(told, expected, reference.scores(asked, expected), ENGINE[torch.float32])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

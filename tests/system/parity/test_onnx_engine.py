@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from saccade_testing.parity import (
+    ENGINE,
     FAMILIES,
     STEPS,
     Families,
@@ -23,7 +24,7 @@ def assert_parity(families: Families, family: str, asked: list[Asked]) -> None:
     expected = [reference.generate(each, STEPS) for each in asked]
     told = run(families.onnx(family), [reference.prompt(each) for each in asked], expected)
     for each, ids, answer in zip(asked, expected, told, strict=True):
-        assert_same(answer, ids, reference.scores(each, ids), torch.float32)
+        assert_same(answer, ids, reference.scores(each, ids), ENGINE[torch.float32])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -10,7 +10,7 @@ import torch
 
 from saccade.selection import METHODS, select
 from saccade.types import TokenGrid, TokenSet
-from saccade_testing.parity import STEPS, Families, assert_same, picture, run, turn
+from saccade_testing.parity import ENGINE, STEPS, Families, assert_same, picture, run, turn
 from saccade_testing.reference_model import Asked, Visual, dropping
 
 SHOWN = picture(100, 160)
@@ -28,7 +28,7 @@ def test_kept_and_merged_tokens(families: Families, family: str, method: str) ->
     pruned = with_only(asked, visual, kept)
     expected = reference.generate(pruned, STEPS // 4)
     (told,) = run(families.engine(family), [reference.prompt(pruned)], [expected], STEPS // 4)
-    assert_same(told, expected, reference.scores(pruned, expected), torch.float32)
+    assert_same(told, expected, reference.scores(pruned, expected), ENGINE[torch.float32])
 
 
 def selected(visual: Visual, grid: tuple[int, int, int], method: str) -> TokenSet:
