@@ -14,6 +14,7 @@ import torch
 
 from saccade import codecs
 from saccade.bundle import Bundle
+from saccade.client import EncodeOptions
 from saccade.packet import pack
 from saccade.turns import Generation, Question
 from saccade.types import FrameTokens
@@ -102,10 +103,12 @@ class SplitFamilies:
         bundle = self.bundle(family, dtype)
         most = bundle.manifest.encoder.geometry.most_tokens
         settings = PipelineSettings(
-            detector=detector,
-            method=method,
-            tokens_per_view=most if tokens is None else tokens,
-            codec="f32",
+            encode=EncodeOptions(
+                detector=detector,
+                method=method,
+                tokens_per_view=most if tokens is None else tokens,
+                codec="f32",
+            ),
             images=images,
             runtime=RuntimeSettings(threads=1),
         )
