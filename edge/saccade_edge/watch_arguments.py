@@ -64,6 +64,8 @@ def watch_settings(arguments: argparse.Namespace) -> WatchSettings:
         ),
         quota=arguments.quota,
         layers=arguments.layers,
+        overview=arguments.overview,
+        images=arguments.images,
         gate=GateSettings(threshold=arguments.gate),
         runtime=runtime,
     )
@@ -196,6 +198,19 @@ def _add_stages(watch: argparse.ArgumentParser) -> None:
     point = "(default: as the operating point says)"
     watch.add_argument(
         "--crops", type=int, metavar="N", help=f"at most, beside the overview {point}"
+    )
+    watch.add_argument(
+        "--no-overview",
+        dest="overview",
+        action="store_false",
+        help="of a frame that has crops, only these",
+    )
+    watch.add_argument(
+        "--images",
+        type=_positive_int,
+        metavar="N",
+        help="that questions will be about together: some models cut a picture into tiles only "
+        "where it is alone (default: the frame's views)",
     )
     watch.add_argument("--tokens", type=int, metavar="N", help=f"per view {point}")
     watch.add_argument(

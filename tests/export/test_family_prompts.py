@@ -163,7 +163,7 @@ def test_kept_tokens_stay_at_their_true_positions(family: Family, turns: list[Tu
     pruned = family.builder.build(question(turns), family.frames(chosen))
     image = whole.ids == whole.ids[whole.spans[0].start]
     kept = np.ones(len(whole), bool)
-    sizes = [np.prod(f.images[0].layout.grid) for f in family.frames([None, None]).values()]
+    sizes = [int(np.prod(f.images[0].layout.grid)) for f in family.frames([None, None]).values()]
     places = np.flatnonzero(image)
     for number, start in enumerate(np.cumsum([0, *sizes])[:-1]):
         own = places[start : start + sizes[number]]

@@ -120,7 +120,7 @@ def test_graphs_equal_the_modules_and_tensorrt_takes_them(family: Family, tmp_pa
                 expected = encoder(torch.from_numpy(views))
             found = onnxruntime.InferenceSession(str(path)).run(None, {"views": views})
             for ours, theirs in zip(found, expected, strict=True):
-                np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-4, atol=1e-4)
+                np.testing.assert_allclose(np.asarray(ours), theirs.numpy(), rtol=1e-4, atol=1e-4)
     first = buckets[0].size  # of windows of different sizes, where there are windows
     assert tensorrt_parser.build(tmp_path / f"{first[0]}x{first[1]}.onnx") > 0
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ CLOUD_FILES = (
     *("projector.onnx", "embed.onnx", "decoder.onnx", "tokenizer.json"),
     "chat_template.jinja",
 )
+SELECTION = {"method": "cls_ensemble", "tokens_per_view": 16}
+PROMPT = PromptSpec("cloud/chat_template.jinja", ImageSpec("<pad>"), ("<eos>",))
 REGIONS = RegionSpec(4, crop_margin=0.1, crop_min_px=32, aspect="tile")
 
 
@@ -41,19 +45,24 @@ def write_edge_bundle(
     faults: bool = False,
     encoder: EncoderSpec | None = None,
     regions: RegionSpec | None = REGIONS,
+    files: Sequence[str] = (),
+    intro: str = "",
+    selection: Mapping[str, object] = SELECTION,
 ) -> Bundle:
     """``encoder``: what the manifest says of it, if that shall lie; ``faults``: see
-    `write_encoder`.
+    `write_encoder`; ``files``: further ones that are there; ``intro``: of regions, in prompts.
     """
     (folder / "cloud").mkdir(parents=True, exist_ok=True)
     for name in CLOUD_FILES:
         (folder / "cloud" / name).write_bytes(EMPTY_MODEL)
     write_encoder(folder / "edge/encoder.onnx", faults=faults)
-    files = ["edge/encoder.onnx", *(f"cloud/{name}" for name in CLOUD_FILES)]
+    listed = ["edge/encoder.onnx", *(f"cloud/{name}" for name in CLOUD_FILES), *files]
     if detector:
         write_red_detector(folder / "edge/detector.onnx")
-        files.append("edge/detector.onnx")
-    write_manifest(folder, _fields(files, detector, encoder or encoder_spec(), regions))
+        listed.append("edge/detector.onnx")
+    fields = _fields(listed, detector, encoder or encoder_spec(), regions)
+    prompt = replace(PROMPT, region_intro=intro)
+    write_manifest(folder, {**fields, "prompt": prompt, "selection": selection})
     return Bundle.open(folder)
 
 
@@ -152,9 +161,7 @@ def _fields(
         "domain": "random tokens",
         "encoder": encoder,
         "regions": regions,
-        "selection": {"method": "cls_ensemble", "tokens_per_view": 16},
         "codecs": ["f16", "int8z"],
-        "prompt": PromptSpec("cloud/chat_template.jinja", ImageSpec("<pad>"), ("<eos>",)),
         "language": LanguageSpec(
             width=16,
             vocab=16,

@@ -14,7 +14,7 @@ import torch
 
 from saccade import codecs
 from saccade.bundle import Bundle
-from saccade.client import EncodeOptions
+from saccade.client.installed_halves import EncodeOptions
 from saccade.packet import pack
 from saccade.turns import Generation, Question
 from saccade.types import FrameTokens

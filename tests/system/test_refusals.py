@@ -70,7 +70,7 @@ def test_another_version_is_refused(cloud: str, good: pb.InferRequest) -> None:
 def test_another_bundle_is_refused(cloud: str, other_bundle: Bundle, picture: Path) -> None:
     with (
         saccade.connect(cloud, bundle=other_bundle) as vision,
-        pytest.raises(DigestMismatch, match="the edge holds bundle .*, the cloud "),
+        pytest.raises(DigestMismatch, match="the tokens are those of bundle .*, the cloud serves "),
     ):
         vision.ask(picture, QUESTION)
 
@@ -138,7 +138,7 @@ def test_a_cloud_that_is_not_there_is_one_line(bundle: Bundle, clip: Path) -> No
 def test_an_edge_with_another_bundle_is_one_line(
     cloud: str, other_bundle: Bundle, clip: Path
 ) -> None:
-    assert "the edge holds bundle" in edge(clip, cloud, other_bundle, "--detector", "none")
+    assert "the tokens are those of bundle" in edge(clip, cloud, other_bundle, "--detector", "none")
 
 
 def test_an_edge_with_impossible_options_is_one_line(

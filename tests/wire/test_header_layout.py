@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -171,7 +172,8 @@ def test_a_view_holds_as_many_tokens_as_was_agreed() -> None:
 
 
 def test_a_frame_without_an_overview_says_so_in_its_forms() -> None:
-    crops = ViewsHeader((384, 640), (4, 4), (SMALL, SMALL), overview=False)
+    crops = replace(header(SMALL, SMALL, counts=(4, 4, 4)), counts=(4, 4), overview=False)
+    crops = replace(crops, windows=crops.windows[1:])
     data = crops.to_bytes()
     assert list(data[:5]) == [2 * 4, 8 + 7, 48, 80, 4]
     assert ViewsHeader.from_bytes(data, Limits()) == crops

@@ -32,7 +32,8 @@ def knowing(tree: ast.Module) -> Iterator[str]:
             texts.append(node.attr)
         elif isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.arg)):
             texts.append(getattr(node, "name", "") or getattr(node, "arg", ""))
-        yield from (f"line {node.lineno}: {text[:60]}" for text in texts if FAMILIES.search(text))
+        line = getattr(node, "lineno", 0)
+        yield from (f"line {line}: {text[:60]}" for text in texts if FAMILIES.search(text))
         if isinstance(node, ast.Compare):
             parts = [node.left, *node.comparators]
             if any(isinstance(part, ast.Attribute) and part.attr == "family" for part in parts):

@@ -23,6 +23,7 @@ from saccade.codecs.rvq import Rvq
 from saccade.errors import CodecError, LimitExceeded, PacketError
 from saccade.limits import Limits
 from saccade.packet import pack, unpack
+from saccade.spec.geometry import FixedGrid
 from saccade.types import FrameTokens, TokenSet, ViewKind
 from saccade.v1 import tokens_pb2 as pb
 from saccade.views_header import STEPS, WHOLE, ViewsHeader
@@ -340,7 +341,11 @@ class TestHostile:
         [
             ({"views": 2}, LimitExceeded, "received 5 views, the limit is 2"),
             ({"tokens_per_view": 9}, LimitExceeded, "received 16 tokens in view 0, the limit is 9"),
-            ({"grid": (1, 3, 5)}, LimitExceeded, "received 16 tokens in view 0, the limit is 15"),
+            (
+                {"geometry": FixedGrid((48, 80), (3, 5))},
+                LimitExceeded,
+                "received 16 tokens in view 0, the limit is 15",
+            ),
             ({"message_bytes": 99}, LimitExceeded, r"received \d+ bytes in a packet, .* 99"),
             ({"codecs": ("int8z",)}, PacketError, "codec 'f16' was not agreed, only int8z"),
             ({"dim": 31}, CodecError, "80 tokens of 31 half floats are 4960 bytes, received 5120"),

@@ -164,7 +164,7 @@ def test_images_say_how_a_single_picture_is_cut() -> None:
 
 
 def test_more_tokens_than_a_views_own_grid_has_are_refused() -> None:
-    geometry = TiledGrid((64, 64), (2, 2), "closest-ratio", ((1, 1), (4, 4)), "none")
+    geometry = TiledGrid((64, 64), (2, 2), "closest-ratio", ((1, 1),), "none")
     limits = Limits(geometry=geometry, codecs=CODECS.names)
     packet = packed(frame_tokens([token_set(list(range(5)), grid=(16, 2, 2))]))
     assert geometry.layout((384, 640)).grid == (1, 2, 2)

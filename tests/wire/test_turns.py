@@ -77,6 +77,7 @@ REFUSED = {
     "the last turn": Question(()),
     "the last turn of a": Question((Turn("assistant", ("a car",)),)),
     "question is empty": Question((Turn("user", (SEEN, " \n")),)),
+    "101 characters, the bundle allows 100": asking("a" * 101),
     "no frame": Question((Turn("user", ("what is it?",)),)),
     "only the first": Question((Turn("user", (SEEN,)), Turn("system", ()), Turn("user", ("c",)))),
     "only the user shows": Question((Turn("assistant", (SEEN,)), Turn("user", ("c",)))),
@@ -91,12 +92,12 @@ REFUSED = {
     "top_p is 0": asking("what?", generation=Generation(top_p=0)),
     "seed is -1": asking("what?", generation=Generation(seed=-1)),
     "a list of texts": asking("what?", generation=Generation(stop="end")),  # type: ignore[arg-type]
+    "has 101 characters, the bundle allows 100": asking("a" * 101),
     "stop text is empty": asking("what?", generation=Generation(stop=("",))),
 }  # fmt: skip
 TOO_MUCH = {
     "turns in a question": Question((Turn("user", ("a",)),) * (MAX_TURNS + 1)),
     "texts and frames": Question((Turn("user", ("a",) * 300),)),
-    "characters in a question": asking("a" * 101),
     "frames in a question": asking("what?", tuple(range(1, 4))),
     "stop texts": asking("what?", generation=Generation(stop=("a",) * (MAX_STOPS + 1))),
     "characters in a stop text": asking("what?", generation=Generation(stop=("a" * 300,))),
