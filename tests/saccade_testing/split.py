@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from saccade_cloud.engines.transformers_engine.factory import FACTORY
 from saccade_edge.image_encoder import ImageEncoder
 from saccade_edge.onnx_model import RuntimeSettings
 from saccade_edge.plan import PipelineSettings
+from saccade_edge.preprocess import tiles
 from saccade_export.hf_export import HfExportSettings, export
 from saccade_testing.cloud_server import Served, hello, serving
 from saccade_testing.parity import STEPS, Families, Told
@@ -103,7 +104,7 @@ class SplitFamilies:
         bundle = self.bundle(family, dtype)
         most = bundle.manifest.encoder.geometry.most_tokens
         settings = PipelineSettings(
-            encode=EncodeOptions(
+            EncodeOptions(
                 detector=detector,
                 method=method,
                 tokens_per_view=most if tokens is None else tokens,
@@ -116,6 +117,17 @@ class SplitFamilies:
         if key not in self._encoders:
             self._encoders[key] = ImageEncoder(bundle, settings)
         return self._encoders[key].encode(picture)[0]
+
+    def seen(self, family: str, shown: Picture) -> Picture:
+        """The picture as the whole model is given it: in a size that the bundle has a graph for,
+        where the family takes any size.
+        """
+        encoder = self.bundle(family).manifest.encoder
+        if encoder.geometry.kind != "dynamic":
+            return shown
+        layout = encoder.geometry.layout((shown.shape[0], shown.shape[1]))
+        resized: Picture = tiles(shown, layout, encoder.preprocess)[0]
+        return resized
 
     @asynccontextmanager
     async def serving(
@@ -158,6 +170,7 @@ class Said:
     """What an engine was asked and said. ``told``: with the scores of an expected answer."""
 
     prompt: Prompt
+    expected: list[int]
     told: Told
 
 
@@ -165,20 +178,24 @@ def ask_all(
     split: SplitFamilies,
     family: str,
     questions: Sequence[Asked],
-    expected: Sequence[list[int]],
+    expected: Callable[[int, Prompt], list[int]],
     dtype: torch.dtype = torch.float32,
 ) -> list[Said]:
-    """Question by question, what the engine made of it."""
+    """Question by question, what the engine made of it. ``expected``: the answer of the whole
+    model to the n-th question, given its prompt.
+    """
     codec = "f16" if dtype == torch.float16 else "f32"
 
     async def main() -> list[Said]:
         async with split.serving(family, dtype) as (served, engine):
             for asked in questions:
                 await infer(served, split.bundle(family, dtype), asked, codec)
-            return [
-                Said(prompt, Told(ids, await engine.engine.scores(prompt, answer)))
-                for (prompt, ids), answer in zip(engine.asked, expected, strict=True)
-            ]
+            said = []
+            for number, (prompt, ids) in enumerate(engine.asked):
+                answer = expected(number, prompt)
+                scores = await engine.engine.scores(prompt, answer)
+                said.append(Said(prompt, answer, Told(ids, scores)))
+            return said
 
     return asyncio.run(main())
 

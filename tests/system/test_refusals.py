@@ -39,8 +39,8 @@ def still_serving(cloud: str, bundle: Bundle, picture: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def good(bundle: Bundle, picture: Path) -> pb.InferRequest:
-    encoded = PacketEncoder(bundle, saccade.EncodeOptions()).encode_for_question(picture, QUESTION)
-    return infer_request(bundle, encoded)
+    encoder = PacketEncoder(bundle, saccade.EncodeOptions())
+    return infer_request(bundle, encoder.encode_for_question(picture, QUESTION))
 
 
 def refusal(cloud: str, request: pb.InferRequest) -> SaccadeError:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
 
 from saccade_testing.parity import Families
+from saccade_testing.split import SplitFamilies
 
 
 @pytest.fixture(scope="session")
@@ -20,5 +20,5 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Families]:
 
 
 @pytest.fixture(scope="session")
-def checkpoint_folder(families: Families) -> Path:
-    return families.folder
+def split(families: Families) -> SplitFamilies:
+    return SplitFamilies(families)

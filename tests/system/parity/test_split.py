@@ -9,12 +9,10 @@ import torch
 
 from saccade.turns import FrameReference, Question, Turn
 from saccade.types import FrameTokens
-from saccade_edge.preprocess import tiles
 from saccade_testing.parity import (
     FAMILIES,
     SPLIT,
     STEPS,
-    Families,
     assert_same,
     picture,
     turn,
@@ -24,21 +22,6 @@ from saccade_testing.reference_model import Picture
 from saccade_testing.split import GREEDY, Asked, SplitFamilies, ask_all
 
 QUESTION = "How many people are there? Grüße, 猫が二匹います。"
-
-
-@pytest.fixture(scope="session")
-def split(families: Families) -> SplitFamilies:
-    return SplitFamilies(families)
-
-
-def seen(split: SplitFamilies, family: str, shown: Picture) -> Picture:
-    """The picture in a size that the bundle has a graph for, where the family takes any size."""
-    encoder = split.bundle(family).manifest.encoder
-    if encoder.geometry.kind != "dynamic":
-        return shown
-    layout = encoder.geometry.layout((shown.shape[0], shown.shape[1]))
-    resized: Picture = tiles(shown, layout, encoder.preprocess)[0]
-    return resized
 
 
 def frames(
@@ -71,21 +54,21 @@ def compare(
 ) -> None:
     """The same prompts, and the same answers."""
     reference = split.families.reference(family, dtype)
-    expected = [reference.generate(whole, STEPS) for whole in wholes]
-    said = ask_all(split, family, asked, expected, dtype)
-    for each, whole, answer in zip(said, wholes, expected, strict=True):
+    said = ask_all(
+        split, family, asked, lambda number, _: reference.generate(wholes[number], STEPS), dtype
+    )
+    for each, whole in zip(said, wholes, strict=True):
         wanted = reference.prompt(whole)
         assert each.prompt.ids.tolist() == wanted.ids.tolist()
         moved = each.prompt.positions - wanted.positions
         assert (moved == moved[0, 0]).all()  # PaliGemma's begin at 1: nothing turns on it
-        scores = reference.scores(whole, answer)
-        assert_same(each.told, answer, scores, SPLIT[dtype], reference.stops)
+        scores = reference.scores(whole, each.expected)
+        assert_same(each.told, each.expected, scores, SPLIT[dtype], reference.stops)
 
 
 def conversations(split: SplitFamilies, family: str) -> list[tuple[list[Turn], list[Picture]]]:
     small, wide, tall = (
-        seen(split, family, shown)
-        for shown in (picture(40, 50), picture(60, 190), picture(170, 70))
+        split.seen(family, shown) for shown in (picture(40, 50), picture(60, 190), picture(170, 70))
     )
     return [
         ([turn("user", small, QUESTION)], [small]),
