@@ -15,7 +15,7 @@ from saccade.codecs.klt import Klt
 from saccade.codecs.rvq import Rvq
 from saccade.types import F32, TokenSet
 from saccade_calibration.distortion import shares_left
-from saccade_calibration.fit_klt import fit_klt
+from saccade_calibration.fit_klt import fit_klt, usual_layers
 from saccade_calibration.fit_rvq import POINTS_PER_ENTRY, fit_rvq
 from saccade_calibration.fit_usage import fit_usage
 from saccade_calibration.operating_points import first
@@ -77,7 +77,8 @@ def calibrated(source: MadeUp, first_entries: int = FIRST_ENTRIES) -> Calibratio
     features = source.tokens(POINTS_PER_ENTRY * first_entries)
     views = [_sample(source.view()) for _ in range(_VIEWS)]
     parts, part_s = timed(lambda: principal(features))
-    klt, klt_s = timed(lambda: Klt(fit_klt(features, parts=parts)))
+    layers = usual_layers(features.shape[1])
+    klt, klt_s = timed(lambda: Klt(fit_klt(features, layers=layers, parts=parts)))
     books, rvq_s = timed(lambda: fit_rvq(features, first=first_entries, parts=parts))
     rvq, usage_s = timed(lambda: Rvq(fit_usage(books, views)))
     codecs: dict[str, Codec] = {"klt": klt, "rvq": rvq}

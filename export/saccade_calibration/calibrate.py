@@ -22,7 +22,7 @@ from saccade.manifest import OperatingPoint
 from saccade.types import F32, Frame
 from saccade_calibration import operating_points as points
 from saccade_calibration.distortion import shares_left, warnings
-from saccade_calibration.fit_klt import fit_klt
+from saccade_calibration.fit_klt import fit_klt, usual_layers
 from saccade_calibration.fit_rvq import fit_rvq
 from saccade_calibration.fit_usage import fit_usage
 from saccade_calibration.principal import Principal, principal
@@ -42,8 +42,9 @@ _SHOWN = 5  # unreadable pictures that an error names
 
 @dataclass(frozen=True, slots=True)
 class CalibrationSettings:
-    """``distortion`` and ``layers`` are klt's, see `fit_klt`; ``stages``, ``first_entries``,
-    ``entries``, ``stages_per_layer`` and ``seed`` rvq's, see `fit_rvq`. ``threads`` 0: every core.
+    """``distortion`` and ``layers`` are klt's, see `fit_klt` and `usual_layers`; ``stages``,
+    ``first_entries``, ``entries``, ``stages_per_layer`` and ``seed`` rvq's, see `fit_rvq`.
+    ``threads`` 0: every core.
     ``questions`` for the operating points, the bundle's examples where there are none, are asked
     about ``point_pictures`` pictures; ``agreement``: the cheapest point that has it becomes the
     bundle's own. ``engine``: which one answers; ``checkpoints``: folders that it looks in.
@@ -51,7 +52,7 @@ class CalibrationSettings:
 
     codecs: tuple[str, ...] = ("klt", "rvq")
     distortion: float = 0.1
-    layers: int = 2
+    layers: int | None = None
     stages: int = 6
     first_entries: int = 8192
     entries: int = 256
@@ -67,7 +68,7 @@ class CalibrationSettings:
     def check(self) -> None:
         """Raises ConfigError for what no table can hold."""
         _check("distortion", self.distortion, 1e-6, 0.99)
-        _check("layers", self.layers, 1, klt_table.MAX_LAYERS)
+        _check("layers", self.layers or 1, 1, klt_table.MAX_LAYERS)
         _check("stages", self.stages, 1, rvq_table.MAX_STAGES)
         _check("entries", self.entries, 2, rvq_table.MAX_ENTRIES)
         _check("entries in the first stage", self.first_entries, 2, rvq_table.MAX_ENTRIES)
@@ -196,7 +197,8 @@ def _table(
     bar: Progress,
 ) -> bytes:
     if name == "klt":
-        share, layers = settings.distortion, settings.layers
+        share = settings.distortion
+        layers = settings.layers or usual_layers(features.shape[1])
         return fit_klt(features, distortion=share, layers=layers, parts=parts).to_bytes()
     stages = bar.add_task("rvq stages", total=settings.stages)
     books = fit_rvq(

@@ -22,8 +22,9 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="klt: squared error of the base layer as a share of the variance (%(default)g)",
     )  # fmt: skip
     parser.add_argument(
-        "--layers", type=int, default=2, metavar="N",
-        help="klt: each layer has a third of the step of the one before (%(default)d)",
+        "--layers", type=int, metavar="N",
+        help="klt: each layer has a third of the step of the one before (2; 1 for tokens of more "
+        "than 256 features)",
     )  # fmt: skip
     parser.add_argument("--stages", type=int, default=6, metavar="N", help="rvq (%(default)d)")
     parser.add_argument(
@@ -91,7 +92,7 @@ def calibrate(options: argparse.Namespace) -> int:
         print(f"left out: {reason}")
     for name, left in calibrated.left.items():
         shares = ", ".join(f"{100 * share:.1f}" for share in left)
-        print(f"{name}: {shares} % of the variance left with 1 to {len(left)} layers")
+        print(f"{name}: {shares} % of the variance left, layer by layer")
     for warning in calibrated.warnings:
         print(f"warning: {warning}")
     manifest = calibrated.manifest

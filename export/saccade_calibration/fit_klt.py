@@ -15,7 +15,13 @@ from saccade.types import F32
 from saccade_calibration.principal import Principal, principal
 
 F64 = npt.NDArray[np.float64]
+WIDEST = 256  # features of tokens that are not wide
 _COUNTED = 1 << 25  # numbers that frequencies are counted over: 256 MiB of levels
+
+
+def usual_layers(dim: int) -> int:
+    """Two; one for wide tokens, of which a second takes twice the time again."""
+    return 2 if dim <= WIDEST else 1
 
 
 def fit_klt(

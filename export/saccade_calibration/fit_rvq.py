@@ -13,16 +13,15 @@ from saccade.codecs.position_model import PlaceModel
 from saccade.codecs.rvq_table import MAX_ENTRY, Projection, RvqTable, Stage
 from saccade.types import F32, VIEW_KINDS
 from saccade_calibration.clustering import clustered
-from saccade_calibration.fit_klt import frequencies
+from saccade_calibration.fit_klt import WIDEST, frequencies
 from saccade_calibration.principal import Principal, pieces, principal
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 POINTS_PER_ENTRY = 16
 _AT_ONCE = 1 << 24  # distances, so that they take 64 MiB
-# Tokens up to this width are quantised as they are; codebooks of wider ones are of their principal
-# components, two for each bit: by reverse water-filling, a spectrum of 1/i has use for 1.4.
-WIDEST = 256
+# Codebooks of wide tokens are of their principal components, two for each bit: by reverse
+# water-filling, a spectrum of 1/i has use for 1.4.
 COMPONENTS_PER_BIT = 2
 # The largest feature of the calibration has 2^15 units: half of what an entry may have.
 _PEAK_BITS = 15

@@ -65,7 +65,7 @@ class PixelEncoder(nn.Module):
         std, mean = torch.tensor(normalise.std), torch.tensor(normalise.mean)
         self.register_buffer("factor", normalise.scale / std)
         self.register_buffer("shift", -mean / std)
-        self.outputs: tuple[str, ...] = ()
+        self.outputs: tuple[str, ...] = ()  # their names, known when it has run
 
     def forward(self, views: Tensor) -> tuple[Tensor, ...]:
         pixels = views.to(torch.float32) * self.factor.float() + self.shift.float()
@@ -96,8 +96,9 @@ def export_encoder(
     """
     # One tile: what a trace computes is thrown away, and attention of large tiles is large.
     views = torch.zeros(1, *size, 3, dtype=torch.uint8)
-    with torch.no_grad():
-        encoder(views)  # once, to know the outputs
+    if not encoder.outputs:
+        with torch.no_grad():
+            encoder(views)
     names = encoder.outputs
     model = trace(encoder, [views], [INPUT], names, {n: {0: "batch"} for n in (INPUT, *names)})
     attach(model, dict(encoder.state_dict()), weights, precision)

@@ -19,6 +19,7 @@ from saccade.types import F32, U8
 from saccade_edge import preprocess
 from saccade_export.encoder_export import INPUT
 from saccade_export.graph_weights import Precision
+from saccade_onnx.sessions import ERRORS, session_options
 
 # The least cosine of any token with torch's in float32.
 LIMITS: dict[Precision, float] = {"f32": 0.9999, "f16": 0.999, "int8": 0.99}
@@ -69,14 +70,15 @@ def expected(encoder: nn.Module, tiles: U8) -> F32:
 
 def compare(path: Path, tiles: U8, features: F32, size: Size) -> Parity:
     """Run the graph on the tiles, two at once where there are as many, on one core."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options = session_options(threads=1)
     options.enable_cpu_mem_arena = False
-    # Each of these would hold the weights a second time.
+    # It would hold the weights a second time.
     options.add_session_config_entry("session.disable_prepacking", "1")
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    cosines = np.concatenate(list(_cosines(session, tiles, features)))
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        cosines = np.concatenate(list(_cosines(session, tiles, features)))
+    except ERRORS as error:
+        raise BundleError(f"{path.name} does not run: {error}") from error
     return Parity(size, float(cosines.min()), float(cosines.mean()), cosines.size, len(tiles))
 
 

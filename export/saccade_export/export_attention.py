@@ -70,6 +70,11 @@ def made() -> list[Call]:
     return calls.made
 
 
+def keep_last(count: int) -> None:
+    """Forget earlier calls: their queries and keys weigh as much as a layer's activations."""
+    del made()[:-count]
+
+
 def attention(
     module: nn.Module,
     query: Tensor,

@@ -75,8 +75,9 @@ def attach(
     graph = model.graph
     _fold_transposes(graph, weights, file, precision)
     fed = [port for port in graph.input if port.name not in weights]
+    used = {name for node in graph.node for name in node.input}
     for port in graph.input:
-        if port.name in weights:
+        if port.name in weights and port.name in used:  # one that is stored transposed is not
             graph.initializer.append(file.initializer(port.name, as_array(weights[port.name])))
     del graph.input[:]
     graph.input.extend(fed)

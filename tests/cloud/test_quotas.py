@@ -152,7 +152,8 @@ class TestRates:
             assert await acks == list(range(1, count + 1))
             took_s = time.monotonic() - began
             assert took_s >= (count - 20 * BURST_S) / 20 * 0.8
-            assert served.cloud.quotas.slowed >= 30
+            # On a slow machine they come more slowly by themselves, and fewer have to wait.
+            assert served.cloud.quotas.slowed > 0
             assert caplog.text.count("device kerb sends faster than its quota") == 1
 
         run(bundle, work, replace(QUICK, quota=quota))

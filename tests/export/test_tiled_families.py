@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -124,3 +126,30 @@ def test_a_graph_casts_first_and_has_no_shape_that_depends_on_values(
     stored = {tensor.name for tensor in graph.initializer}
     turned = [n for n in graph.node if n.op_type == "Transpose" and n.input[0] in stored]
     assert turned == []
+    # And each is stored once.
+    outside = [tensor for tensor in graph.initializer if tensor.external_data]
+    held = sum(4 * math.prod(tensor.dims) for tensor in outside)
+    assert held <= (tmp_path / "f32.weights").stat().st_size <= held + 64 * len(outside)
+
+
+def test_a_template_writes_the_first_token_that_a_tokenizer_would_add_by_itself(
+    tmp_path: Path,
+) -> None:
+    folder = tiled_checkpoints.llava(tmp_path)
+    plain = base.adapter(Checkpoint(folder))
+    assert plain.template() == Checkpoint(folder).chat_template()
+    saved = json.loads((folder / "tokenizer.json").read_text())
+    first = next(t["id"] for t in saved["added_tokens"] if t["content"] == "<s>")
+    saved["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [
+            {"SpecialToken": {"id": "<s>", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+        ],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [first], "tokens": ["<s>"]}},
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(saved))
+    adding = base.adapter(Checkpoint(folder))
+    assert adding.template() == "{{ bos_token }}" + plain.template()
+    assert adding.prompt().template_args["bos_token"] == "<s>"

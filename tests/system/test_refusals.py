@@ -39,8 +39,8 @@ def still_serving(cloud: str, bundle: Bundle, picture: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def good(bundle: Bundle, picture: Path) -> pb.InferRequest:
-    encoded = PacketEncoder(bundle, saccade.EncodeOptions()).encode(picture)
-    return infer_request(bundle, encoded, QUESTION, 0)
+    encoder = PacketEncoder(bundle, saccade.EncodeOptions())
+    return infer_request(bundle, encoder.encode_for_question(picture, QUESTION))
 
 
 def refusal(cloud: str, request: pb.InferRequest) -> SaccadeError:
@@ -70,20 +70,20 @@ def test_another_version_is_refused(cloud: str, good: pb.InferRequest) -> None:
 def test_another_bundle_is_refused(cloud: str, other_bundle: Bundle, picture: Path) -> None:
     with (
         saccade.connect(cloud, bundle=other_bundle) as vision,
-        pytest.raises(DigestMismatch, match="the edge holds bundle .*, the cloud "),
+        pytest.raises(DigestMismatch, match="the tokens are those of bundle .*, the cloud serves "),
     ):
         vision.ask(picture, QUESTION)
 
 
 def test_an_oversized_message_is_refused(cloud: str, good: pb.InferRequest) -> None:
     request = changed(good)
-    request.packet.layers.append(b"\0" * (4 << 20))
+    request.packets[0].layers.append(b"\0" * (4 << 20))
     assert isinstance(refusal(cloud, request), LimitExceeded)
 
 
 def test_a_packet_larger_than_agreed_is_refused(cloud: str, good: pb.InferRequest) -> None:
     request = changed(good)
-    request.packet.layers.append(b"\0" * (1 << 20))
+    request.packets[0].layers.append(b"\0" * (1 << 20))
     error = refusal(cloud, request)
     assert isinstance(error, LimitExceeded)
     assert "bytes in a packet, the limit is 1048576" in error.message
@@ -91,9 +91,9 @@ def test_a_packet_larger_than_agreed_is_refused(cloud: str, good: pb.InferReques
 
 def test_a_damaged_packet_is_refused(cloud: str, good: pb.InferRequest) -> None:
     request = changed(good)
-    layer = bytearray(request.packet.layers[0])
+    layer = bytearray(request.packets[0].layers[0])
     layer[5] ^= 1
-    request.packet.layers[0] = bytes(layer)
+    request.packets[0].layers[0] = bytes(layer)
     error = refusal(cloud, request)
     assert isinstance(error, PacketError)
     assert "checksum" in error.message
@@ -138,7 +138,7 @@ def test_a_cloud_that_is_not_there_is_one_line(bundle: Bundle, clip: Path) -> No
 def test_an_edge_with_another_bundle_is_one_line(
     cloud: str, other_bundle: Bundle, clip: Path
 ) -> None:
-    assert "the edge holds bundle" in edge(clip, cloud, other_bundle, "--detector", "none")
+    assert "the tokens are those of bundle" in edge(clip, cloud, other_bundle, "--detector", "none")
 
 
 def test_an_edge_with_impossible_options_is_one_line(

@@ -59,10 +59,12 @@ class Layers(nn.Module):
         self.masked = masked
 
     def forward(self, hidden: Tensor) -> Tensor:
-        states = [hidden]
-        for layer in self.layers:
+        states = {0: hidden}
+        for number, layer in enumerate(self.layers, start=1):
             hidden = layer(hidden, None) if self.masked else layer(hidden)
-            states.append(hidden)
+            export_attention.keep_last(CLS_LAYERS)
+            if number in self.taken:
+                states[number] = hidden
         picked = [states[index] for index in self.taken]
         return picked[0] if len(picked) == 1 else torch.cat(picked, dim=-1)
 
@@ -91,9 +93,8 @@ class VitTower(nn.Module):
         self.grid, self.factor, self.keep_cls = grid, factor, keep_cls
 
     def forward(self, pixels: Tensor) -> TowerOutput:
-        start = len(export_attention.made())
         tokens = self.layers(self.patches(pixels))
-        calls = export_attention.made()[start:]
+        calls = export_attention.made()
         tokens = tokens if self.norm is None else self.norm(tokens)
         has_cls = self.patches.cls is not None
         tokens = tokens[:, 1:] if has_cls and not self.keep_cls else tokens

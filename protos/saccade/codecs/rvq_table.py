@@ -1,9 +1,9 @@
 """The codebooks of `rvq` and how often their entries are used, as `codec/rvq.bin` holds them.
 
 Layout, little-endian: the magic; uint32 P, stages, stages per layer; int32 shift; uint32 T, uint16
-[3, 8, T] shares of places kept (see `position_model`; T is 0 where none are known); for each
-stage uint32 E, int32 [E, P] entries, uint16 [3, E + 1] frequencies by kind of view: of the entries, and of "the
-same as the token before". An entry's unit is 2^-shift of a feature.
+[3, 8, T] shares of places kept (see `position_model`; T is 0 where none are known); for each stage
+uint32 E, int32 [E, P] entries, uint16 [3, E + 1] frequencies by kind of view: of the entries, and
+of "the same as the token before". An entry's unit is 2^-shift of a feature.
 
 Codebooks of wide tokens are of their P principal components: a search among 8,192 entries of 1,024
 features takes longer than a frame may. Such a table has a magic of its own and, behind it, uint32
