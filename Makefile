@@ -16,7 +16,7 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 WHEEL_ARGS ?= --kind demo
 
 .PHONY: demo test test-arm test-compose test-floors test-wheel certs fuzz lint mutation protos protos-check soak clean
-.PHONY: $(addprefix bench-,accuracy budget codec end-to-end fairness link link-rate load rate reconnect selection spool store streams)
+.PHONY: $(addprefix bench-,accuracy budget codec end-to-end fairness families link link-rate load rate reconnect selection spool store streams)
 
 demo: .venv-demo/ready  ## a cloud and an edge on the sample clip
 	.venv-demo/bin/saccade demo $(DEMO_ARGS)
@@ -67,6 +67,9 @@ mutation: .venv/ready  ## small faults in chosen modules, and how many the tests
 
 bench-codec: .venv/ready  ## bytes, distortion and time of every codec
 	.venv/bin/python -m bench.codec $(BENCH_ARGS)
+
+bench-families: .venv/ready  ## parity by family, codecs and calibration at real widths; half an hour; BENCH_ARGS="--no-parity"
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python -m bench.families $(BENCH_ARGS)
 
 bench-link: .venv/ready  ## an edge and a cloud over bad links, every policy; 25 min; BENCH_ARGS="--traces DIR"
 	.venv/bin/python -m bench.link $(BENCH_ARGS)

@@ -43,7 +43,7 @@ from saccade.codecs.klt_levels import coarser
 from saccade.codecs.rvq import Rvq
 from saccade.types import F32, VIEW_KINDS, Frame, TokenSet, ViewKind, ViewTokens
 from saccade_calibration.fit_klt import fit_klt
-from saccade_calibration.fit_rvq import fit_rvq
+from saccade_calibration.fit_rvq import fit_rvq, units
 from saccade_calibration.fit_usage import fit_usage
 from saccade_calibration.operating_points import first
 from saccade_calibration.sample_views import SampleView, fitted, of_view
@@ -129,8 +129,7 @@ def coded(codec: Codec, views: Views) -> Iterator[Coded]:
     """What the entropy coder is given."""
     features = views.features
     if isinstance(codec, Rvq):
-        shift = codec.table.shift
-        left: npt.NDArray[np.float64] = np.rint(np.ldexp(features.astype(np.float64), shift))
+        left = units(features, codec.table.shift, codec.table.projection)
         for number, stage in enumerate(codec.table.stages):
             nearest = stage.search(left)
             left = left - stage.entries[nearest]

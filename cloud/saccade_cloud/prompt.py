@@ -53,7 +53,7 @@ class PromptBuilder:
         self._unknown_id = _unknown_id(self._tokenizer)
         self._image_id = self._id_of(spec.image.token)
         self._special = _special_tokens(self._tokenizer, spec)
-        for text in (*spec.stop, *filter(None, (spec.bos,))):
+        for text in spec.stop:
             self._id_of(text)
 
     def check(self, question: Question | str) -> None:
@@ -122,15 +122,10 @@ class PromptBuilder:
                 content += [{"type": "image"}] * (len(seen) if frames is not None else 1)
             messages.append({"role": turn.role, "content": content})
             plain.append({"role": turn.role, "content": [_plain(item) for item in content]})
-        text = self._begun(self._template.render(messages))
+        text = self._template.render(messages)
         count = sum(item["type"] == "image" for turn in messages for item in turn["content"])
-        self._check_specials(text, self._begun(self._template.render(plain)), count)
+        self._check_specials(text, self._template.render(plain), count)
         return text, images
-
-    def _begun(self, text: str) -> str:
-        """With the token that begins a prompt."""
-        bos = self._spec.bos
-        return text if text.startswith(bos) else bos + text
 
     def _check_specials(self, text: str, plain: str, images: int) -> None:
         """Raises ``QuestionError`` where what was typed makes a special token with what is beside

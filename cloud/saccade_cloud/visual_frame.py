@@ -96,7 +96,7 @@ def _tiles(image: VisualImage, spec: ImageSpec) -> list[str | Stretch]:
             continue
         text = spec.tile.replace("{row}", str(tile.row + 1))
         text = text.replace("{column}", str(tile.column + 1))
-        pieces += [text, _tile(image, number), spec.tile_after]
+        pieces += [text, _tile(image, number)]
         if tile.column == tile.columns - 1:
             pieces.append(spec.row_end)
     return pieces

@@ -43,12 +43,12 @@ CHOSEN = {
         ),
     ),
     "ids": Group(
-        _in(_CODECS, "ids", "bits", "places", "owners"),
-        _in("tests/wire", "test_coding_by_hand", "test_ids", "test_places", "test_packet"),
+        _in(_CODECS, "ids", "bits", "position_model", "owners"),
+        _in("tests/wire", "test_coding_by_hand", "test_ids", "test_position_model", "test_packet"),
     ),
     "entropy": Group(
-        _in(_CODECS, "rans", "frequencies", "nearest"),
-        _in("tests/wire", "test_coding_by_hand", "test_rans", "test_nearest"),
+        _in(_CODECS, "rans", "interleaved", "frequencies", "nearest"),
+        _in("tests/wire", "test_coding_by_hand", "test_rans", "test_interleaved", "test_nearest"),
     ),
     "codecs": Group(
         _in(_CODECS, "klt", "klt_levels", "klt_table", "rvq", "rvq_table", "table_file")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -99,6 +99,14 @@ def test_an_encoder_needs_a_graph_for_each_size() -> None:
     spec = encoder(DYNAMIC)
     fewer = EncoderSpec(spec.buckets[:1], spec.geometry, spec.preprocess, spec.tokens)
     assert fewer.problems() == ["buckets has no graph for tiles of 672 x 448 pixels"]
+
+
+def test_a_text_around_images_is_short() -> None:
+    long = replace(PROMPT, image=replace(PROMPT.image, before="x" * 201), region_intro="y" * 300)
+    assert long.problems() == [
+        "image.before has 201 characters, 200 are allowed",
+        "region_intro has 300 characters, 200 are allowed",
+    ]
 
 
 def test_parts_of_tokens_lie_side_by_side() -> None:

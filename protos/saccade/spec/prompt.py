@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 POSITIONS = ("sequential", "mrope", "mrope-interleaved")
 PRUNED_POSITIONS = ("true", "compact")
@@ -21,9 +21,9 @@ class ImageSpec:
     writes right before it and belongs to the image, as "<|vision_start|>": introductions stand
     before that. ``before`` and ``after``: texts that replace the placeholder, around the tokens;
     ``tile``: the text before each tile, with ``{row}`` and ``{column}`` counted from 1;
-    ``tile_after``: the text after each; ``row_end``: after a row of tiles; ``overview`` and
-    ``overview_after``: around the tile of the whole view; ``alone``: the text before an image that
-    is a single tile, as ``overview`` where it is None.
+    ``row_end``: after a row of tiles; ``overview`` and ``overview_after``: around the tile of the
+    whole view; ``alone``: the text before an image that is a single tile, as ``overview`` where it
+    is None.
 
     ``separator``: the learned vector that stands after each row of the mosaic of tiles, as a name
     in `PromptSpec.vectors`, or empty. With one, the tiles are written row by row over the mosaic,
@@ -36,7 +36,6 @@ class ImageSpec:
     before: str = ""
     after: str = ""
     tile: str = ""
-    tile_after: str = ""
     row_end: str = ""
     overview: str = ""
     overview_after: str = ""
@@ -58,15 +57,14 @@ class PromptSpec:
     ``pruned_positions``: "true": kept tokens stay at the positions that they have in the whole
     prompt; "compact": those behind them move up. ``members``: how many of its members' places a
     merged token keeps beside each other (PPE, arXiv 2510.22936); 1: it stands where the kept token
-    of them stood. ``attention``: "causal"; "bidirectional" among the
-    visual tokens of an image (Gemma 3); "prefix": in the whole prompt (PaliGemma).
+    of them stood. ``attention``: "causal"; "bidirectional" among the visual tokens of an image
+    (Gemma 3); "prefix": in the whole prompt (PaliGemma).
 
     ``stop``: tokens that end an answer. ``region_intro``: the text before each region's image where
     a frame has several, with ``{number}`` (from 1), ``{label}`` and ``{place}``;
     ``overview_intro``: before the image of the whole frame there; empty: none. ``vectors``: files
-    of learned vectors, float32 little-endian [width], by name. ``bos``: the token that begins the
-    prompt where the template writes none; empty: none. ``template_args``: variables of the
-    template, as ``bos_token``.
+    of learned vectors, float32 little-endian [width], by name. ``template_args``: variables of
+    the template, as ``bos_token``.
     """
 
     chat_template: str
@@ -78,7 +76,6 @@ class PromptSpec:
     attention: str = "causal"
     region_intro: str = ""
     overview_intro: str = ""
-    bos: str = ""
     vectors: Mapping[str, str] = field(default_factory=dict)
     template_args: Mapping[str, str] = field(default_factory=dict)
 
@@ -96,6 +93,15 @@ class PromptSpec:
             problems.append(f"members is {self.members}, 1..{MAX_MEMBERS} are possible")
         if self.members > 1 and self.positions == "sequential":
             problems.append(f"members is {self.members}, which needs positions of M-RoPE")
+        texts = {
+            f"image.{field.name}": getattr(self.image, field.name) for field in fields(self.image)
+        }
+        texts |= {"region_intro": self.region_intro, "overview_intro": self.overview_intro}
+        problems += [
+            f"{name} has {len(text)} characters, {MAX_TEXT_CHARS} are allowed"
+            for name, text in texts.items()
+            if isinstance(text, str) and len(text) > MAX_TEXT_CHARS
+        ]
         if not self.image.token:
             problems.append("image.token is empty")
         if self.image.mark in self.image.token * 2 and self.image.mark != self.image.token:
