@@ -49,8 +49,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--listen", default="127.0.0.1:7860", metavar="HOST:PORT", help="where edges connect to"
     )
     serve.add_argument(
-        "--bundle", action="append", metavar="PATH|NAME",
-        help="the same as the edges'; again for edges with another (default: crossing)",
+        "--bundle", action="append", required=True, metavar="PATH|NAME",
+        help="the same as the edges'; again for edges with another",
     )  # fmt: skip
     _add_engine(serve)
     _add_memory(serve)
@@ -197,7 +197,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     settings.check()
     allow_descriptors()
-    bundles = [Bundle.open(name) for name in arguments.bundle or ["crossing"]]
+    bundles = [Bundle.open(name) for name in arguments.bundle]
     keys = PacketKeys.read(
         expand(arguments.packet_keys) if arguments.packet_keys else None,
         required=arguments.require_packet_keys,

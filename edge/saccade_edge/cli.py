@@ -31,9 +31,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     watch.add_argument(
         "--cloud", required=True, metavar="HOST:PORT", help="where `saccade cloud serve` listens"
     )
-    watch.add_argument(
-        "--bundle", default="crossing", metavar="PATH|NAME", help="the same as the cloud's"
-    )
+    watch.add_argument("--bundle", required=True, metavar="PATH|NAME", help="one of the cloud's")
     watch.add_argument("--ask", action="append", default=[], metavar="QUESTION", help="repeatable")
     watch.add_argument("--json", action="store_true", help="one JSON object per event")
     add_watch_arguments(watch)

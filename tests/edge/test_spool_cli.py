@@ -17,7 +17,7 @@ from saccade_testing.spools import entry, opened
 def parsed(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     register(parser)
-    return parser.parse_args(["run", *words, "--cloud", "127.0.0.1:7860"])
+    return parser.parse_args(["run", *words, "--bundle", "x", "--cloud", "127.0.0.1:7860"])
 
 
 def test_a_file_can_be_read_again_a_camera_cannot(

@@ -105,12 +105,15 @@ def test_a_user_without_home_and_name_gets_help_and_can_serve(bundle: Bundle) ->
     for command_words in ("cloud serve", "cloud store", "edge run", "edge status", "ask", "demo"):
         assert nobody(*command_words.split(), "--help").returncode == 0
     refused(nobody("cloud", "store"), "give --store, or set STATE_DIRECTORY")
-    done = nobody("edge", "run", "~/x.mp4", "--cloud", NOWHERE)
-    assert b"~/x.mp4: this user has no home folder" in done.stderr.splitlines()[-1]
     here = ("--cloud", NOWHERE, "--bundle", str(bundle.folder))
+    done = nobody("edge", "run", "~/x.mp4", *here)
+    assert b"~/x.mp4: this user has no home folder" in done.stderr.splitlines()[-1]
     refused(nobody("edge", "run", "rtsp://127.0.0.1:1/x", *here), "give --spool PATH")
     serving = subprocess.Popen(
-        [sys.executable, "-c", script, "cloud", "serve", "--store=memory:", "--listen=127.0.0.1:0"],
+        [
+            *(sys.executable, "-c", script, "cloud", "serve", *here[2:]),
+            *("--store=memory:", "--listen=127.0.0.1:0"),
+        ],
         stdout=subprocess.PIPE, env=environment,
     )  # fmt: skip
     with serving:
@@ -239,7 +242,10 @@ def test_plain_text_to_another_machine_is_warned_of(bundle: Bundle, clip: Path) 
     done = run("edge", "run", str(clip), "--cloud", "192.0.2.1:9", *words)
     assert b"WARNING plain text to 192.0.2.1:9" in done.stderr
     process = subprocess.Popen(
-        [*command(), "cloud", "serve", "--listen=0.0.0.0:0", "--insecure", "--store=memory:"],
+        [
+            *(*command(), "cloud", "serve", "--bundle", str(bundle.folder)),
+            *("--listen=0.0.0.0:0", "--insecure", "--store=memory:"),
+        ],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=importing(),
     )  # fmt: skip
     with process:

@@ -161,7 +161,8 @@ def test_an_edge_with_impossible_options_is_one_line(
     ],
 )
 def test_asking_wrongly_is_one_line(words: tuple[str, ...], says: str, picture: Path) -> None:
-    done = run("ask", *(str(picture) if word == "PICTURE" else word for word in words))
+    here = () if "--bundle" in words else ("--bundle", "crossing")
+    done = run("ask", *(str(picture) if word == "PICTURE" else word for word in words), *here)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert says in done.stderr

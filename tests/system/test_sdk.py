@@ -199,7 +199,7 @@ def test_a_client_without_the_edge_half_says_what_to_install(cloud: str) -> None
         "import sys\n"
         "for name in ('onnxruntime', 'cv2', 'av', 'tokenizers'): sys.modules[name] = None\n"
         "import saccade\n"
-        f"vision = saccade.connect({cloud!r})\n"
+        f"vision = saccade.connect({cloud!r}, bundle='crossing')\n"
         "vision.cameras()\n"
         "try: vision.ask('picture.png', 'how many ?')\n"
         "except saccade.SaccadeError as error: print(error.code, error)\n"

@@ -122,19 +122,22 @@ def test_other_libraries_log_records_and_tracebacks_are_scrubbed() -> None:
     assert SECRET not in said
 
 
+HERE = ("--bundle=crossing",)
+
+
 @pytest.mark.parametrize(
     "words",
     [
-        ("edge", "run", f"rtsp://admin:{SECRET}@h/x", f"postgresql://u:{SECRET}@h/d"),
-        ("edge", "run", f"nosuch://admin:{SECRET}@h/x", "--cloud=127.0.0.1:2"),
-        ("edge", "run", f"admin:{SECRET}@h/live", "--cloud=127.0.0.1:2"),
-        ("edge", "run", f" rtsp:/admin:{SECRET}@h", "--cloud=127.0.0.1:2"),
-        ("edge", "run", "rtsp://h/x", f"--cloud=admin:{SECRET}@h"),
-        ("--debug", "edge", "run", f"rtsp://admin:{SECRET}@:1", "--cloud=127.0.0.1:2"),
+        ("edge", "run", *HERE, f"rtsp://admin:{SECRET}@h/x", f"postgresql://u:{SECRET}@h/d"),
+        ("edge", "run", *HERE, f"nosuch://admin:{SECRET}@h/x", "--cloud=127.0.0.1:2"),
+        ("edge", "run", *HERE, f"admin:{SECRET}@h/live", "--cloud=127.0.0.1:2"),
+        ("edge", "run", *HERE, f" rtsp:/admin:{SECRET}@h", "--cloud=127.0.0.1:2"),
+        ("edge", "run", *HERE, "rtsp://h/x", f"--cloud=admin:{SECRET}@h"),
+        ("--debug", "edge", "run", *HERE, f"rtsp://admin:{SECRET}@:1", "--cloud=127.0.0.1:2"),
         ("--debug", "cloud", "store", f"postgresql://u:{SECRET}@127.0.0.1:notaport/d"),
         ("--debug", "cloud", "store", f"postgresql://u:{SECRET}/x@127.0.0.1:1/d"),
         ("cloud", "store", f"host=127.0.0.1 port=1 password={SECRET} dbname=d"),
-        ("cloud", "serve", "--listen=127.0.0.1:0", f"--store=mysql://u:{SECRET}@h/d"),
+        ("cloud", "serve", *HERE, "--listen=127.0.0.1:0", f"--store=mysql://u:{SECRET}@h/d"),
     ],
 )  # fmt: skip
 def test_a_command_that_fails_says_no_secret(words: tuple[str, ...]) -> None:

@@ -1,6 +1,6 @@
 """The SDK: one interface to ask about pictures and cameras, remote or local.
 
-Its names are those of `saccade` itself: ``saccade.connect(...)``, ``saccade.local()``.
+Its names are those of `saccade` itself: ``saccade.connect(...)``, ``saccade.local(bundle)``.
 """
 
 from saccade.client.base import AsyncVision, Picture, Vision

@@ -13,14 +13,13 @@ from saccade.client.remote import TIMEOUT_S, Link, RemoteVision
 from saccade.client.remote_async import AsyncRemoteVision
 from saccade.tls import ClientTls
 
-BUNDLE = "crossing"
 AnyBundle = str | Path | Bundle
 
 
 def connect(
     cloud: str,
     *,
-    bundle: AnyBundle = BUNDLE,
+    bundle: AnyBundle | None = None,
     encode: EncodeOptions | None = None,
     ca: str | Path | None = None,
     cert: str | Path | None = None,
@@ -31,8 +30,8 @@ def connect(
 ) -> Vision:
     """A client of the cloud at ``HOST:PORT``.
 
-    ``bundle``: a path or a name, the same bundle as the cloud's; it is opened, and the edge's
-    half needed, only when a picture is asked about.
+    ``bundle``: a path or a name, one of the cloud's bundles. It is needed, and opened, only when a
+    picture is asked about; so is the edge's half.
 
     ``ca``: a PEM file of the authority that signed the cloud's certificate; ``cert`` and ``key``:
     this client's own, where the cloud asks for one. Without any of them plain text is spoken, to
@@ -48,7 +47,7 @@ def connect(
 def connect_async(
     cloud: str,
     *,
-    bundle: AnyBundle = BUNDLE,
+    bundle: AnyBundle | None = None,
     encode: EncodeOptions | None = None,
     ca: str | Path | None = None,
     cert: str | Path | None = None,
@@ -64,11 +63,11 @@ def connect_async(
     )
 
 
-def local(bundle: AnyBundle = BUNDLE, *, encode: EncodeOptions | None = None) -> Vision:
+def local(bundle: AnyBundle, *, encode: EncodeOptions | None = None) -> Vision:
     """Both halves in this process; needs ``pip install 'saccade-vlm[edge,cloud]'``."""
     return LocalVision(PacketEncoder(bundle, encode or EncodeOptions()))
 
 
-def local_async(bundle: AnyBundle = BUNDLE, *, encode: EncodeOptions | None = None) -> AsyncVision:
+def local_async(bundle: AnyBundle, *, encode: EncodeOptions | None = None) -> AsyncVision:
     """`local` for asyncio."""
     return AsyncLocalVision(PacketEncoder(bundle, encode or EncodeOptions()))

@@ -13,7 +13,7 @@ from saccade.client.base import Picture, Pictures
 from saccade.client.installed_halves import EncodeOptions, PictureEncoder, open_encoder
 from saccade.client.pictures import plain
 from saccade.codecs import Codecs
-from saccade.errors import QuestionError
+from saccade.errors import ConfigError, QuestionError
 from saccade.limits import Limits, check
 from saccade.packet import pack
 from saccade.question_rules import QuestionRules, crops_of
@@ -63,7 +63,7 @@ class EncodedQuestion:
 class PacketEncoder:
     """Opens the bundle and its models when the first picture comes. Safe from several threads."""
 
-    def __init__(self, bundle: str | Path | Bundle, options: EncodeOptions) -> None:
+    def __init__(self, bundle: str | Path | Bundle | None, options: EncodeOptions) -> None:
         self._named = bundle
         self._options = options
         self._encoder: PictureEncoder | None = None
@@ -73,8 +73,12 @@ class PacketEncoder:
 
     @property
     def bundle(self) -> Bundle:
-        """Raises ``BundleError``."""
+        """Raises ``BundleError``, ``ConfigError`` where none is named."""
         if self._opened is None:
+            if self._named is None:
+                raise ConfigError(
+                    "no bundle is named: a picture is encoded with one of the cloud's"
+                )
             self._opened = Bundle.open(self._named)  # type: ignore[arg-type]  # not a Bundle here
         return self._opened
 

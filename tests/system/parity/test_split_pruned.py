@@ -59,7 +59,7 @@ def with_the_tokens_of(
     Where tokens are merged it is given the merged ones; which these are is for selection's tests.
     """
     rows, _ = reference.positions(whole)
-    moved = int(rows[0, 0] - prompt.positions[0, 0])
+    moved = int(rows[0, 0])  # PaliGemma counts from 1, prompts from 0
     place_of = {tuple(column): place for place, column in enumerate(rows.T.tolist())}
     kept = [place_of[tuple(column)] for column in (prompt.positions + moved).T.tolist()]
     pruned = dropping(whole, set(range(len(whole.ids))) - set(kept))
