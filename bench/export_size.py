@@ -22,6 +22,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from saccade import telemetry  # noqa: F401 - off before ONNX Runtime is loaded
+
+# isort: split
 import numpy as np
 import onnxruntime as ort
 import torch

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from saccade import telemetry  # noqa: F401 - off before ONNX Runtime is loaded
+
+# isort: split
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
