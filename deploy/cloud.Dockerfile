@@ -22,4 +22,4 @@ EXPOSE 7860 7861
 HEALTHCHECK --interval=10s --timeout=6s --start-period=20s \
   CMD ["saccade", "cloud", "health"]
 ENTRYPOINT ["saccade"]
-CMD ["cloud", "serve"]
+CMD ["cloud", "serve", "--help"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -60,6 +61,10 @@ class FrameCache:
         self._frames.put(frame.device, _key(frame), seen, seen.nbytes)
 
 
-def _key(frame: StoredFrame) -> tuple[bytes, int, int]:
-    """Of a frame of its device: another bundle would make something else of it."""
-    return frame.tokens.hello.token_digest, frame.boot, frame.tokens.sequence
+def _key(frame: StoredFrame) -> tuple[bytes, int, int, bytes]:
+    """Of a frame of its device: another bundle would make something else of it, and a device may
+    send two packets under one number.
+    """
+    coded = frame.tokens
+    content = hashlib.blake2b(coded.packet, digest_size=16).digest()
+    return coded.hello.token_digest, frame.boot, coded.sequence, content

@@ -44,7 +44,7 @@ GEMMA = """{{ bos_token }}{%- if messages[0]['role'] == 'system' -%}
 {%- endif -%}
 {%- for message in loop_messages -%}
     {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) -%}
-        {{ raise_exception("EdgeStream roles must alternate") }}
+        {{ raise_exception("Conversation roles must alternate") }}
     {%- endif -%}
     {%- set role = 'model' if message['role'] == 'assistant' else message['role'] -%}
     {{ '<start_of_turn>' + role + '\n' + (first_user_prefix if loop.first else "") }}
@@ -78,7 +78,7 @@ def test_it_renders_what_transformers_renders(source: str) -> None:
 
 def test_what_a_template_raises_is_told() -> None:
     turns = [TURNS[1], TURNS[1]]
-    with pytest.raises(QuestionError, match="EdgeStream roles must alternate"):
+    with pytest.raises(QuestionError, match="Conversation roles must alternate"):
         ChatTemplate(GEMMA.encode()).render(turns)
 
 

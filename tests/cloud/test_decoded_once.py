@@ -122,6 +122,8 @@ def test_the_cache_counts_bytes(bundle: Bundle) -> None:
         cache.put(frame, decoded)
         assert features < cache.bytes < features + 64 * 1024
         assert cache.get(frame) is decoded
+        other = replace(frame.tokens, packet=packet(1, kept=3).SerializeToString())
+        assert cache.get(replace(frame, tokens=other)) is None, "one number, two packets"
         edge.call.cancel()
 
     run(bundle, work)

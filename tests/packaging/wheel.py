@@ -32,7 +32,11 @@ WORK = ROOT / ".venv-wheel"
 TOOLS = ("pytest>=8.2", "pytest-timeout>=2.3", "hypothesis>=6.100")
 GRAPHS = ("onnx>=1.16",)
 # Tests of the checkout itself: its borders, its generated code, its benchmarks and training.
-OF_THE_CHECKOUT = ("tests/wire/test_borders.py", "tests/edge/test_budget_bench.py")
+OF_THE_CHECKOUT = (
+    "tests/wire/test_borders.py",
+    "tests/wire/test_no_family.py",
+    "tests/edge/test_budget_bench.py",
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,9 @@ KINDS = {
         "[cloud]",
         ("tests/cloud",),
         (*TOOLS, *GRAPHS),
+        # The engine that needs torch, and what is compared with transformers: `make test` does it.
+        ("tests/cloud/test_transformers_checkpoint.py", "tests/cloud/test_transformers_engine.py",
+         "tests/cloud/test_chat_template.py"),
         absent=("torch", "transformers", "ultralytics", "av", "cv2"),
     ),
     "demo": Kind(
