@@ -14,7 +14,7 @@ from saccade.types import View
 from saccade_edge.encode import Encoder
 from saccade_edge.onnx_model import RuntimeSettings
 from saccade_testing.edge_bundle import write_edge_bundle
-from saccade_testing.tiny_bundle import encoder_spec
+from saccade_testing.encoder_specs import encoder_spec
 
 ONE_THREAD = RuntimeSettings(threads=1)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from saccade.manifest import RegionSpec
 from saccade.types import Box, Frame, Region
 from saccade_edge.views import Closeup, Cutter, holder, plan_window, resample
-from saccade_testing.tiny_bundle import encoder_spec
+from saccade_testing.encoder_specs import encoder_spec
 
 FRAME, VIEW = (384, 640), (96, 160)
 ASPECT = VIEW[1] / VIEW[0]

@@ -34,6 +34,7 @@ GRAPHS = ("onnx>=1.16",)
 # Tests of the checkout itself: its borders, its generated code, its benchmarks and training.
 OF_THE_CHECKOUT = (
     "tests/wire/test_borders.py",
+    "tests/wire/test_frozen.py",
     "tests/wire/test_no_family.py",
     "tests/edge/test_budget_bench.py",
 )
@@ -51,7 +52,12 @@ class Kind:
 
 
 KINDS = {
-    "bare": Kind("", ("tests/wire",), absent=("torch", "onnxruntime", "av", "cv2", "sqlalchemy")),
+    "bare": Kind(
+        "",
+        ("tests/wire",),
+        (*TOOLS, *GRAPHS),
+        absent=("torch", "onnxruntime", "av", "cv2", "sqlalchemy"),
+    ),
     "edge": Kind(
         "[edge]",
         ("tests/edge",),
@@ -65,8 +71,12 @@ KINDS = {
         ("tests/cloud",),
         (*TOOLS, *GRAPHS),
         # The engine that needs torch, and what is compared with transformers: `make test` does it.
-        ("tests/cloud/test_transformers_checkpoint.py", "tests/cloud/test_transformers_engine.py",
-         "tests/cloud/test_chat_template.py"),
+        (
+            "tests/cloud/test_transformers_checkpoint.py",
+            "tests/cloud/test_transformers_engine.py",
+            "tests/cloud/test_transformers_factory.py",
+            "tests/cloud/test_chat_template.py",
+        ),
         absent=("torch", "transformers", "ultralytics", "av", "cv2"),
     ),
     "demo": Kind(

@@ -21,7 +21,7 @@ from saccade.spec import (
     ProjectorSpec,
     PromptSpec,
 )
-from saccade_testing.tiny_bundle import encoder_spec
+from saccade_testing.encoder_specs import encoder_spec
 from saccade_testing.tiny_graphs import EMPTY_MODEL, Graph
 from saccade_testing.tokens import DIM, GRID
 

@@ -16,21 +16,15 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from saccade.bundle import Bundle, write_manifest
 from saccade.manifest import QuestionSpec, RegionSpec
 from saccade.spec import (
-    EncoderBucket,
-    EncoderOutputs,
-    EncoderSpec,
-    FixedGrid,
     ImageSpec,
     LanguageSpec,
     OnnxLanguage,
-    Preprocess,
     ProjectorSpec,
     PromptSpec,
-    TokenPart,
-    TokenSpec,
 )
 from saccade.spec.language import INPUTS
 from saccade_testing import tiny_graphs as graphs
+from saccade_testing.encoder_specs import encoder_spec
 from saccade_testing.tables import klt_table, rvq_table
 from saccade_testing.tokens import DIM, GRID
 
@@ -129,17 +123,6 @@ def _with_tables(folder: Path, fields: dict[str, Any]) -> dict[str, Any]:
         fields["files"][f"codec/{name}.bin"] = {"license": "Apache-2.0"}
     names = {name: f"codec/{name}.bin" for name in tables}
     return {**fields, "codecs": [*fields["codecs"], *tables], "codec_tables": names}
-
-
-def encoder_spec(file: str = "edge/encoder.onnx") -> EncoderSpec:
-    """An encoder for the tokens of ``saccade_testing.tokens``."""
-    return EncoderSpec(
-        buckets=(EncoderBucket(file, (96, 160)),),
-        geometry=FixedGrid((96, 160), GRID[1:]),
-        preprocess=Preprocess("area"),
-        tokens=TokenSpec((TokenPart("main", DIM),)),
-        outputs=EncoderOutputs(saliency="saliency", keys="keys"),
-    )
 
 
 def _language(vocab: int, max_tokens: int) -> LanguageSpec:

@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from saccade import redaction
 from saccade.logs import ScrubbingFormatter
 from saccade.redaction import redact, remember, scrub, secrets_of
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of this process remembered their URLs."""
+    monkeypatch.setattr(redaction, "_remembered", {})
+
 
 SECRET = "S3cret2026"
 ODD = ["@", "/", "[", "]", "#", "?", "%", ":", "&", " ", "é", "\\", "'", '"', "_", "=", ";"]
