@@ -188,7 +188,7 @@ def measure(name: str, precision: str, photos: Path | None, work: Path) -> dict[
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", action="append", choices=sorted(MODELS))
     parser.add_argument("--precision", action="append", choices=("f32", "f16", "int8"))
     parser.add_argument("--photos", type=Path)

@@ -73,7 +73,7 @@ def run(paths: Sequence[str], timeout_s: float) -> list[Case]:
 
 def by_family(cases: Iterable[Case]) -> dict[str, Count]:
     """Counts of the tests that name a family among their parameters."""
-    counts = dict.fromkeys(FAMILIES, Count())
+    counts: dict[str, Count] = {name: Count() for name in FAMILIES}
     for case in cases:
         parameters = case.name.partition("[")[2]
         family = next((name for name in FAMILIES if name in parameters), None)

@@ -90,7 +90,7 @@ def _cosines(
 ) -> Iterator[npt.NDArray[np.float64]]:
     for start in range(0, len(tiles), 2):
         part = slice(start, start + 2)
-        found = session.run(["features"], {INPUT: tiles[part]})[0]
+        found = np.asarray(session.run(["features"], {INPUT: tiles[part]})[0])
         yield cosine(found, features[part]).ravel()
 
 

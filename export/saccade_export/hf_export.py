@@ -146,6 +146,7 @@ class Encoders:
             model.half()
             for _, encoder in encoders:
                 encoder.tower.half()
+        names: tuple[str, ...] = ()
         with closing(WeightsFile(self.out / hf_manifest.WEIGHTS)) as weights:
             for bucket, encoder in encoders:
                 self.progress(f"{hf_manifest.shown(bucket)}: writing the graph")

@@ -107,6 +107,7 @@ def test_graphs_are_near_torch_and_tensorrt_builds_them(
     with torch.no_grad():
         expected = family.encoder()(torch.from_numpy(family.tiles))
     found = onnxruntime.InferenceSession(str(path)).run(None, {"views": family.tiles})
+    found = [np.asarray(each) for each in found]
     least = encoder_parity.cosine(found[0], expected[0].numpy()).min()
     assert least >= encoder_parity.LIMITS[precision]
     if precision == "f32":

@@ -44,7 +44,7 @@ def refused(done: subprocess.CompletedProcess[bytes], says: str, status: int = 1
     ("words", "says"),
     [
         ((b"--ask", b"voitures \xe0 droite ?"), "the question has no UTF-8: U+DCE0"),
-        ((b"--ask", b"two\nlines"), "the control character U+000A"),
+        ((b"--ask", b"a\abell"), "the control character U+0007"),
         ((b"--ask", b""), "the question is empty"),
         ((b"--ask", b"x" * 5000), "5000 characters"),
         ((b"--camera", b"caf\xe9"), "cannot name a device or a camera"),

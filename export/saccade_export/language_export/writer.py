@@ -106,7 +106,7 @@ class GraphWriter:
         elif isinstance(value, float):
             array = np.array(value, np.float32)
         else:
-            array = value
+            array = np.asarray(value)
         key = (str(array.dtype), array.shape, array.tobytes())
         if key not in self._constants:
             name = f"constant.{len(self._constants)}"

@@ -21,7 +21,7 @@ from saccade.errors import BundleError, EngineError
 from saccade.types import F32
 from saccade_cloud.engines.base import I64
 from saccade_cloud.engines.reading import Piece
-from saccade_cloud.engines.transformers_engine import cache as caches
+from saccade_cloud.engines.transformers_engine import cache as torch_cache
 from saccade_cloud.engines.transformers_engine import masks
 from saccade_cloud.engines.transformers_engine.cache import TorchCache
 from saccade_cloud.engines.transformers_engine.rotary import AXES, MemberRotary
@@ -83,21 +83,21 @@ class TorchLanguageModel:
 
     def empty(self, rows: int) -> TorchCache:
         """See ``LanguageModel``."""
-        return caches.empty(rows)
+        return torch_cache.empty(rows)
 
-    def join(self, cached: Sequence[TorchCache]) -> TorchCache:
+    def join(self, caches: Sequence[TorchCache]) -> TorchCache:
         """See ``LanguageModel``."""
         with torch.inference_mode():
-            return caches.join(cached)
+            return torch_cache.join(caches)
 
     def take(self, cache: TorchCache, rows: Sequence[int]) -> TorchCache:
         """See ``LanguageModel``."""
         with torch.inference_mode():
-            return caches.take(cache, rows)
+            return torch_cache.take(cache, rows)
 
     def first(self, cache: TorchCache, places: int) -> TorchCache:
         """See ``LanguageModel``."""
-        return caches.first(cache, places)
+        return torch_cache.first(cache, places)
 
     def read(self, pieces: Sequence[Piece], past: TorchCache) -> tuple[F32, TorchCache]:
         """See ``LanguageModel``."""
@@ -129,7 +129,7 @@ class TorchLanguageModel:
             **{self._cache_name: cache},
             **self._deepstack(block),
         )
-        return output.last_hidden_state, caches.read(cache, lengths, places)
+        return output.last_hidden_state, torch_cache.read(cache, lengths, places)
 
     def _block(self, pieces: Sequence[Piece]) -> _Block:
         read = max(len(piece) for piece in pieces)
