@@ -12,7 +12,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from saccade.bundle import Bundle
+from saccade.bundle import Bundle, named_or_demo
 from saccade.files import write_private
 from saccade.logs import log_to_stderr
 from saccade.paths import expand
@@ -49,8 +49,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--listen", default="127.0.0.1:7860", metavar="HOST:PORT", help="where edges connect to"
     )
     serve.add_argument(
-        "--bundle", action="append", required=True, metavar="PATH|NAME",
-        help="the same as the edges'; again for edges with another",
+        "--bundle", action="append", metavar="PATH|NAME",
+        help="the same as the edges'; again for edges with another (default: the demo's)",
     )  # fmt: skip
     _add_engine(serve)
     _add_memory(serve)
@@ -197,7 +197,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     settings.check()
     allow_descriptors()
-    bundles = [Bundle.open(name) for name in arguments.bundle]
+    bundles = [Bundle.open(name) for name in arguments.bundle or [named_or_demo(None)]]
     keys = PacketKeys.read(
         expand(arguments.packet_keys) if arguments.packet_keys else None,
         required=arguments.require_packet_keys,

@@ -8,7 +8,7 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-from saccade.bundle import Bundle
+from saccade.bundle import Bundle, named_or_demo
 from saccade.logs import log_to_stderr, print_line
 from saccade.paths import expand
 from saccade_edge.daemon import run
@@ -31,7 +31,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     watch.add_argument(
         "--cloud", required=True, metavar="HOST:PORT", help="where `saccade cloud serve` listens"
     )
-    watch.add_argument("--bundle", required=True, metavar="PATH|NAME", help="one of the cloud's")
+    watch.add_argument(
+        "--bundle", metavar="PATH|NAME", help="one of the cloud's (default: the demo's)"
+    )
     watch.add_argument("--ask", action="append", default=[], metavar="QUESTION", help="repeatable")
     watch.add_argument("--json", action="store_true", help="one JSON object per event")
     add_watch_arguments(watch)
@@ -46,7 +48,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     log_to_stderr(logging.WARNING)
     arguments.source = source_of(arguments)
-    bundle = Bundle.open(arguments.bundle)
+    bundle = Bundle.open(named_or_demo(arguments.bundle))
     _introduce(bundle, as_json=arguments.json)
     summary = run(
         bundle,

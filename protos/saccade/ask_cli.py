@@ -32,7 +32,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="with --camera: refuse an older frame (default: any age)",
     )
     parser.add_argument(
-        "--bundle", metavar="PATH|NAME", help="one of the cloud's; a picture needs it"
+        "--bundle", metavar="PATH|NAME", help="one of the cloud's (default: the demo's)"
     )
     parser.add_argument(
         "--point", type=int, metavar="N", help="operating point (default: the bundle's)"
@@ -106,8 +106,6 @@ def _open(arguments: argparse.Namespace) -> client.Vision:
         detector=arguments.detector,
     )
     if arguments.cloud is None:
-        if arguments.bundle is None:
-            raise ConfigError("give --bundle: a picture is encoded with one")
         return client.local(arguments.bundle, encode=encode)
     return client.connect(
         arguments.cloud,

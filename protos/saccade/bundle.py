@@ -7,6 +7,7 @@ the entry-point group ``saccade.bundles``, whose entries name packages that hold
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
@@ -22,7 +23,17 @@ from saccade.errors import BundleError, DigestMismatch
 from saccade.manifest import Manifest
 from saccade.onnx_file import external_data
 
-__all__ = ["Bundle", "Manifest", "find", "read_fields", "sample_clip", "write_manifest"]
+__all__ = [
+    "Bundle",
+    "Manifest",
+    "find",
+    "named_or_demo",
+    "read_fields",
+    "sample_clip",
+    "write_manifest",
+]
+
+log = logging.getLogger(__name__)
 
 GROUP = "saccade.bundles"
 MANIFEST = "manifest.json"
@@ -152,6 +163,14 @@ def find(path_or_name: str | Path) -> Path:
         raise BundleError(f"{path} holds no {MANIFEST}")
     known = ", ".join(sorted(named)) or "none"
     raise BundleError(f"no bundle at {path}, and none of that name (installed: {known})")
+
+
+def named_or_demo(path_or_name: str | Path | None) -> str | Path:
+    """What is named; where nothing is, the demo's bundle, with a warning that says so."""
+    if path_or_name is not None:
+        return path_or_name
+    log.warning("no bundle is named: %r is used, which knows one drawn street crossing", DEMO)
+    return DEMO
 
 
 def sample_clip(bundle: Bundle) -> Path:

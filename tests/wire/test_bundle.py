@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 
 from saccade import codecs
-from saccade.bundle import GROUP, MANIFEST, MAX_MANIFEST_BYTES, Bundle, find, write_manifest
+from saccade.bundle import (
+    GROUP,
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    Bundle,
+    find,
+    named_or_demo,
+    write_manifest,
+)
 from saccade.errors import BundleError, DigestMismatch
 from saccade.limits import Limits
 from saccade.manifest import digest_of, parse, token_digest_of
@@ -368,3 +376,12 @@ class TestFolder:
         more["files"]["cloud/extra.onnx"] = {"license": "MIT"}
         with pytest.raises(BundleError, match="extra.onnx is listed and doesn't exist"):
             write_manifest(folder, more)
+
+
+def test_where_no_bundle_is_named_the_demos_is_used_and_a_warning_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert named_or_demo("mine") == "mine"
+    assert not caplog.records
+    assert named_or_demo(None) == "crossing"
+    assert "no bundle is named: 'crossing' is used" in caplog.text

@@ -30,8 +30,8 @@ def connect(
 ) -> Vision:
     """A client of the cloud at ``HOST:PORT``.
 
-    ``bundle``: a path or a name, one of the cloud's bundles. It is needed, and opened, only when a
-    picture is asked about; so is the edge's half.
+    ``bundle``: a path or a name, one of the cloud's bundles (default: the demo's, with a warning).
+    It is opened only when a picture is asked about; so is the edge's half.
 
     ``ca``: a PEM file of the authority that signed the cloud's certificate; ``cert`` and ``key``:
     this client's own, where the cloud asks for one. Without any of them plain text is spoken, to
@@ -63,11 +63,13 @@ def connect_async(
     )
 
 
-def local(bundle: AnyBundle, *, encode: EncodeOptions | None = None) -> Vision:
+def local(bundle: AnyBundle | None = None, *, encode: EncodeOptions | None = None) -> Vision:
     """Both halves in this process; needs ``pip install 'saccade-vlm[edge,cloud]'``."""
     return LocalVision(PacketEncoder(bundle, encode or EncodeOptions()))
 
 
-def local_async(bundle: AnyBundle, *, encode: EncodeOptions | None = None) -> AsyncVision:
+def local_async(
+    bundle: AnyBundle | None = None, *, encode: EncodeOptions | None = None
+) -> AsyncVision:
     """`local` for asyncio."""
     return AsyncLocalVision(PacketEncoder(bundle, encode or EncodeOptions()))

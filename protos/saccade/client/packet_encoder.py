@@ -8,12 +8,12 @@ from pathlib import Path
 from threading import Lock
 
 from saccade import codecs
-from saccade.bundle import Bundle
+from saccade.bundle import Bundle, named_or_demo
 from saccade.client.base import Picture, Pictures
 from saccade.client.installed_halves import EncodeOptions, PictureEncoder, open_encoder
 from saccade.client.pictures import plain
 from saccade.codecs import Codecs
-from saccade.errors import ConfigError, QuestionError
+from saccade.errors import QuestionError
 from saccade.limits import Limits, check
 from saccade.packet import pack
 from saccade.question_rules import QuestionRules, crops_of
@@ -64,7 +64,7 @@ class PacketEncoder:
     """Opens the bundle and its models when the first picture comes. Safe from several threads."""
 
     def __init__(self, bundle: str | Path | Bundle | None, options: EncodeOptions) -> None:
-        self._named = bundle
+        self._named = None if isinstance(bundle, Bundle) else bundle
         self._options = options
         self._encoder: PictureEncoder | None = None
         self._opened: Bundle | None = bundle if isinstance(bundle, Bundle) else None
@@ -73,13 +73,9 @@ class PacketEncoder:
 
     @property
     def bundle(self) -> Bundle:
-        """Raises ``BundleError``, ``ConfigError`` where none is named."""
+        """Raises ``BundleError``."""
         if self._opened is None:
-            if self._named is None:
-                raise ConfigError(
-                    "no bundle is named: a picture is encoded with one of the cloud's"
-                )
-            self._opened = Bundle.open(self._named)  # type: ignore[arg-type]  # not a Bundle here
+            self._opened = Bundle.open(named_or_demo(self._named))
         return self._opened
 
     @property
