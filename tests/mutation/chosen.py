@@ -75,8 +75,9 @@ CHOSEN = {
         _in("tests/edge", "test_spool_parts", "test_spool_file", "test_spool"),
     ),
     "uplink": Group(
-        _in("edge/saccade_edge/uplink", "backoff", "bounds", "hearing", "keeping", "outbox")
-        + _in("edge/saccade_edge/uplink", "pace", "parcel", "queues", "underway"),
+        _in("edge/saccade_edge/uplink", "backoff", "link_state", "cloud_messages", "outbox")
+        + _in("edge/saccade_edge/uplink", "backlog_pace", "queued_packet", "packet_queues")
+        + _in("edge/saccade_edge/uplink", "spool_transfer", "in_flight"),
         _in(
             "tests/edge",
             "test_uplink_parts",
@@ -87,7 +88,7 @@ CHOSEN = {
         ),
     ),
     "live sources": Group(
-        _in("edge/saccade_edge/source", "live", "slot", "timeline"),
+        _in("edge/saccade_edge/source", "live", "newest_slot", "timeline"),
         _in("tests/edge", "test_source_live", "test_source_timeline", "test_source_rtsp"),
     ),
     "detectors": Group(
@@ -95,18 +96,20 @@ CHOSEN = {
         _in("tests/edge", "test_boxes", "test_detector_layouts", "test_detectors"),
     ),
     "quotas of devices": Group(
-        _in("cloud/saccade_cloud", "quotas", "tenancy"),
+        _in("cloud/saccade_cloud", "quotas", "stream_limits"),
         _in("tests/cloud", "test_quota_rules", "test_quotas"),
     ),
     "load": Group(
-        _in("cloud/saccade_cloud", "load"), _in("tests/cloud", "test_load_rules", "test_load")
+        _in("cloud/saccade_cloud", "cloud_load"), _in("tests/cloud", "test_load_rules", "test_load")
     ),
     "store": Group(
         _all("cloud/saccade_cloud/store", "base", "cli", "postgres"),
         _in("tests/cloud", "test_store_rules", "test_stores", "test_store_faults"),
     ),
     "engine": Group(
-        _in("cloud/saccade_cloud/engines", "batch", "kv", "prefixes", "request", "scheduler"),
-        _in("tests/cloud", "test_caches", "test_onnx_engine"),
+        _in("cloud/saccade_cloud/engines", "batch", "kv", "prefixes", "request", "scheduler")
+        + _in("cloud/saccade_cloud/engines", "fair_queue", "sampling", "stopping"),
+        _in("tests/cloud", "test_prefixes", "test_fair_queue", "test_scheduler", "test_caches")
+        + _in("tests/cloud", "test_onnx_engine"),
     ),
 }
