@@ -25,7 +25,7 @@ class AbleFactory:
     """Of another package: it says that it can do everything."""
 
     def capabilities(self, bundle: Bundle) -> Capabilities | None:
-        return Capabilities(bundle.manifest.language.max_context, *[True] * 7)
+        return Capabilities(*[True] * 7, max_context=bundle.manifest.language.max_context)
 
     def open(self, bundle: Bundle, options: EngineOptions) -> Engine:
         raise ConfigError(f"{bundle.manifest.name} was opened with {options.threads} threads")
@@ -114,6 +114,8 @@ def test_options_reach_the_engine(bundle: Bundle) -> None:
 
 def test_a_graph_says_what_it_can_do() -> None:
     plain = graph_capabilities({"position_ids": ["B", "L"]}, 9)
-    assert plain == Capabilities(9, explicit_positions=True, sampling=True)
+    assert plain == Capabilities(explicit_positions=True, sampling=True, max_context=9)
     inputs = {"position_ids": (3, 0, 0), "visual_blocks": (0, 0), "deepstack": (2, 0, 0, 8)}
-    assert graph_capabilities(inputs, 9) == replace(Capabilities(9, *[True] * 7), members=False)
+    assert graph_capabilities(inputs, 9) == replace(
+        Capabilities(*[True] * 7, max_context=9), members=False
+    )

@@ -6,7 +6,7 @@ Every engine passes ``EngineContract`` (tests/cloud), which is this page as test
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal, Protocol
 
 import numpy as np
@@ -93,17 +93,10 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What an engine can do with the language model that it has. Fields as in ``Needs``."""
+class Capabilities(Needs):
+    """What an engine can do with the language model that it has: of all that a bundle can need."""
 
-    max_context: int
-    explicit_positions: bool = False
-    mrope: bool = False
-    members: bool = False
-    deepstack: bool = False
-    bidirectional: bool = False
-    prefix: bool = False
-    sampling: bool = False
+    max_context: int = field(kw_only=True)
 
     def missing(self, needs: Needs) -> tuple[str, ...]:
         """Names of what is needed and not there."""

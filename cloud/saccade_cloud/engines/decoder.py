@@ -154,7 +154,7 @@ def graph_capabilities(inputs: Mapping[str, Sequence[object]], max_context: int)
     """What a decoder with these inputs, and their dimensions, can do."""
     blocks = "visual_blocks" in inputs
     return Capabilities(
-        max_context,
+        max_context=max_context,
         explicit_positions=True,
         mrope=len(inputs.get("position_ids", ())) == 3,
         deepstack="deepstack" in inputs,

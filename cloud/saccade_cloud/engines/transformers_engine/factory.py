@@ -32,7 +32,7 @@ class TransformersFactory:
         if language.checkpoint is None:
             return None
         return Capabilities(
-            language.max_context,
+            max_context=language.max_context,
             explicit_positions=True,
             mrope=True,
             members=True,

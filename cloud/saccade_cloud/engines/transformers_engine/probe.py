@@ -66,7 +66,7 @@ def _capabilities(model: TorchLanguageModel) -> Capabilities:
     changed = _first_state(model, seen_ahead) != _first_state(model, prompt)
     mrope = model.mrope and _differ(plain, _scores(model, replace(prompt, positions=tilted)))
     return Capabilities(
-        model.max_context,
+        max_context=model.max_context,
         explicit_positions=_differ(plain, _scores(model, replace(prompt, positions=gap))),
         mrope=mrope,
         members=mrope and model.members,
